@@ -1,0 +1,52 @@
+package session
+
+import (
+	"context"
+	"time"
+)
+
+// Backend moves bytes: a few operations on records, each one atomic step of its
+// database. What a session means (decoding, expiry, merging, renewal, limits,
+// the text of errors) is written once, in the store that [NewStore] makes of a
+// backend.
+//
+// A record is live from the operation that wrote it until its TTL has passed;
+// a dead record is as good as absent, whether it has been swept or not. Session
+// IDs that reach a backend are 3 to 255 characters of 0-9 and a-z. Every
+// operation ends soon after its context is done. Absence is not an error.
+//
+// A backend that holds connections or files implements io.Closer too, and
+// closes there what it opened itself.
+type Backend interface {
+	// Load returns the live record and the time it has left.
+	Load(ctx context.Context, sid string) (rec Record, found bool, err error)
+	// Insert writes the record, unless there is a live one: then it changes
+	// nothing and reports false. A dead one is replaced.
+	Insert(ctx context.Context, sid string, rec Record) (bool, error)
+	// Swap replaces the live record if its data is exactly old; else it changes
+	// nothing and reports false. It never creates a record.
+	Swap(ctx context.Context, sid string, old []byte, rec Record) (bool, error)
+	// Rename is Swap under a new ID: when it reports true the old ID is dead.
+	// Where the database cannot do that in one step, a failure in between must
+	// not leave both IDs alive for good.
+	Rename(ctx context.Context, sid, newSID string, old []byte, rec Record) (bool, error)
+	// Extend gives the live record at least the TTL, from now on; it never
+	// shortens it, changes no data and creates nothing.
+	Extend(ctx context.Context, sid string, ttl time.Duration) error
+	// Delete removes the record.
+	Delete(ctx context.Context, sid string) error
+	// Sweep removes some dead records, in a step short enough to block nobody,
+	// and reports whether to call again at once. A database that removes them
+	// by itself does nothing.
+	Sweep(ctx context.Context) (more bool, err error)
+}
+
+// Record is what a backend keeps under a session ID.
+type Record struct {
+	// Data is the encoded data of the session. A backend does not change it and
+	// does not keep it after the call.
+	Data []byte
+	// TTL is the time to live: how long the record stays live from now on.
+	// Databases that keep whole seconds round up.
+	TTL time.Duration
+}

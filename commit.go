@@ -1,0 +1,162 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// native is what the stores of this module do for the middleware beyond Store:
+// the same steps in fewer round trips.
+type native interface {
+	Store
+	bounder
+	// fresh returns a session with nothing in it, without asking anybody.
+	fresh(sid string) *BaseSession
+	// load returns the session with the ID: Exist and Read in one. With an
+	// error that is errUnreadable it returns an empty session as well.
+	load(ctx context.Context, sid string) (*BaseSession, error)
+	// takeFlash takes the flash out of the stored session. Of many requests that
+	// do so at once only one gets it, the others get nil.
+	takeFlash(ctx context.Context, s *BaseSession) (Flash, error)
+}
+
+// bounder is a store that ends its operations within a timeout by itself.
+type bounder interface{ setTimeout(d time.Duration) }
+
+// errUnreadable says that there is a record that makes no sense.
+var errUnreadable = errors.New("unreadable data")
+
+// pending is the changes of a session on their way into the store.
+type pending struct {
+	sid    string  // the ID the session shall have
+	origin origin  // where base is from
+	base   Data    // what the changes apply to
+	log    changes // the changes
+
+	take  bool        // the change is to take the flash, void if there is none
+	flash interface{} // the flash that was taken
+	gone  bool        // the record vanished: the changes are void
+
+	wasBase Data // to undo begin
+	wasLog  changes
+}
+
+// begin hands out the changes of the session; end must follow. Changes made
+// in between belong to the next commit.
+func (s *BaseSession) begin(store Store) *pending {
+	s.committing.Lock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	p := &pending{
+		sid: s.sid, origin: s.origin, base: s.base, log: s.log, gone: s.gone,
+		wasBase: s.base, wasLog: s.log,
+	}
+	view := s.log.apply(s.base)
+	if s.origin.store != store {
+		// Made by hand or read from another store: all of it is new to this one.
+		p.origin = origin{store: store, sid: s.sid}
+		p.log = changes{flushed: true, keys: view}
+		p.gone = false
+	}
+	s.base, s.log = view, changes{}
+	return p
+}
+
+// end takes back what became of the changes: after an error they are still to
+// be committed, otherwise the session shows what the store now holds.
+func (s *BaseSession) end(p *pending, err error) {
+	defer s.committing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.base, s.log = p.wasBase, p.wasLog.then(s.log)
+		return
+	}
+	s.base, s.origin, s.gone = p.base, p.origin, p.gone
+}
+
+// settle forgets the changes, which a store that cannot say so has saved.
+func (s *BaseSession) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.base, s.log = s.log.apply(s.base), changes{}
+}
+
+// discard undoes the changes since the last commit.
+func (s *BaseSession) discard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sid, s.log = s.origin.sid, changes{}
+}
+
+// isStored reports whether the store has a record of the session.
+func (s *BaseSession) isStored() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.origin.stored && !s.gone
+}
+
+// isGone reports whether the record vanished after it was read.
+func (s *BaseSession) isGone() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.gone
+}
+
+// rebase puts the changes on other data than they were made on. It reports
+// false when there is nothing left to do.
+func (p *pending) rebase(data Data) bool {
+	p.base = data
+	_, ok := data[flashKey]
+	return ok || !p.take
+}
+
+// orphan decides what becomes of the changes when the record has vanished: it
+// was destroyed, it expired, or another request gave it a new ID. It reports
+// whether there is something left to insert: a session that has a new ID too
+// keeps what it set itself, and nothing of the old data.
+func (p *pending) orphan() bool {
+	p.base = nil
+	if p.sid == p.origin.sid {
+		p.gone = true
+		return false
+	}
+	p.origin = origin{store: p.origin.store, sid: p.sid}
+	return len(p.log.keys) > 0
+}
+
+// stored notes that the store now holds data.
+func (p *pending) stored(data Data, raw []byte) {
+	if p.take {
+		p.flash = p.base[flashKey]
+	}
+	p.base = data
+	p.origin = origin{store: p.origin.store, sid: p.sid, stored: true, raw: raw}
+}
+
+// sessionOf returns the BaseSession in a session that somebody saves. One of
+// another make is known by what it encodes to.
+func sessionOf(s Session, decode Decoder) (*BaseSession, error) {
+	if b, ok := s.(based); ok {
+		if base := b.baseSession(); base != nil {
+			return base, nil
+		}
+		s = nil
+	}
+	if s == nil {
+		return nil, errors.New("no session given")
+	}
+
+	raw, err := s.Encode()
+	if err != nil {
+		return nil, err
+	}
+	data, err := decode(raw)
+	if err != nil {
+		return nil, fmt.Errorf("session of type %T: %w", s, err)
+	}
+	return NewBaseSessionWithData(s.ID(), nil, nil, data), nil
+}

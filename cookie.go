@@ -1,0 +1,152 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// CookieOptions configures the cookie that carries the session ID.
+type CookieOptions struct {
+	// Name is the name of the cookie. Default is "flamego_session".
+	Name string
+	// Path is the path the cookie is sent to. Default is "/".
+	Path string
+	// Domain is the domain the cookie is sent to. Default is the host of the
+	// request only.
+	Domain string
+	// MaxAge is how long the browser keeps the cookie, in seconds, at most 400
+	// days, which is where browsers stop (RFC 6265bis). It is counted anew
+	// whenever the session is extended in the store. Default is to keep it until
+	// the browser is closed.
+	MaxAge int
+	// Secure keeps the cookie off unencrypted connections. Default is false.
+	Secure bool
+	// HTTPOnly is always on and stands here for old callers; see AllowScript.
+	// Default is true.
+	HTTPOnly bool
+	// SameSite tells on which requests from other sites the cookie is sent.
+	// Default is http.SameSiteLaxMode.
+	SameSite http.SameSite
+	// Partitioned keys the cookie to the top-level site it was set under
+	// (CHIPS), for a page that other sites embed. It needs Secure. Default is
+	// false.
+	Partitioned bool
+	// AllowScript lets scripts of the page read the cookie, by leaving HttpOnly
+	// out. Default is false.
+	AllowScript bool
+}
+
+// maxCookieAge is 400 days in seconds.
+const maxCookieAge = 400 * 24 * 60 * 60
+
+func (o CookieOptions) withDefaults() CookieOptions {
+	if o.Name == "" {
+		o.Name = "flamego_session"
+	}
+	if o.Path == "" {
+		o.Path = "/"
+	}
+	if o.SameSite == 0 {
+		o.SameSite = http.SameSiteLaxMode
+	}
+	o.HTTPOnly = !o.AllowScript
+	return o
+}
+
+// check returns an error for a cookie that browsers would refuse or cut.
+func (o CookieOptions) check() error {
+	if err := o.cookie("x").Valid(); err != nil {
+		return fmt.Errorf("cookie: %w", err)
+	}
+	host := strings.HasPrefix(o.Name, "__Host-")
+	switch {
+	case host && (o.Domain != "" || o.Path != "/" || !o.Secure):
+		return errors.New(`cookie: the prefix "__Host-" needs Secure, Path "/" and no Domain`)
+	case strings.HasPrefix(o.Name, "__Secure-") && !o.Secure:
+		return errors.New(`cookie: the prefix "__Secure-" needs Secure`)
+	case o.SameSite == http.SameSiteNoneMode && !o.Secure:
+		return errors.New("cookie: SameSite=None needs Secure")
+	case o.MaxAge > maxCookieAge:
+		return fmt.Errorf("cookie: MaxAge is %d seconds, more than the 400 days that browsers allow", o.MaxAge)
+	case o.MaxAge < 0:
+		return fmt.Errorf("cookie: MaxAge is %d, a cookie that is deleted at once", o.MaxAge)
+	}
+	return nil
+}
+
+func (o CookieOptions) cookie(sid string) *http.Cookie {
+	return &http.Cookie{
+		Name:        o.Name,
+		Value:       sid,
+		Path:        o.Path,
+		Domain:      o.Domain,
+		MaxAge:      o.MaxAge,
+		Secure:      o.Secure,
+		HttpOnly:    o.HTTPOnly,
+		SameSite:    o.SameSite,
+		Partitioned: o.Partitioned,
+	}
+}
+
+// write sets the cookie in the response, in place of one that is there already.
+func (o CookieOptions) write(w http.ResponseWriter, sid string) {
+	o.replace(w.Header(), o.cookie(sid))
+}
+
+// expire tells the browser to delete the cookie.
+func (o CookieOptions) expire(w http.ResponseWriter) {
+	c := o.cookie("")
+	c.MaxAge = -1
+	o.replace(w.Header(), c)
+}
+
+// drop takes our Set-Cookie back.
+func (o CookieOptions) drop(h http.Header) {
+	kept := h["Set-Cookie"][:0]
+	for _, line := range h["Set-Cookie"] {
+		if name, _, _ := strings.Cut(line, "="); name != o.Name {
+			kept = append(kept, line)
+		}
+	}
+	if len(kept) == 0 {
+		delete(h, "Set-Cookie")
+		return
+	}
+	h["Set-Cookie"] = kept
+}
+
+// replace sets the cookie and what caches need to know about it: a response
+// that gives out an ID is for one visitor only (RFC 9111, section 7.3).
+func (o CookieOptions) replace(h http.Header, c *http.Cookie) {
+	o.drop(h)
+	h["Set-Cookie"] = append(h["Set-Cookie"], c.String())
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+}
+
+// read returns the values of all our cookies in the request. Several come from
+// cookies of one name with different paths or domains.
+func (o CookieOptions) read(r *http.Request) []string {
+	cookies := r.CookiesNamed(o.Name)
+	if len(cookies) == 0 {
+		return nil
+	}
+	sids := make([]string, len(cookies))
+	for i, c := range cookies {
+		sids[i] = c.Value
+	}
+	return sids
+}
+
+// addVary tells caches that the response depends on the cookie.
+func addVary(h http.Header) {
+	for _, line := range h["Vary"] {
+		if line == "Cookie" || line == "*" {
+			return
+		}
+	}
+	h["Vary"] = append(h["Vary"], "Cookie")
+}

@@ -1,0 +1,265 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/flamego/flamego"
+)
+
+// Options configures the session middleware.
+type Options struct {
+	// Initer opens the store. Default is MemoryIniter().
+	Initer Initer
+	// Config is the configuration that the Initer takes, by value, for example a
+	// redis.Config. Default is none, which the memory and the file store accept.
+	Config interface{}
+	// Cookie configures the cookie that carries the session ID. Default is
+	// "flamego_session=ID; Path=/; HttpOnly; SameSite=Lax".
+	Cookie CookieOptions
+	// IDLength is the number of characters of a session ID, up to 255. Values
+	// under 3 mean the default. Default is 16.
+	IDLength int
+	// GCInterval is the time between two calls of the store's GC. Values under
+	// one second mean the default. Default is 5 minutes.
+	GCInterval time.Duration
+	// Timeout is how long one operation of the store may take. Values of zero
+	// and below mean the default. Default is 5 seconds.
+	Timeout time.Duration
+	// ErrorFunc receives the errors of the store, from requests and from GC. It
+	// may be called in parallel. Default is to drop them.
+	ErrorFunc func(err error)
+	// ReadIDFunc reads the session ID from the request; an empty string means
+	// there is none. Default is to read the cookie.
+	ReadIDFunc func(r *http.Request) string
+	// WriteIDFunc sends the session ID to the client. It is called once for
+	// every request, before the handlers, with created telling whether the ID is
+	// new to the client, and for every change of the ID. Default is to send the
+	// cookie when the ID is new.
+	WriteIDFunc func(w http.ResponseWriter, r *http.Request, sid string, created bool)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Initer == nil {
+		o.Initer = MemoryIniter()
+	}
+	o.Cookie = o.Cookie.withDefaults()
+	if o.IDLength < minSIDLength {
+		o.IDLength = defaultIDLength
+	}
+	if o.GCInterval < time.Second {
+		o.GCInterval = 5 * time.Minute
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.ErrorFunc == nil {
+		o.ErrorFunc = func(error) {}
+	}
+	return o
+}
+
+// Manager is the session middleware with a handle: it gives out the handler and
+// the store, and can be closed.
+type Manager struct {
+	opts  Options
+	store Store
+
+	native       native        // the store, if it is one of this module
+	storeValue   reflect.Value // the store, as it is injected
+	readsCookie  bool          // the ID comes from the cookie
+	writesCookie bool          // the ID is sent in the cookie
+
+	stop    context.CancelFunc // ends the GC
+	stopped sync.WaitGroup
+	closing sync.Once
+}
+
+// New opens the store and returns the middleware, of which [Manager.Handler] is
+// to be used:
+//
+//	m, err := session.New(session.Options{...})
+//	if err != nil {
+//		return err
+//	}
+//	defer m.Close()
+//	f.Use(m.Handler())
+//
+// It returns an error for options that cannot work, naming what is wrong, and
+// the error of the Initer. Of several Options the first counts.
+func New(opts ...Options) (*Manager, error) {
+	var opt Options
+	if len(opts) > 0 {
+		opt = opts[0]
+	}
+	opt = opt.withDefaults()
+	if err := opt.Cookie.check(); err != nil {
+		return nil, err
+	}
+	if opt.IDLength > maxSIDLength {
+		return nil, fmt.Errorf("IDLength is %d, more than %d", opt.IDLength, maxSIDLength)
+	}
+
+	m := &Manager{opts: opt, readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil}
+	if m.writesCookie {
+		m.opts.WriteIDFunc = m.writeCookie
+	}
+
+	var err error
+	m.store, err = opt.Initer(context.Background(), opt.Config, m.idWriter())
+	if err != nil {
+		return nil, err
+	}
+	if m.store == nil {
+		return nil, errors.New("the Initer returned no store")
+	}
+	m.storeValue = reflect.ValueOf(m.store)
+	m.native, _ = m.store.(native)
+	if b, ok := m.store.(bounder); ok {
+		b.setTimeout(opt.Timeout)
+	}
+	m.startGC()
+	return m, nil
+}
+
+// Sessioner returns the session middleware. It panics with "session: " and the
+// error where [New] returns one. Its store is never closed; use New for that.
+func Sessioner(opts ...Options) flamego.Handler {
+	m, err := New(opts...)
+	if err != nil {
+		panic("session: " + err.Error())
+	}
+	return m.Handler()
+}
+
+// Handler returns the middleware. It gives the handlers after it a Session, a
+// Store and a Flash.
+func (m *Manager) Handler() flamego.Handler {
+	return flamego.ContextInvoker(m.serve)
+}
+
+// Store returns the store of the sessions.
+func (m *Manager) Store() Store { return m.store }
+
+// Close ends the GC and closes what the store opened itself: never a client or
+// pool that the Config brought. It returns the error of the store. Requests
+// must have ended before; closing again does nothing.
+func (m *Manager) Close() error {
+	var err error
+	m.closing.Do(func() {
+		m.stop()
+		m.stopped.Wait()
+		if c, ok := m.store.(io.Closer); ok {
+			err = c.Close()
+		}
+	})
+	return err
+}
+
+// startGC makes the store collect what has expired, until Close.
+func (m *Manager) startGC() {
+	ctx, cancel := context.WithCancel(context.Background())
+	m.stop = cancel
+	m.stopped.Add(1)
+	go func() {
+		defer m.stopped.Done()
+		ticker := time.NewTicker(m.opts.GCInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				if err := m.store.GC(ctx); err != nil && ctx.Err() == nil {
+					m.opts.ErrorFunc(err)
+				}
+			}
+		}
+	}()
+}
+
+// idWriter returns the writer that stores hand to their sessions.
+func (m *Manager) idWriter() IDWriter {
+	return func(w http.ResponseWriter, r *http.Request, sid string) {
+		m.opts.WriteIDFunc(w, r, sid, true)
+	}
+}
+
+func (m *Manager) writeCookie(w http.ResponseWriter, _ *http.Request, sid string, created bool) {
+	if created {
+		m.opts.Cookie.write(w, sid)
+	}
+}
+
+// readIDs returns the IDs that the request claims, best first.
+func (m *Manager) readIDs(r *http.Request) []string {
+	if m.opts.ReadIDFunc == nil {
+		return m.opts.Cookie.read(r)
+	}
+	return []string{m.opts.ReadIDFunc(r)}
+}
+
+// valid reports whether the ID can be one that we made.
+func (m *Manager) valid(sid string) bool {
+	return len(sid) == m.opts.IDLength && checkSID(sid) == nil
+}
+
+// bound returns the context of one operation of the store. A store of this
+// module sets its own limit.
+func (m *Manager) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if m.native != nil {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, m.opts.Timeout)
+}
+
+// read returns the session with the ID and whether the store has it. What
+// cannot be read is an empty session that is there: it locks nobody out, and
+// its bytes stay until something is set.
+func (m *Manager) read(ctx context.Context, sid string) (sess Session, found bool, err error) {
+	if m.native == nil {
+		ctx, cancel := m.bound(ctx)
+		defer cancel()
+		found = m.store.Exist(ctx, sid)
+		sess, err = m.readForeign(ctx, sid)
+		return sess, found, err
+	}
+	b, err := m.native.load(ctx, sid)
+	if errors.Is(err, errUnreadable) {
+		m.opts.ErrorFunc(err)
+	} else if err != nil {
+		return nil, false, err
+	}
+	return b, b.isStored(), nil
+}
+
+// create returns a new session.
+func (m *Manager) create(ctx context.Context, sid string) (Session, error) {
+	if m.native != nil {
+		return m.native.fresh(sid), nil
+	}
+	ctx, cancel := m.bound(ctx)
+	defer cancel()
+	return m.readForeign(ctx, sid)
+}
+
+func (m *Manager) readForeign(ctx context.Context, sid string) (Session, error) {
+	sess, err := m.store.Read(ctx, sid)
+	if err == nil && sess == nil {
+		err = errors.New("session: the store returned no session and no error")
+	}
+	return sess, err
+}
+
+// touch extends the life of a stored session.
+func (m *Manager) touch(ctx context.Context, sid string) error {
+	ctx, cancel := m.bound(ctx)
+	defer cancel()
+	return m.store.Touch(ctx, sid)
+}

@@ -1,0 +1,381 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	defaultLifetime    = time.Hour
+	defaultTimeout     = 5 * time.Second
+	defaultMaxDataSize = 1 << 20
+)
+
+// StoreConfig tells [NewStore] how to give meaning to records.
+type StoreConfig struct {
+	// Name is what errors call the store, for example "redis". Default is
+	// "store".
+	Name string
+	// Lifetime is the duration without access after which a session is dead.
+	// Default is 3600 seconds, also for values below one second.
+	Lifetime time.Duration
+	// Encoder encodes the data of a session. Default is GobEncoder.
+	Encoder Encoder
+	// Decoder decodes what Encoder made. Default is GobDecoder.
+	Decoder Decoder
+	// MaxDataSize is the greatest number of bytes of encoded data of one
+	// session: saving more is an error, and more is not read. Default is 1 MiB.
+	MaxDataSize int
+	// IDWriter sends a session ID to the client. Default is to send nothing.
+	IDWriter IDWriter
+}
+
+// NewStore returns a Store that keeps its sessions in a backend. If the backend
+// is an io.Closer, so is the store.
+//
+// Its errors start with "session: ", the name of the store and the operation.
+// They hold no session ID, also where that of the backend did; errors.Is and
+// errors.As see the original. Save returns an error when the data cannot be
+// encoded (naming the key and the type of the value) or takes more than
+// MaxDataSize bytes, and when other requests that change the same session were
+// faster time and again. Read returns an error for data that it cannot decode.
+// In each case the record stays as it is. Every method ends within 5 seconds,
+// or what Options.Timeout says instead.
+func NewStore(backend Backend, config StoreConfig) Store {
+	if config.Name == "" {
+		config.Name = "store"
+	}
+	if config.Encoder == nil {
+		config.Encoder = GobEncoder
+	}
+	if config.Decoder == nil {
+		config.Decoder = GobDecoder
+	}
+	if config.MaxDataSize <= 0 {
+		config.MaxDataSize = defaultMaxDataSize
+	}
+	config.Lifetime = lifetimeOrDefault(config.Lifetime)
+	s := &recordStore{StoreConfig: config, backend: backend, seed: maphash.MakeSeed()}
+	s.setTimeout(defaultTimeout)
+	for i := range s.queues {
+		s.queues[i] = make(chan struct{}, 1)
+	}
+	return s
+}
+
+func lifetimeOrDefault(d time.Duration) time.Duration {
+	if d < time.Second {
+		return defaultLifetime
+	}
+	return d
+}
+
+var (
+	_ native    = (*recordStore)(nil)
+	_ io.Closer = (*recordStore)(nil)
+)
+
+// recordStore is the portable store: it gives meaning to the records of a
+// backend.
+type recordStore struct {
+	StoreConfig
+	backend Backend
+	timeout atomic.Int64 // a time.Duration
+
+	// Commits of one session queue up inside this process, so that neighbours
+	// do not make each other start over. Sessions that share a queue only wait
+	// for each other's commits, never for a handler.
+	queues [256]chan struct{}
+	seed   maphash.Seed
+}
+
+func (s *recordStore) setTimeout(d time.Duration) { s.timeout.Store(int64(d)) }
+
+// bound returns a context that ends with the timeout of one operation.
+func (s *recordStore) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Duration(s.timeout.Load()))
+}
+
+func (s *recordStore) fresh(sid string) *BaseSession {
+	b := NewBaseSession(sid, s.Encoder, s.IDWriter)
+	b.origin = origin{store: s, sid: sid}
+	return b
+}
+
+func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error) {
+	if err := checkSID(sid); err != nil {
+		return nil, s.fail("read", err)
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+
+	rec, found, err := s.backend.Load(ctx, sid)
+	if err != nil {
+		return nil, s.fail("read", err, sid)
+	}
+	b := s.fresh(sid)
+	if !found {
+		return b, nil
+	}
+	b.origin.stored, b.origin.raw, b.origin.idle = true, rec.Data, s.Lifetime-rec.TTL
+	b.base, err = s.decode(rec.Data)
+	if err != nil {
+		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, err), sid)
+	}
+	return b, nil
+}
+
+func (s *recordStore) Exist(ctx context.Context, sid string) bool {
+	if checkSID(sid) != nil {
+		return false
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	_, found, err := s.backend.Load(ctx, sid)
+	return found && err == nil
+}
+
+func (s *recordStore) Read(ctx context.Context, sid string) (Session, error) {
+	b, err := s.load(ctx, sid)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (s *recordStore) Destroy(ctx context.Context, sid string) error {
+	return s.do(ctx, "destroy", sid, func(ctx context.Context) error {
+		return s.backend.Delete(ctx, sid)
+	})
+}
+
+func (s *recordStore) Touch(ctx context.Context, sid string) error {
+	return s.do(ctx, "touch", sid, func(ctx context.Context) error {
+		return s.backend.Extend(ctx, sid, s.Lifetime)
+	})
+}
+
+// do runs one operation on the record of a session.
+func (s *recordStore) do(ctx context.Context, op, sid string, f func(context.Context) error) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	err := checkSID(sid)
+	if err == nil {
+		err = f(ctx)
+	}
+	return s.fail(op, err, sid)
+}
+
+func (s *recordStore) GC(ctx context.Context) error {
+	for more := true; more; {
+		var err error
+		if more, err = s.sweep(ctx); err != nil {
+			return s.fail("gc", err)
+		}
+	}
+	return nil
+}
+
+func (s *recordStore) sweep(ctx context.Context) (more bool, err error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.backend.Sweep(ctx)
+}
+
+// Close closes what the backend opened itself.
+func (s *recordStore) Close() error {
+	if c, ok := s.backend.(io.Closer); ok {
+		return s.fail("close", c.Close())
+	}
+	return nil
+}
+
+func (s *recordStore) Save(ctx context.Context, sess Session) error {
+	b, err := sessionOf(sess, s.decode)
+	if err != nil {
+		return s.fail("save", err)
+	}
+	_, err = s.commit(ctx, b, false)
+	return err
+}
+
+func (s *recordStore) takeFlash(ctx context.Context, b *BaseSession) (Flash, error) {
+	b.Delete(flashKey)
+	p, err := s.commit(ctx, b, true)
+	return p.flash, err
+}
+
+func (s *recordStore) commit(ctx context.Context, b *BaseSession, take bool) (*pending, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+
+	p := b.begin(s)
+	p.take = take
+	err := checkSID(p.sid)
+	if err == nil && !p.gone {
+		err = s.queue(ctx, p.origin.sid, func() error { return s.write(ctx, p) })
+	}
+	b.end(p, err)
+	return p, s.fail("save", err, p.sid, p.origin.sid)
+}
+
+// queue runs f while no other commit of the same session runs in this process.
+func (s *recordStore) queue(ctx context.Context, sid string, f func() error) error {
+	q := s.queues[maphash.String(s.seed, sid)%uint64(len(s.queues))]
+	select {
+	case q <- struct{}{}:
+		defer func() { <-q }()
+		return f()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+var errContended = errors.New("other requests changed the session faster, time and again")
+
+// write brings p into the backend, starting over on fresh data as long as other
+// writers are faster.
+func (s *recordStore) write(ctx context.Context, p *pending) error {
+	const tries = 30
+	for try := range tries {
+		if err := pause(ctx, try); err != nil {
+			return err
+		}
+		data := p.log.apply(p.base)
+		raw, err := s.encode(data)
+		if err != nil {
+			return err
+		}
+		ok, err := s.put(ctx, p, Record{Data: raw, TTL: s.Lifetime})
+		if err != nil {
+			return err
+		}
+		if !ok {
+			// Refused: somebody was faster, or a driver sent our write twice
+			// because the first answer was lost, and it was us.
+			var again bool
+			if ok, again, err = s.refused(ctx, p, raw); err != nil {
+				return err
+			}
+			if !ok && !again {
+				return nil
+			}
+		}
+		if ok {
+			p.stored(data, raw)
+			return nil
+		}
+	}
+	return errContended
+}
+
+// put makes the one write that p calls for.
+func (s *recordStore) put(ctx context.Context, p *pending, rec Record) (bool, error) {
+	switch {
+	case !p.origin.stored:
+		return s.backend.Insert(ctx, p.sid, rec)
+	case p.sid != p.origin.sid:
+		return s.backend.Rename(ctx, p.origin.sid, p.sid, p.origin.raw, rec)
+	default:
+		return s.backend.Swap(ctx, p.sid, p.origin.raw, rec)
+	}
+}
+
+// refused finds out why a write was refused. It reports ok if it was not
+// really, and again if p was put on fresh data and is to be written once more.
+func (s *recordStore) refused(ctx context.Context, p *pending, raw []byte) (ok, again bool, err error) {
+	at := p.sid
+	rec, found, err := s.backend.Load(ctx, at)
+	if err == nil && found && bytes.Equal(rec.Data, raw) {
+		return true, false, nil
+	}
+	if err == nil && p.origin.stored && at != p.origin.sid {
+		at = p.origin.sid
+		rec, found, err = s.backend.Load(ctx, at)
+	}
+	switch {
+	case err != nil:
+		return false, false, err
+	case found:
+		p.origin.sid, p.origin.stored, p.origin.raw = at, true, rec.Data
+		data, err := s.decode(rec.Data)
+		if err != nil {
+			data = nil // what cannot be read counts as empty
+		}
+		return false, p.rebase(data), nil
+	default:
+		return false, !p.origin.stored || p.orphan(), nil
+	}
+}
+
+// pause waits before a try, longer from try to try and never quite as long as
+// the others who wait.
+func pause(ctx context.Context, try int) error {
+	if try == 0 {
+		return nil
+	}
+	limit := min(time.Millisecond<<min(try, 6), 50*time.Millisecond)
+	select {
+	case <-time.After(rand.N(limit)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *recordStore) encode(data Data) ([]byte, error) {
+	raw, err := s.Encoder(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > s.MaxDataSize {
+		return nil, fmt.Errorf("the data takes %d bytes, more than the limit of %d", len(raw), s.MaxDataSize)
+	}
+	return raw, nil
+}
+
+// decode decodes bytes that may be anything.
+func (s *recordStore) decode(raw []byte) (data Data, err error) {
+	if len(raw) > s.MaxDataSize {
+		return nil, fmt.Errorf("%d bytes, more than the limit of %d", len(raw), s.MaxDataSize)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			data, err = nil, fmt.Errorf("the decoder panicked with a %T", v)
+		}
+	}()
+	return s.Decoder(raw)
+}
+
+// storeError is an error of a store: a text that is safe to show, and the
+// original for errors.Is and errors.As.
+type storeError struct {
+	text string
+	err  error
+}
+
+func (e *storeError) Error() string { return e.text }
+func (e *storeError) Unwrap() error { return e.err }
+
+// fail says which step of which store failed, without the session IDs that the
+// error of a driver may hold. The result is nil if err is.
+func (s *recordStore) fail(op string, err error, sids ...string) error {
+	if err == nil {
+		return nil
+	}
+	text := "session: " + s.Name + ": " + op + ": " + err.Error()
+	for _, sid := range sids {
+		if checkSID(sid) == nil {
+			text = strings.ReplaceAll(text, sid, "[session ID]")
+		}
+	}
+	return &storeError{text: text, err: err}
+}

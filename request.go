@@ -1,0 +1,305 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+
+	"github.com/flamego/flamego"
+)
+
+// request is the life of one request: open the session, run the handlers,
+// commit before the first byte of the response, commit what changed after that.
+//
+// It is also the flamego.Context that handlers after the middleware receive,
+// the same as before but for its response writer: there, and in the injected
+// one, a commit that fails still becomes a 500.
+type request struct {
+	flamego.Context
+	m *Manager
+
+	sess   Session
+	base   *BaseSession // the one in sess, nil if there is none
+	readAs string       // the ID the session was read or last saved under
+	stored bool         // the store has it
+	fresh  bool         // the ID is new to the client
+
+	writer   writer
+	extended bool  // the session lives a full lifetime from this request on
+	aborted  bool  // a handler panicked: nothing is committed any more
+	hijacked bool  // the connection is no longer ours
+	err      error // why the commit failed
+	refused  bool  // the response is our 500
+}
+
+var (
+	contextType       = reflect.TypeFor[flamego.Context]()
+	returnHandlerType = reflect.TypeFor[flamego.ReturnHandler]()
+	sessionType       = reflect.TypeFor[Session]()
+	storeType         = reflect.TypeFor[Store]()
+	writerType        = reflect.TypeFor[http.ResponseWriter]()
+)
+
+// serve is the middleware.
+func (m *Manager) serve(c flamego.Context) {
+	rq := &request{Context: c, m: m}
+	flash, err := rq.open()
+	if err != nil {
+		m.opts.ErrorFunc(err)
+		rq.refuse()
+		return
+	}
+	rq.inject(flash)
+
+	panicking := true
+	defer func() {
+		if panicking {
+			rq.abort(flash)
+		}
+	}()
+	c.Next()
+	panicking = false
+	rq.finish()
+}
+
+// open finds or makes the session of the request and takes its flash.
+func (rq *request) open() (Flash, error) {
+	m, w, r := rq.m, rq.Context.ResponseWriter(), rq.Request().Request
+	if m.readsCookie {
+		addVary(w.Header())
+	}
+	if err := rq.load(r); err != nil {
+		return nil, err
+	}
+	rq.readAs = rq.sess.ID()
+	if b, ok := rq.sess.(based); ok {
+		rq.base = b.baseSession()
+	}
+	m.opts.WriteIDFunc(w, r, rq.readAs, rq.fresh)
+
+	flash := rq.sess.Get(flashKey)
+	if flash == nil {
+		return nil, nil
+	}
+	if m.native != nil {
+		rq.extended = true
+		return m.native.takeFlash(r.Context(), rq.base)
+	}
+	rq.sess.Delete(flashKey)
+	return flash, nil
+}
+
+// maxCandidates is how many of the IDs that a request claims are looked up.
+const maxCandidates = 4
+
+// load reads the session of the first ID in the request that the store knows;
+// failing that, of the first that could be one of ours; failing that, a new one.
+func (rq *request) load(r *http.Request) error {
+	ids := rq.m.readIDs(r)
+	for _, sid := range ids[:min(len(ids), maxCandidates)] {
+		if !rq.m.valid(sid) {
+			continue
+		}
+		sess, found, err := rq.m.read(r.Context(), sid)
+		if err != nil {
+			return err
+		}
+		if found || rq.sess == nil {
+			rq.sess, rq.stored = sess, found
+		}
+		if found {
+			return nil
+		}
+	}
+	if rq.sess != nil {
+		return nil
+	}
+
+	sid, err := newID(rq.m.opts.IDLength)
+	if err != nil {
+		return err
+	}
+	rq.fresh = true
+	rq.sess, err = rq.m.create(r.Context(), sid)
+	return err
+}
+
+// inject makes the services of the request known to the handlers. They are
+// mapped by their interface types, or Flamego searches through all that is
+// mapped for every handler that asks.
+func (rq *request) inject(flash Flash) {
+	c := rq.Context
+	c.Set(sessionType, reflect.ValueOf(rq.sess))
+	c.Set(storeType, rq.m.storeValue)
+	mapFlash(c, flash)
+
+	w := c.ResponseWriter()
+	w.Before(rq.beforeHeader)
+	rq.writer = writer{ResponseWriter: w, rq: rq}
+	injected := &rq.writer
+	if mapped, ok := c.Value(writerType).Interface().(http.ResponseWriter); ok && mapped != w {
+		injected = &writer{ResponseWriter: mapped, rq: rq}
+	}
+	c.Set(writerType, reflect.ValueOf(injected))
+	c.Set(contextType, reflect.ValueOf(rq))
+	if handle, ok := c.Value(returnHandlerType).Interface().(flamego.ReturnHandler); ok {
+		c.Set(returnHandlerType, reflect.ValueOf(flamego.ReturnHandler(
+			func(_ flamego.Context, vals []reflect.Value) { handle(rq, vals) },
+		)))
+	}
+}
+
+// commit brings the session into the store; it does nothing if nothing changed
+// since the last time. A client that has hung up makes no difference. An error
+// is final, and ErrorFunc is told once.
+func (rq *request) commit() error {
+	if rq.aborted || rq.err != nil {
+		return rq.err
+	}
+	ctx := context.WithoutCancel(rq.Request().Context())
+	switch {
+	case rq.worthSaving():
+		if rq.err = rq.save(ctx); rq.err != nil {
+			rq.m.opts.ErrorFunc(rq.err)
+			return rq.err
+		}
+	case rq.stored && !rq.extended:
+		// A session that could not be extended still is what the handler saw.
+		if err := rq.m.touch(ctx, rq.readAs); err != nil {
+			rq.m.opts.ErrorFunc(err)
+		}
+	default:
+		return nil
+	}
+	rq.extended = true
+	rq.sendID()
+	return nil
+}
+
+// worthSaving reports whether there are changes that the store must know: those
+// of a session that is neither stored nor holds anything are not.
+func (rq *request) worthSaving() bool {
+	if !rq.sess.HasChanged() {
+		return false
+	}
+	return rq.stored || rq.base == nil || len(rq.base.view()) > 0
+}
+
+func (rq *request) save(ctx context.Context) error {
+	if rq.m.native == nil {
+		ctx, cancel := rq.m.bound(ctx)
+		defer cancel()
+		return rq.saveForeign(ctx)
+	}
+	if err := rq.m.store.Save(ctx, rq.sess); err != nil {
+		return err
+	}
+	rq.readAs, rq.stored = rq.base.ID(), rq.base.isStored()
+	return nil
+}
+
+// saveForeign saves to a store that knows the six methods of Store and no more:
+// the old ID of a renewed session is destroyed here.
+func (rq *request) saveForeign(ctx context.Context) error {
+	if err := rq.m.store.Save(ctx, rq.sess); err != nil {
+		return err
+	}
+	if sid := rq.sess.ID(); sid != rq.readAs {
+		if rq.stored {
+			if err := rq.m.store.Destroy(ctx, rq.readAs); err != nil {
+				return err
+			}
+		}
+		rq.readAs = sid
+	}
+	rq.stored = true
+	if rq.base != nil {
+		rq.base.settle()
+	}
+	return nil
+}
+
+// sendID tells the client what became of its session: gone, or good for another
+// MaxAge.
+func (rq *request) sendID() {
+	w := rq.Context.ResponseWriter()
+	switch {
+	case !rq.m.writesCookie || w.Written():
+	case rq.base != nil && rq.base.isGone():
+		rq.m.opts.Cookie.expire(w)
+	case rq.m.opts.Cookie.MaxAge > 0:
+		rq.m.opts.Cookie.write(w, rq.readAs)
+	}
+}
+
+// beforeHeader is called by Flamego when the response is about to begin, in
+// whatever way. Here it is too late for another status.
+func (rq *request) beforeHeader(w flamego.ResponseWriter) {
+	if rq.commit() != nil && rq.m.writesCookie {
+		rq.m.opts.Cookie.drop(w.Header())
+	}
+}
+
+// ready commits before the response begins, and reports whether the handler may
+// write: it may not once the commit has failed and the response is our 500.
+func (rq *request) ready() bool {
+	if !rq.begun() && rq.commit() != nil {
+		rq.refuse()
+	}
+	return !rq.refused
+}
+
+func (rq *request) begun() bool {
+	return rq.hijacked || rq.Context.ResponseWriter().Written()
+}
+
+// refuse answers with status 500 and a generic body.
+func (rq *request) refuse() {
+	rq.refused = true
+	w := rq.Context.ResponseWriter()
+	for _, name := range []string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Location"} {
+		w.Header().Del(name)
+	}
+	http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+}
+
+var errTooLate = errors.New("session: the response began before the session could be saved")
+
+// finish commits what changed after the first byte, or all of it when nothing
+// was written.
+func (rq *request) finish() {
+	switch err := rq.commit(); {
+	case err == nil || rq.refused:
+	case !rq.begun():
+		rq.refuse()
+	default:
+		// The client must not take this response for a success. All that is left
+		// is to break it off; ErrorFunc knows why.
+		panic(errTooLate)
+	}
+}
+
+// abort undoes what the handlers did to the session, after a panic. The flash
+// is given back, unless a response has begun that may show it.
+func (rq *request) abort(flash Flash) {
+	rq.aborted = true
+	if rq.begun() {
+		return
+	}
+	w := rq.Context.ResponseWriter()
+	if rq.m.writesCookie && rq.sess.ID() != rq.readAs {
+		rq.m.opts.Cookie.drop(w.Header())
+		if rq.fresh {
+			rq.m.opts.Cookie.write(w, rq.readAs)
+		}
+	}
+	if rq.m.native != nil && flash != nil {
+		rq.base.discard()
+		rq.base.SetFlash(flash)
+		ctx := context.WithoutCancel(rq.Request().Context())
+		if err := rq.m.store.Save(ctx, rq.base); err != nil {
+			rq.m.opts.ErrorFunc(err)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// Store keeps sessions. Handlers may ask for the one in use, for example to end
+// somebody else's session with Destroy. All methods may be called in parallel.
+//
+// The stores of this module take session IDs of 3 to 255 characters of 0-9 and
+// a-z; for any other their methods return [ErrMinimumSIDLength] or an error
+// that says so (Exist returns false) and do nothing.
+type Store interface {
+	// Exist reports whether there is a live session with the ID. It reports
+	// false when the store cannot be asked.
+	Exist(ctx context.Context, sid string) bool
+	// Read returns the session with the ID, an empty one if there is none.
+	Read(ctx context.Context, sid string) (Session, error)
+	// Destroy deletes the session with the ID. It is no error if there is none.
+	Destroy(ctx context.Context, sid string) error
+	// Touch makes the session with the ID live for a full lifetime from now on.
+	// It changes no data and is no error if there is no such session.
+	Touch(ctx context.Context, sid string) error
+	// Save commits the changes of a session to the store. A session that was
+	// destroyed or that expired since it was read stays so, without an error.
+	Save(ctx context.Context, session Session) error
+	// GC deletes what has expired. The middleware calls it every GCInterval.
+	GC(ctx context.Context) error
+}
+
+// Initer opens a store. Its args hold, in any order, the Config of the backend
+// (by value, not a pointer to it) and an [IDWriter]; other values are refused.
+// It returns an error that names what is missing or wrong.
+type Initer func(ctx context.Context, args ...interface{}) (Store, error)
+
+// ErrMinimumSIDLength is returned by the methods of the stores of this module
+// for a session ID of less than 3 characters.
+var ErrMinimumSIDLength = errors.New("the SID does not have the minimum required length 3")
+
+var errInvalidSID = errors.New("the SID is not 3 to 255 characters of 0-9 and a-z")
+
+const (
+	minSIDLength = 3
+	maxSIDLength = 255
+)
+
+// checkSID returns an error for a session ID that no store of ours can hold.
+// One alphabet for all of them: a file system may fold case, a database may
+// compare without it, and a path separator must never reach either.
+func checkSID(sid string) error {
+	if len(sid) < minSIDLength {
+		return ErrMinimumSIDLength
+	}
+	if len(sid) > maxSIDLength {
+		return errInvalidSID
+	}
+	for i := range len(sid) {
+		if !isIDChar(sid[i]) {
+			return errInvalidSID
+		}
+	}
+	return nil
+}
+
+func isIDChar(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z'
+}
+
+// NewIniter returns an Initer that takes a Config of type C and an IDWriter
+// from its args, calls open, and makes a store of the backend it returns.
+// The IDWriter of the StoreConfig is filled in.
+func NewIniter[C any](open func(ctx context.Context, config C) (Backend, StoreConfig, error)) Initer {
+	return func(ctx context.Context, args ...interface{}) (Store, error) {
+		config, given, writer, err := initArgs[C](args)
+		if err != nil {
+			return nil, err
+		}
+		if !given {
+			return nil, fmt.Errorf("config of type %T not given", config)
+		}
+
+		backend, sc, err := open(ctx, config)
+		if err != nil {
+			return nil, err
+		}
+		sc.IDWriter = writer
+		return NewStore(backend, sc), nil
+	}
+}
+
+// initArgs finds the Config and the IDWriter among the args of an Initer.
+func initArgs[C any](args []interface{}) (config C, given bool, writer IDWriter, err error) {
+	for _, arg := range args {
+		switch arg := arg.(type) {
+		case C:
+			config, given = arg, true
+		case IDWriter:
+			writer = arg
+		case func(http.ResponseWriter, *http.Request, string):
+			writer = arg
+		case nil:
+		default:
+			return config, false, nil, fmt.Errorf("unexpected argument of type %T, want a config of type %T and an IDWriter", arg, config)
+		}
+	}
+	if writer == nil {
+		return config, given, nil, errors.New("IDWriter not given")
+	}
+	return config, given, writer, nil
+}
