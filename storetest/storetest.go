@@ -1,0 +1,217 @@
+// Package storetest is the conformance suite for session stores: [Run] proves
+// that a store keeps the rules that the session middleware and its users rely
+// on, and names the rule that it does not keep.
+//
+//	func TestConformance(t *testing.T) {
+//		storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+//			return session.Options{
+//				Initer: mystore.Initer(),
+//				Config: mystore.Config{Table: newTable(t), Lifetime: lifetime},
+//			}
+//		})
+//	}
+//
+// # Model
+//
+// Each rule is a subtest with storage of its own; all run in parallel, and the
+// whole takes about as long as the longest, some six seconds, since stores keep
+// their own clocks and expiry can only be waited for. Run it with -race.
+//
+// A store of six methods that saves blindly, whatever happened since it read,
+// breaks the rules "merge/..." and "dead/...": that is what they are for. Make
+// it a session.Backend, and session.NewStore keeps them.
+//
+// # Limits
+//
+// The suite cannot see what only the database knows: that a write is one atomic
+// step, that nothing is left behind on a crash, that a lost answer is handled.
+package storetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+)
+
+// Open returns the Options of a session middleware whose store is on storage of
+// its own: a new table, key prefix or folder, removed by t.Cleanup. The store
+// must use the lifetime as it is given, below one second too, so that its
+// default is tested. Calling session.New with the result twice must give two
+// stores on the same storage.
+type Open func(t testing.TB, lifetime time.Duration) session.Options
+
+// Trait is a way in which a store differs by intention.
+type Trait int
+
+const (
+	// Private says that a store cannot share its storage with another one.
+	Private Trait = iota + 1
+	// Live says that a store keeps values as they are and encodes nothing, so
+	// that size and type of a value do not matter.
+	Live
+)
+
+// Run tests the stores that open makes against all rules.
+func Run(t *testing.T, open Open, traits ...Trait) {
+	for _, rule := range rules {
+		if rule.skips(traits) {
+			continue
+		}
+		t.Run(rule.name, func(t *testing.T) {
+			t.Parallel()
+			rule.run(t, open)
+		})
+	}
+}
+
+// rule is one thing that must hold.
+type rule struct {
+	name  string
+	text  string  // the rule itself, shown when it is broken
+	not   []Trait // stores that it does not apply to
+	check func(e *env)
+}
+
+func (r rule) skips(traits []Trait) bool {
+	for _, trait := range traits {
+		for _, not := range r.not {
+			if trait == not {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r rule) run(t testing.TB, open Open) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the rule %q is broken: %s", r.name, r.text)
+		}
+	})
+	r.check(&env{TB: t, open: open})
+}
+
+// rules are all rules.
+var rules = join(basicRules, deathRules, mergeRules, badInputRules, requestRules)
+
+func join(groups ...[]rule) (all []rule) {
+	for _, group := range groups {
+		all = append(all, group...)
+	}
+	return all
+}
+
+// env is what a rule works with.
+type env struct {
+	testing.TB
+	open Open
+}
+
+// long is a lifetime that no test reaches the end of.
+const long = time.Hour
+
+// short is the shortest lifetime there is. Stores that keep whole seconds round
+// up, so what has it is dead after two.
+const (
+	short     = time.Second
+	shortDead = 2*time.Second + 100*time.Millisecond
+)
+
+// store opens a store on new storage.
+func (e *env) store(lifetime time.Duration) session.Store {
+	e.Helper()
+	return e.manager(e.open(e, lifetime)).Store()
+}
+
+// manager opens a store on the storage that the options name.
+func (e *env) manager(opts session.Options) *session.Manager {
+	e.Helper()
+	m, err := session.New(opts)
+	if err != nil {
+		e.Fatalf("open the store: %v", err)
+	}
+	e.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			e.Errorf("close the store: %v", err)
+		}
+	})
+	return m
+}
+
+func (e *env) context() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	e.Cleanup(cancel)
+	return ctx
+}
+
+func (e *env) read(store session.Store, sid string) session.Session {
+	e.Helper()
+	s, err := store.Read(e.context(), sid)
+	if err != nil {
+		e.Fatalf("Read: %v", err)
+	}
+	if s.ID() != sid {
+		e.Fatalf("Read returned a session with another ID")
+	}
+	return s
+}
+
+func (e *env) save(store session.Store, s session.Session) {
+	e.Helper()
+	if err := store.Save(e.context(), s); err != nil {
+		e.Fatalf("Save: %v", err)
+	}
+}
+
+// set reads a session, sets pairs of keys and values, and saves it.
+func (e *env) set(store session.Store, sid string, pairs ...interface{}) {
+	e.Helper()
+	s := e.read(store, sid)
+	for i := 0; i < len(pairs); i += 2 {
+		s.Set(pairs[i], pairs[i+1])
+	}
+	e.save(store, s)
+}
+
+// want checks pairs of keys and values, nil for a key that must be absent.
+func (e *env) want(store session.Store, sid string, pairs ...interface{}) {
+	e.Helper()
+	s := e.read(store, sid)
+	for i := 0; i < len(pairs); i += 2 {
+		if got := s.Get(pairs[i]); got != pairs[i+1] {
+			e.Errorf("key %v is %v, want %v", pairs[i], got, pairs[i+1])
+		}
+	}
+}
+
+func (e *env) wantExist(store session.Store, sid string, want bool) {
+	e.Helper()
+	if got := store.Exist(e.context(), sid); got != want {
+		e.Errorf("Exist reports %t, want %t", got, want)
+	}
+}
+
+func (e *env) destroy(store session.Store, sid string) {
+	e.Helper()
+	if err := store.Destroy(e.context(), sid); err != nil {
+		e.Fatalf("Destroy: %v", err)
+	}
+}
+
+func (e *env) touch(store session.Store, sid string) {
+	e.Helper()
+	if err := store.Touch(e.context(), sid); err != nil {
+		e.Fatalf("Touch: %v", err)
+	}
+}
+
+func (e *env) gc(store session.Store) {
+	e.Helper()
+	if err := store.GC(e.context()); err != nil {
+		e.Fatalf("GC: %v", err)
+	}
+}

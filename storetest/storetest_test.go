@@ -1,0 +1,353 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+)
+
+// mapBackend is a backend that keeps all rules.
+type mapBackend struct {
+	mu      sync.Mutex
+	records map[string]mapRecord
+}
+
+type mapRecord struct {
+	data   []byte
+	expiry time.Time
+}
+
+func newMapBackend() *mapBackend {
+	return &mapBackend{records: make(map[string]mapRecord)}
+}
+
+func (b *mapBackend) live(sid string) (mapRecord, bool) {
+	r, ok := b.records[sid]
+	return r, ok && time.Now().Before(r.expiry)
+}
+
+func (b *mapBackend) put(sid string, rec session.Record) {
+	b.records[sid] = mapRecord{bytes.Clone(rec.Data), time.Now().Add(rec.TTL)}
+}
+
+func (b *mapBackend) Load(_ context.Context, sid string) (session.Record, bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, ok := b.live(sid)
+	return session.Record{Data: r.data, TTL: time.Until(r.expiry)}, ok, nil
+}
+
+func (b *mapBackend) Insert(_ context.Context, sid string, rec session.Record) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.live(sid); ok {
+		return false, nil
+	}
+	b.put(sid, rec)
+	return true, nil
+}
+
+func (b *mapBackend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	return b.Rename(ctx, sid, sid, old, rec)
+}
+
+func (b *mapBackend) Rename(_ context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r, ok := b.live(sid); !ok || !bytes.Equal(r.data, old) {
+		return false, nil
+	}
+	delete(b.records, sid)
+	b.put(newSID, rec)
+	return true, nil
+}
+
+func (b *mapBackend) Extend(_ context.Context, sid string, ttl time.Duration) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r, ok := b.live(sid); ok {
+		r.expiry = time.Now().Add(ttl)
+		b.records[sid] = r
+	}
+	return nil
+}
+
+func (b *mapBackend) Delete(_ context.Context, sid string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.records, sid)
+	return nil
+}
+
+func (b *mapBackend) Sweep(context.Context) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for sid, r := range b.records {
+		if !time.Now().Before(r.expiry) {
+			delete(b.records, sid)
+		}
+	}
+	return false, nil
+}
+
+// openBackend opens stores on the backend that wrap makes of a sound one.
+func openBackend(wrap func(*mapBackend) session.Backend) Open {
+	return func(_ testing.TB, lifetime time.Duration) session.Options {
+		backend := wrap(newMapBackend())
+		return session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) {
+			return session.NewStore(backend, session.StoreConfig{Lifetime: lifetime}), nil
+		}}
+	}
+}
+
+func TestSoundBackend(t *testing.T) {
+	Run(t, openBackend(func(b *mapBackend) session.Backend { return b }))
+}
+
+// The defects: each is a sound backend but for one thing.
+type (
+	upserts        struct{ *mapBackend } // a swap writes whatever is there, or not there
+	swapsBlindly   struct{ *mapBackend } // a swap does not look at the old bytes
+	overwrites     struct{ *mapBackend } // an insert replaces a live record
+	ignoresExpiry  struct{ *mapBackend } // a load returns the dead
+	sharesIDs      struct{ *mapBackend } // IDs count up to their seventh character only
+	forgetsDelete  struct{ *mapBackend } // a delete does nothing
+	keepsOldID     struct{ *mapBackend } // a rename leaves the old record
+	losesOnRename  struct{ *mapBackend } // a rename writes no new record
+	neverExtends   struct{ *mapBackend } // an extend does nothing
+	extendCreates  struct{ *mapBackend } // an extend makes what is not there
+	sweepsAll      struct{ *mapBackend } // GC takes the living too
+	truncates      struct{ *mapBackend } // data is cut like in a column that is too small
+	neverKeeps     struct{ *mapBackend } // what is written is dead at once
+	separateStores struct{ *mapBackend } // each store has its own records
+)
+
+func (b upserts) Swap(_ context.Context, sid string, _ []byte, rec session.Record) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.put(sid, rec)
+	return true, nil
+}
+
+func (b swapsBlindly) Swap(ctx context.Context, sid string, _ []byte, rec session.Record) (bool, error) {
+	cur, _, _ := b.Load(ctx, sid)
+	return b.mapBackend.Swap(ctx, sid, cur.Data, rec)
+}
+
+func (b overwrites) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	return upserts(b).Swap(ctx, sid, nil, rec)
+}
+
+func (b ignoresExpiry) Load(_ context.Context, sid string) (session.Record, bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, ok := b.records[sid]
+	return session.Record{Data: r.data}, ok, nil
+}
+
+func (b sharesIDs) Load(ctx context.Context, sid string) (session.Record, bool, error) {
+	return b.mapBackend.Load(ctx, sid[:min(7, len(sid))])
+}
+
+func (b sharesIDs) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	return b.mapBackend.Insert(ctx, sid[:min(7, len(sid))], rec)
+}
+
+func (b sharesIDs) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	return b.mapBackend.Swap(ctx, sid[:min(7, len(sid))], old, rec)
+}
+
+func (b forgetsDelete) Delete(context.Context, string) error { return nil }
+
+func (b keepsOldID) Rename(ctx context.Context, _, newSID string, _ []byte, rec session.Record) (bool, error) {
+	return b.Insert(ctx, newSID, rec)
+}
+
+func (b losesOnRename) Rename(ctx context.Context, sid, _ string, _ []byte, _ session.Record) (bool, error) {
+	return true, b.Delete(ctx, sid)
+}
+
+func (b neverExtends) Extend(context.Context, string, time.Duration) error { return nil }
+
+func (b extendCreates) Extend(_ context.Context, sid string, ttl time.Duration) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.put(sid, session.Record{Data: b.records[sid].data, TTL: ttl})
+	return nil
+}
+
+func (b sweepsAll) Sweep(context.Context) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.records)
+	return false, nil
+}
+
+func (b truncates) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	rec.Data = rec.Data[:min(len(rec.Data), 1000)]
+	return b.mapBackend.Insert(ctx, sid, rec)
+}
+
+func (b neverKeeps) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	rec.TTL = 0
+	return b.mapBackend.Insert(ctx, sid, rec)
+}
+
+// blindStore is a store of six methods as one would write it first: it saves
+// what it is given, and lets everything through.
+type blindStore struct {
+	session.Store
+	backend *mapBackend
+	writer  session.IDWriter
+}
+
+func (s blindStore) Read(ctx context.Context, sid string) (session.Session, error) {
+	rec, found, _ := s.backend.Load(ctx, sid)
+	data := session.Data{}
+	if found {
+		data, _ = session.GobDecoder(rec.Data)
+	}
+	return session.NewBaseSessionWithData(sid, session.GobEncoder, s.writer, data), nil
+}
+
+func (s blindStore) Save(ctx context.Context, sess session.Session) error {
+	raw, err := sess.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = upserts{s.backend}.Swap(ctx, sess.ID(), nil, session.Record{Data: raw, TTL: time.Hour})
+	return err
+}
+
+func openBlind(testing.TB, time.Duration) session.Options {
+	backend := newMapBackend()
+	return session.Options{Initer: func(_ context.Context, args ...interface{}) (session.Store, error) {
+		var writer session.IDWriter
+		for _, arg := range args {
+			if w, ok := arg.(session.IDWriter); ok {
+				writer = w
+			}
+		}
+		return blindStore{session.NewStore(backend, session.StoreConfig{}), backend, writer}, nil
+	}}
+}
+
+// TestDefectsAreCaught runs the suite on stores with a defect and checks that
+// rules which the defect breaks say so.
+func TestDefectsAreCaught(t *testing.T) {
+	for name, defect := range map[string]struct {
+		open   Open
+		broken []string
+	}{
+		"revives the dead":      {openBackend(func(b *mapBackend) session.Backend { return upserts{b} }), []string{"dead/destroyed stays so", "dead/expired stays so", "dead/renewed", "request/destroyed under way", "merge/different keys"}},
+		"loses an update":       {openBackend(func(b *mapBackend) session.Backend { return swapsBlindly{b} }), []string{"merge/different keys", "merge/delete beside set", "merge/set beside flush", "merge/in parallel", "merge/in parallel, two stores", "flash/once in parallel"}},
+		"inserts over":          {openBackend(func(b *mapBackend) session.Backend { return overwrites{b} }), []string{"merge/first save"}},
+		"ignores expiry":        {openBackend(func(b *mapBackend) session.Backend { return ignoresExpiry{b} }), []string{"dead/expired"}},
+		"shares data":           {openBackend(func(b *mapBackend) session.Backend { return sharesIDs{b} }), []string{"basic/sessions are apart"}},
+		"forgets to delete":     {openBackend(func(b *mapBackend) session.Backend { return forgetsDelete{b} }), []string{"dead/destroyed", "dead/destroyed stays so", "dead/destroyed in parallel", "request/destroyed under way"}},
+		"keeps the old ID":      {openBackend(func(b *mapBackend) session.Backend { return keepsOldID{b} }), []string{"dead/renewed", "request/renewed"}},
+		"loses data on renewal": {openBackend(func(b *mapBackend) session.Backend { return losesOnRename{b} }), []string{"dead/renewed", "request/renewed"}},
+		"never extends":         {openBackend(func(b *mapBackend) session.Backend { return neverExtends{b} }), []string{"dead/access keeps alive"}},
+		"extend creates":        {openBackend(func(b *mapBackend) session.Backend { return extendCreates{b} }), []string{"dead/touch creates nothing", "dead/destroyed stays so"}},
+		"sweeps the living":     {openBackend(func(b *mapBackend) session.Backend { return sweepsAll{b} }), []string{"dead/gc"}},
+		"truncates":             {openBackend(func(b *mapBackend) session.Backend { return truncates{b} }), []string{"basic/large"}},
+		"keeps nothing":         {openBackend(func(b *mapBackend) session.Backend { return neverKeeps{b} }), []string{"basic/saved is read", "request/kept", "dead/lifetime has a default"}},
+		"shares no storage":     {openSeparate, []string{"basic/one storage"}},
+		"saves blindly":         {openBlind, []string{"merge/different keys", "dead/destroyed stays so", "flash/once in parallel", "bad input/ids"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := brokenRules(defect.open, defect.broken)
+			for _, want := range defect.broken {
+				if !slices.Contains(got, want) {
+					t.Errorf("the rule %q is not seen to be broken", want)
+				}
+			}
+		})
+	}
+}
+
+// openSeparate opens a store on records of its own each time.
+func openSeparate(_ testing.TB, lifetime time.Duration) session.Options {
+	return session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) {
+		return session.NewStore(separateStores{newMapBackend()}, session.StoreConfig{Lifetime: lifetime}), nil
+	}}
+}
+
+// brokenRules returns those of the named rules that fail.
+func brokenRules(open Open, names []string) (broken []string) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, rule := range rules {
+		if !slices.Contains(names, rule.name) {
+			continue
+		}
+		wg.Go(func() {
+			r := &recorder{}
+			r.run(rule, open)
+			if r.failed && strings.Contains(r.log.String(), rule.text) {
+				mu.Lock()
+				defer mu.Unlock()
+				broken = append(broken, rule.name)
+			}
+		})
+	}
+	wg.Wait()
+	return broken
+}
+
+// recorder is a testing.TB that notes failures instead of failing.
+type recorder struct {
+	testing.TB // nil: what is not overridden is not used
+
+	mu       sync.Mutex
+	failed   bool
+	log      strings.Builder
+	cleanups []func()
+}
+
+func (r *recorder) run(rule rule, open Open) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		rule.run(r, open)
+	}()
+	<-done
+	for _, f := range slices.Backward(r.cleanups) {
+		f()
+	}
+}
+
+func (r *recorder) Helper()          {}
+func (r *recorder) Cleanup(f func()) { r.mu.Lock(); r.cleanups = append(r.cleanups, f); r.mu.Unlock() }
+func (r *recorder) Failed() bool     { r.mu.Lock(); defer r.mu.Unlock(); return r.failed }
+
+func (r *recorder) Logf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(&r.log, format+"\n", args...)
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.Logf(format, args...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = true
+}
+
+func (r *recorder) Error(args ...any) { r.Errorf("%s", fmt.Sprintln(args...)) }
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Fatal(args ...any) { r.Fatalf("%s", fmt.Sprintln(args...)) }
