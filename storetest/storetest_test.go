@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"runtime"
@@ -12,96 +11,13 @@ import (
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/mapbackend"
 )
 
-// mapBackend is a backend that keeps all rules.
-type mapBackend struct {
-	mu      sync.Mutex
-	records map[string]mapRecord
-}
-
-type mapRecord struct {
-	data   []byte
-	expiry time.Time
-}
-
-func newMapBackend() *mapBackend {
-	return &mapBackend{records: make(map[string]mapRecord)}
-}
-
-func (b *mapBackend) live(sid string) (mapRecord, bool) {
-	r, ok := b.records[sid]
-	return r, ok && time.Now().Before(r.expiry)
-}
-
-func (b *mapBackend) put(sid string, rec session.Record) {
-	b.records[sid] = mapRecord{bytes.Clone(rec.Data), time.Now().Add(rec.TTL)}
-}
-
-func (b *mapBackend) Load(_ context.Context, sid string) (session.Record, bool, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r, ok := b.live(sid)
-	return session.Record{Data: r.data, TTL: time.Until(r.expiry)}, ok, nil
-}
-
-func (b *mapBackend) Insert(_ context.Context, sid string, rec session.Record) (bool, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, ok := b.live(sid); ok {
-		return false, nil
-	}
-	b.put(sid, rec)
-	return true, nil
-}
-
-func (b *mapBackend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	return b.Rename(ctx, sid, sid, old, rec)
-}
-
-func (b *mapBackend) Rename(_ context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if r, ok := b.live(sid); !ok || !bytes.Equal(r.data, old) {
-		return false, nil
-	}
-	delete(b.records, sid)
-	b.put(newSID, rec)
-	return true, nil
-}
-
-func (b *mapBackend) Extend(_ context.Context, sid string, ttl time.Duration) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if r, ok := b.live(sid); ok {
-		r.expiry = time.Now().Add(ttl)
-		b.records[sid] = r
-	}
-	return nil
-}
-
-func (b *mapBackend) Delete(_ context.Context, sid string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.records, sid)
-	return nil
-}
-
-func (b *mapBackend) Sweep(context.Context) (bool, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for sid, r := range b.records {
-		if !time.Now().Before(r.expiry) {
-			delete(b.records, sid)
-		}
-	}
-	return false, nil
-}
-
 // openBackend opens stores on the backend that wrap makes of a sound one.
-func openBackend(wrap func(*mapBackend) session.Backend) Open {
+func openBackend(wrap func(*mapbackend.Backend) session.Backend) Open {
 	return func(_ testing.TB, lifetime time.Duration) session.Options {
-		backend := wrap(newMapBackend())
+		backend := wrap(mapbackend.New())
 		return session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) {
 			return session.NewStore(backend, session.StoreConfig{Lifetime: lifetime}), nil
 		}}
@@ -109,37 +25,37 @@ func openBackend(wrap func(*mapBackend) session.Backend) Open {
 }
 
 func TestSoundBackend(t *testing.T) {
-	Run(t, openBackend(func(b *mapBackend) session.Backend { return b }))
+	Run(t, openBackend(func(b *mapbackend.Backend) session.Backend { return b }))
 }
 
 // The defects: each is a sound backend but for one thing.
 type (
-	upserts        struct{ *mapBackend } // a swap writes whatever is there, or not there
-	swapsBlindly   struct{ *mapBackend } // a swap does not look at the old bytes
-	overwrites     struct{ *mapBackend } // an insert replaces a live record
-	ignoresExpiry  struct{ *mapBackend } // a load returns the dead
-	sharesIDs      struct{ *mapBackend } // IDs count up to their seventh character only
-	forgetsDelete  struct{ *mapBackend } // a delete does nothing
-	keepsOldID     struct{ *mapBackend } // a rename leaves the old record
-	losesOnRename  struct{ *mapBackend } // a rename writes no new record
-	neverExtends   struct{ *mapBackend } // an extend does nothing
-	extendCreates  struct{ *mapBackend } // an extend makes what is not there
-	sweepsAll      struct{ *mapBackend } // GC takes the living too
-	truncates      struct{ *mapBackend } // data is cut like in a column that is too small
-	neverKeeps     struct{ *mapBackend } // what is written is dead at once
-	separateStores struct{ *mapBackend } // each store has its own records
+	upserts        struct{ *mapbackend.Backend } // a swap writes whatever is there, or not there
+	swapsBlindly   struct{ *mapbackend.Backend } // a swap does not look at the old bytes
+	overwrites     struct{ *mapbackend.Backend } // an insert replaces a live record
+	ignoresExpiry  struct{ *mapbackend.Backend } // a load returns the dead
+	sharesIDs      struct{ *mapbackend.Backend } // IDs count up to their seventh character only
+	forgetsDelete  struct{ *mapbackend.Backend } // a delete does nothing
+	keepsOldID     struct{ *mapbackend.Backend } // a rename leaves the old record
+	losesOnRename  struct{ *mapbackend.Backend } // a rename writes no new record
+	neverExtends   struct{ *mapbackend.Backend } // an extend does nothing
+	extendCreates  struct{ *mapbackend.Backend } // an extend makes what is not there
+	sweepsAll      struct{ *mapbackend.Backend } // GC takes the living too
+	truncates      struct{ *mapbackend.Backend } // data is cut like in a column that is too small
+	neverKeeps     struct{ *mapbackend.Backend } // what is written is dead at once
+	separateStores struct{ *mapbackend.Backend } // each store has its own records
 )
 
 func (b upserts) Swap(_ context.Context, sid string, _ []byte, rec session.Record) (bool, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.put(sid, rec)
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	b.Put(sid, rec)
 	return true, nil
 }
 
 func (b swapsBlindly) Swap(ctx context.Context, sid string, _ []byte, rec session.Record) (bool, error) {
 	cur, _, _ := b.Load(ctx, sid)
-	return b.mapBackend.Swap(ctx, sid, cur.Data, rec)
+	return b.Backend.Swap(ctx, sid, cur.Data, rec)
 }
 
 func (b overwrites) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
@@ -147,22 +63,22 @@ func (b overwrites) Insert(ctx context.Context, sid string, rec session.Record) 
 }
 
 func (b ignoresExpiry) Load(_ context.Context, sid string) (session.Record, bool, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r, ok := b.records[sid]
-	return session.Record{Data: r.data}, ok, nil
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	r, ok := b.Records[sid]
+	return session.Record{Data: r.Data}, ok, nil
 }
 
 func (b sharesIDs) Load(ctx context.Context, sid string) (session.Record, bool, error) {
-	return b.mapBackend.Load(ctx, sid[:min(7, len(sid))])
+	return b.Backend.Load(ctx, sid[:min(7, len(sid))])
 }
 
 func (b sharesIDs) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	return b.mapBackend.Insert(ctx, sid[:min(7, len(sid))], rec)
+	return b.Backend.Insert(ctx, sid[:min(7, len(sid))], rec)
 }
 
 func (b sharesIDs) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	return b.mapBackend.Swap(ctx, sid[:min(7, len(sid))], old, rec)
+	return b.Backend.Swap(ctx, sid[:min(7, len(sid))], old, rec)
 }
 
 func (b forgetsDelete) Delete(context.Context, string) error { return nil }
@@ -178,34 +94,34 @@ func (b losesOnRename) Rename(ctx context.Context, sid, _ string, _ []byte, _ se
 func (b neverExtends) Extend(context.Context, string, time.Duration) error { return nil }
 
 func (b extendCreates) Extend(_ context.Context, sid string, ttl time.Duration) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.put(sid, session.Record{Data: b.records[sid].data, TTL: ttl})
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	b.Put(sid, session.Record{Data: b.Records[sid].Data, TTL: ttl})
 	return nil
 }
 
 func (b sweepsAll) Sweep(context.Context) (bool, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	clear(b.records)
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	clear(b.Records)
 	return false, nil
 }
 
 func (b truncates) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
 	rec.Data = rec.Data[:min(len(rec.Data), 1000)]
-	return b.mapBackend.Insert(ctx, sid, rec)
+	return b.Backend.Insert(ctx, sid, rec)
 }
 
 func (b neverKeeps) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
 	rec.TTL = 0
-	return b.mapBackend.Insert(ctx, sid, rec)
+	return b.Backend.Insert(ctx, sid, rec)
 }
 
 // blindStore is a store of six methods as one would write it first: it saves
 // what it is given, and lets everything through.
 type blindStore struct {
 	session.Store
-	backend *mapBackend
+	backend *mapbackend.Backend
 	writer  session.IDWriter
 }
 
@@ -228,7 +144,7 @@ func (s blindStore) Save(ctx context.Context, sess session.Session) error {
 }
 
 func openBlind(testing.TB, time.Duration) session.Options {
-	backend := newMapBackend()
+	backend := mapbackend.New()
 	return session.Options{Initer: func(_ context.Context, args ...interface{}) (session.Store, error) {
 		var writer session.IDWriter
 		for _, arg := range args {
@@ -247,19 +163,19 @@ func TestDefectsAreCaught(t *testing.T) {
 		open   Open
 		broken []string
 	}{
-		"revives the dead":      {openBackend(func(b *mapBackend) session.Backend { return upserts{b} }), []string{"dead/destroyed stays so", "dead/expired stays so", "dead/renewed", "request/destroyed under way", "merge/different keys"}},
-		"loses an update":       {openBackend(func(b *mapBackend) session.Backend { return swapsBlindly{b} }), []string{"merge/different keys", "merge/delete beside set", "merge/set beside flush", "merge/in parallel", "merge/in parallel, two stores", "flash/once in parallel"}},
-		"inserts over":          {openBackend(func(b *mapBackend) session.Backend { return overwrites{b} }), []string{"merge/first save"}},
-		"ignores expiry":        {openBackend(func(b *mapBackend) session.Backend { return ignoresExpiry{b} }), []string{"dead/expired"}},
-		"shares data":           {openBackend(func(b *mapBackend) session.Backend { return sharesIDs{b} }), []string{"basic/sessions are apart"}},
-		"forgets to delete":     {openBackend(func(b *mapBackend) session.Backend { return forgetsDelete{b} }), []string{"dead/destroyed", "dead/destroyed stays so", "dead/destroyed in parallel", "request/destroyed under way"}},
-		"keeps the old ID":      {openBackend(func(b *mapBackend) session.Backend { return keepsOldID{b} }), []string{"dead/renewed", "request/renewed"}},
-		"loses data on renewal": {openBackend(func(b *mapBackend) session.Backend { return losesOnRename{b} }), []string{"dead/renewed", "request/renewed"}},
-		"never extends":         {openBackend(func(b *mapBackend) session.Backend { return neverExtends{b} }), []string{"dead/access keeps alive"}},
-		"extend creates":        {openBackend(func(b *mapBackend) session.Backend { return extendCreates{b} }), []string{"dead/touch creates nothing", "dead/destroyed stays so"}},
-		"sweeps the living":     {openBackend(func(b *mapBackend) session.Backend { return sweepsAll{b} }), []string{"dead/gc"}},
-		"truncates":             {openBackend(func(b *mapBackend) session.Backend { return truncates{b} }), []string{"basic/large"}},
-		"keeps nothing":         {openBackend(func(b *mapBackend) session.Backend { return neverKeeps{b} }), []string{"basic/saved is read", "request/kept", "dead/lifetime has a default"}},
+		"revives the dead":      {openBackend(func(b *mapbackend.Backend) session.Backend { return upserts{b} }), []string{"dead/destroyed stays so", "dead/expired stays so", "dead/renewed", "request/destroyed under way", "merge/different keys"}},
+		"loses an update":       {openBackend(func(b *mapbackend.Backend) session.Backend { return swapsBlindly{b} }), []string{"merge/different keys", "merge/delete beside set", "merge/set beside flush", "merge/in parallel", "merge/in parallel, two stores", "flash/once in parallel"}},
+		"inserts over":          {openBackend(func(b *mapbackend.Backend) session.Backend { return overwrites{b} }), []string{"merge/first save"}},
+		"ignores expiry":        {openBackend(func(b *mapbackend.Backend) session.Backend { return ignoresExpiry{b} }), []string{"dead/expired"}},
+		"shares data":           {openBackend(func(b *mapbackend.Backend) session.Backend { return sharesIDs{b} }), []string{"basic/sessions are apart"}},
+		"forgets to delete":     {openBackend(func(b *mapbackend.Backend) session.Backend { return forgetsDelete{b} }), []string{"dead/destroyed", "dead/destroyed stays so", "dead/destroyed in parallel", "request/destroyed under way"}},
+		"keeps the old ID":      {openBackend(func(b *mapbackend.Backend) session.Backend { return keepsOldID{b} }), []string{"dead/renewed", "request/renewed"}},
+		"loses data on renewal": {openBackend(func(b *mapbackend.Backend) session.Backend { return losesOnRename{b} }), []string{"dead/renewed", "request/renewed"}},
+		"never extends":         {openBackend(func(b *mapbackend.Backend) session.Backend { return neverExtends{b} }), []string{"dead/access keeps alive"}},
+		"extend creates":        {openBackend(func(b *mapbackend.Backend) session.Backend { return extendCreates{b} }), []string{"dead/touch creates nothing", "dead/destroyed stays so"}},
+		"sweeps the living":     {openBackend(func(b *mapbackend.Backend) session.Backend { return sweepsAll{b} }), []string{"dead/gc"}},
+		"truncates":             {openBackend(func(b *mapbackend.Backend) session.Backend { return truncates{b} }), []string{"basic/large"}},
+		"keeps nothing":         {openBackend(func(b *mapbackend.Backend) session.Backend { return neverKeeps{b} }), []string{"basic/saved is read", "request/kept", "dead/lifetime has a default"}},
 		"shares no storage":     {openSeparate, []string{"basic/one storage"}},
 		"saves blindly":         {openBlind, []string{"merge/different keys", "dead/destroyed stays so", "flash/once in parallel", "bad input/ids"}},
 	} {
@@ -278,7 +194,7 @@ func TestDefectsAreCaught(t *testing.T) {
 // openSeparate opens a store on records of its own each time.
 func openSeparate(_ testing.TB, lifetime time.Duration) session.Options {
 	return session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) {
-		return session.NewStore(separateStores{newMapBackend()}, session.StoreConfig{Lifetime: lifetime}), nil
+		return session.NewStore(separateStores{mapbackend.New()}, session.StoreConfig{Lifetime: lifetime}), nil
 	}}
 }
 

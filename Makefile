@@ -1,0 +1,79 @@
+# The commands of this repository; "make help" lists them. "make test" is the one
+# that everybody runs: people, .ci/run and the GitHub workflow.
+
+.DEFAULT_GOAL := test
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
+SERVERS  := ./internal/testserver/servers
+FERRETDB := internal/testserver/ferretdb
+BUILD    := .build
+NEWEST   := github.com/flamego/flamego@v1.13.0
+
+# Debian keeps servers where only root's $PATH looks.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+.PHONY: test
+test: deps fmt vet test-all test-newest ## Install what is missing, then check and test everything
+
+# apt-get runs only when something is missing. FerretDB is in no distribution, so
+# it is built here, once per machine. The C compiler is for the race detector.
+.PHONY: deps
+deps: ## Install the servers that the tests need (Debian, Ubuntu), build FerretDB
+	@set -e; need="$$(go run $(SERVERS) missing)"; \
+	echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1 || need="$$need gcc libc6-dev"; \
+	if [ -n "$$need" ]; then \
+		if ! command -v apt-get >/dev/null; then \
+			echo "Please install what these Debian packages have: $$need" >&2; exit 1; \
+		fi; \
+		sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
+		if [ -n "$$sudo" ] && ! command -v sudo >/dev/null; then \
+			echo "Please install as root: apt-get install $$need" >&2; exit 1; \
+		fi; \
+		$$sudo apt-get update -q; \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$need; \
+	fi
+	go run $(SERVERS) build
+
+.PHONY: fmt
+fmt: ## Check that all Go files are formatted
+	@files="$$(gofmt -l .)" && if [ -n "$$files" ]; then echo "gofmt -w is needed for:" $$files >&2; exit 1; fi
+
+.PHONY: vet
+vet: ## Run go vet on all modules
+	go vet ./...
+	cd $(FERRETDB) && GOFLAGS= CGO_ENABLED=0 go vet -tags=ferretdb_no_postgresql .
+
+# With CI=true a server that is missing fails its tests instead of skipping them.
+.PHONY: test-all
+test-all: ## Run all tests on all servers
+	CI=true go test -race -shuffle=on ./...
+
+# go.mod has the oldest Flamego that is supported, this is the newest. It wants
+# Go 1.26, which an older Go command fetches for itself.
+.PHONY: test-newest
+test-newest: ## Run the root package's tests with the newest supported Flamego
+	@mkdir -p $(BUILD)
+	@cp go.mod $(BUILD)/newest.mod && cp go.sum $(BUILD)/newest.sum
+	go get -modfile=$(BUILD)/newest.mod $(NEWEST)
+	CI=true go test -race -shuffle=on -modfile=$(BUILD)/newest.mod .
+
+.PHONY: servers
+servers: deps ## Start the four servers for work by hand, print their addresses
+	@go run $(SERVERS) start
+
+.PHONY: servers-stop
+servers-stop: ## End the servers that "make servers" started
+	@go run $(SERVERS) stop
+
+.PHONY: lint
+lint: ## Run golangci-lint (version 2), which has to be installed
+	golangci-lint run ./...
+
+.PHONY: clean
+clean: servers-stop ## Remove what these commands left in the checkout
+	rm -rf $(BUILD)
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

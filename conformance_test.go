@@ -1,0 +1,25 @@
+package session_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/storetest"
+)
+
+func TestMemoryConformance(t *testing.T) {
+	storetest.Run(t, func(_ testing.TB, lifetime time.Duration) session.Options {
+		return session.Options{Config: session.MemoryConfig{Lifetime: lifetime}}
+	}, storetest.Private, storetest.Live)
+}
+
+func TestFileConformance(t *testing.T) {
+	storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+		return session.Options{
+			Initer: session.FileIniter(),
+			Config: session.FileConfig{Lifetime: lifetime, RootDir: filepath.Join(t.TempDir(), "not", "there", "yet")},
+		}
+	})
+}

@@ -1,0 +1,283 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/flamego"
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/mapbackend"
+)
+
+// spyBackend is a backend that has nothing and notes what it is asked for.
+type spyBackend struct {
+	session.Backend
+	loaded *[]string
+}
+
+func (b spyBackend) Load(_ context.Context, sid string) (session.Record, bool, error) {
+	*b.loaded = append(*b.loaded, sid)
+	return session.Record{}, false, nil
+}
+
+// outage is a switch for a backend: while it is on, every operation fails with
+// an error that holds what an error must not show.
+type outage struct {
+	session.Backend
+	on    atomic.Bool
+	hangs atomic.Bool
+}
+
+func (o *outage) fail(ctx context.Context, sid string) error {
+	if o.hangs.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if o.on.Load() {
+		return fmt.Errorf("connection refused while asking for %s", sid)
+	}
+	return nil
+}
+
+func (o *outage) Load(ctx context.Context, sid string) (session.Record, bool, error) {
+	if err := o.fail(ctx, sid); err != nil {
+		return session.Record{}, false, err
+	}
+	return o.Backend.Load(ctx, sid)
+}
+
+func (o *outage) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	if err := o.fail(ctx, sid); err != nil {
+		return false, err
+	}
+	return o.Backend.Insert(ctx, sid, rec)
+}
+
+func (o *outage) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	if err := o.fail(ctx, sid); err != nil {
+		return false, err
+	}
+	return o.Backend.Swap(ctx, sid, old, rec)
+}
+
+func (o *outage) Extend(ctx context.Context, sid string, ttl time.Duration) error {
+	if err := o.fail(ctx, sid); err != nil {
+		return err
+	}
+	return o.Backend.Extend(ctx, sid, ttl)
+}
+
+func newOutageApp(t *testing.T, opts session.Options) (*app, *outage) {
+	t.Helper()
+	o := &outage{Backend: mapbackend.New()}
+	opts.Initer = session.NewIniter(func(context.Context, *outage) (session.Backend, session.StoreConfig, error) {
+		return o, session.StoreConfig{Name: "flaky"}, nil
+	})
+	opts.Config = o
+	return newApp(t, opts), o
+}
+
+func sidOf(cookie string) string {
+	_, sid, _ := strings.Cut(cookie, "=")
+	return sid
+}
+
+// requireOutage checks what users and operators see of an outage: a generic
+// page, one error, and neither with the ID in it.
+func requireOutage(t *testing.T, a *app, path, op string) {
+	t.Helper()
+	sid := sidOf(a.cookie)
+	w := a.get(path)
+	require.Equal(t, http.StatusInternalServerError, w.Code)
+	require.Equal(t, "Internal Server Error\n", w.Body.String())
+	require.Empty(t, w.Header().Values("Set-Cookie"))
+	errs := a.errs.take()
+	require.Len(t, errs, 1)
+	require.ErrorContains(t, errs[0], "session: flaky: "+op+": connection refused while asking for [session ID]")
+	require.NotContains(t, errs[0].Error(), sid)
+}
+
+func TestOutage(t *testing.T) {
+	a, o := newOutageApp(t, session.Options{})
+	served := 0
+	a.Get("/", func(s session.Session) string { served++; s.Set("n", served); return "ok" })
+	a.get("/")
+	o.on.Store(true)
+	requireOutage(t, a, "/", "read")
+	require.Equal(t, 1, served, "no handler runs without its session")
+	o.on.Store(false)
+	require.Equal(t, "ok", a.get("/").Body.String(), "the first request that can succeed does")
+	require.Empty(t, a.errs.take())
+}
+
+// A commit that fails is a 500 through every way that a handler has to answer,
+// and the next request finds what was there before.
+func TestFailedCommit(t *testing.T) {
+	a, o := newOutageApp(t, session.Options{})
+	a.Use(flamego.Renderer())
+	fail := func(s session.Session) {
+		s.Set("key", "changed")
+		o.on.Store(true)
+	}
+	a.Get("/string", func(s session.Session) string { fail(s); return "ok" })
+	a.Get("/status", func(s session.Session) (int, string) { fail(s); return http.StatusCreated, "ok" })
+	a.Get("/bytes", func(s session.Session) []byte { fail(s); return []byte("ok") })
+	a.Get("/error", func(s session.Session) error { fail(s); return errors.New("from the handler") })
+	a.Get("/nothing", func(s session.Session) { fail(s) })
+	a.Get("/redirect", func(c flamego.Context, s session.Session) { fail(s); c.Redirect("/elsewhere") })
+	a.Get("/render", func(s session.Session, r flamego.Render) { fail(s); r.JSON(http.StatusOK, "ok") })
+	a.Get("/writer", func(s session.Session, w http.ResponseWriter) {
+		fail(s)
+		n, err := w.Write([]byte("ok"))
+		require.Error(t, err)
+		require.Zero(t, n)
+		_, err = w.Write([]byte("more"))
+		require.Error(t, err)
+	})
+	a.Get("/header", func(s session.Session, w http.ResponseWriter) {
+		fail(s)
+		w.Header().Set("Content-Length", "2")
+		w.WriteHeader(http.StatusNoContent)
+	})
+	a.Get("/context", func(s session.Session, c flamego.Context) {
+		fail(s)
+		_, err := c.ResponseWriter().Write([]byte("ok"))
+		require.Error(t, err)
+	})
+	a.Get("/flush", func(s session.Session, w http.ResponseWriter) { fail(s); w.(http.Flusher).Flush() })
+	a.Get("/hijack", func(s session.Session, w http.ResponseWriter) {
+		fail(s)
+		_, _, err := w.(http.Hijacker).Hijack()
+		require.Error(t, err)
+	})
+	a.Get("/set", func(s session.Session) { s.Set("key", "kept") })
+	a.Get("/get", func(s session.Session) interface{} { return s.Get("key").(string) })
+
+	for _, path := range []string{"/string", "/status", "/bytes", "/error", "/nothing", "/redirect", "/render", "/writer", "/header", "/context", "/flush", "/hijack"} {
+		t.Run(path[1:], func(t *testing.T) {
+			o.on.Store(false)
+			a.get("/set")
+			requireOutage(t, a, path, "save")
+			o.on.Store(false)
+			require.Equal(t, "kept", a.get("/get").Body.String())
+		})
+	}
+}
+
+// A visitor whose first commit fails gets no ID for a session that is not
+// there.
+func TestFailedFirstCommit(t *testing.T) {
+	a, o := newOutageApp(t, session.Options{})
+	a.Get("/", func(s session.Session) string { s.Set("key", 1); return "ok" })
+	o.on.Store(true)
+	w := a.get("/")
+	require.Equal(t, http.StatusInternalServerError, w.Code)
+	require.Empty(t, w.Header().Values("Set-Cookie"))
+}
+
+// Once the response has begun there is nothing left but to break it off.
+func TestFailedLateCommit(t *testing.T) {
+	a, o := newOutageApp(t, session.Options{})
+	a.Get("/", func(s session.Session, w http.ResponseWriter) {
+		_, err := w.Write([]byte("begun"))
+		require.NoError(t, err)
+		s.Set("key", 1)
+		o.on.Store(true)
+	})
+	require.Panics(t, func() { a.get("/") })
+	require.Len(t, a.errs.take(), 1)
+}
+
+func TestFailedTouchIsNoOutage(t *testing.T) {
+	a, o := newOutageApp(t, session.Options{})
+	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
+	a.Get("/", func() string { o.on.Store(true); return "ok" })
+	a.get("/set")
+	require.Equal(t, "ok", a.get("/").Body.String())
+	require.Len(t, a.errs.take(), 1)
+}
+
+func TestTimeout(t *testing.T) {
+	a, o := newOutageApp(t, session.Options{Timeout: 50 * time.Millisecond})
+	a.Get("/", func(s session.Session) string { s.Set("key", 1); return "ok" })
+	a.get("/")
+	o.hangs.Store(true)
+	require.Equal(t, http.StatusInternalServerError, a.get("/").Code)
+	errs := a.errs.take()
+	require.Len(t, errs, 1)
+	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
+	require.ErrorContains(t, errs[0], "session: flaky: read: ")
+}
+
+// A handler that panics changes nothing, and its flash is for the next request.
+func TestPanic(t *testing.T) {
+	a := newApp(t, session.Options{})
+	a.Handlers(flamego.Recovery(), a.m.Handler())
+	a.Get("/set", func(s session.Session) { s.Set("key", "kept"); s.SetFlash("hello") })
+	a.Get("/panic", func(s session.Session, w http.ResponseWriter, r *http.Request) {
+		s.Set("key", "changed")
+		require.NoError(t, s.RegenerateID(w, r))
+		panic("in the handler")
+	})
+	a.Get("/get", func(s session.Session, flash session.Flash) string {
+		return fmt.Sprintf("%v %v", s.Get("key"), flash)
+	})
+	a.get("/set")
+	w := a.get("/panic")
+	require.Equal(t, http.StatusInternalServerError, w.Code)
+	require.Empty(t, w.Header().Values("Set-Cookie"))
+	require.Equal(t, "kept hello", a.get("/get").Body.String())
+}
+
+// What cannot be read is an empty session, and the bytes stay until something
+// is set.
+func TestUnreadable(t *testing.T) {
+	b := mapbackend.New()
+	a := newApp(t, session.Options{
+		Config: b,
+		Initer: session.NewIniter(func(_ context.Context, b *mapbackend.Backend) (session.Backend, session.StoreConfig, error) {
+			return b, session.StoreConfig{MaxDataSize: 1000}, nil
+		}),
+	})
+	a.Get("/", func(s session.Session, flash session.Flash) string { return fmt.Sprintf("%v %v", s.Get("key"), flash) })
+	a.Get("/set", func(s session.Session) { s.Set("key", "new") })
+	for name, raw := range map[string][]byte{
+		"nothing":   {},
+		"json":      []byte(`{"user": 1}`),
+		"cut":       plainEncode(t, map[interface{}]interface{}{"key": "old"})[:20],
+		"oversized": plainEncode(t, map[interface{}]interface{}{"key": strings.Repeat("x", 2000)}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			a.get("/set")
+			sid := sidOf(a.cookie)
+			b.Put(sid, session.Record{Data: raw, TTL: time.Hour})
+
+			w := a.get("/")
+			require.Equal(t, "<nil> <nil>", w.Body.String())
+			require.Empty(t, w.Header().Values("Set-Cookie"))
+			errs := a.errs.take()
+			require.Len(t, errs, 1)
+			require.NotContains(t, errs[0].Error(), sid)
+			rec, _, err := b.Load(context.Background(), sid)
+			require.NoError(t, err)
+			require.Equal(t, raw, rec.Data)
+
+			_, err = a.m.Store().Read(context.Background(), sid)
+			require.Error(t, err)
+			require.True(t, a.m.Store().Exist(context.Background(), sid))
+
+			a.get("/set")
+			require.Len(t, a.errs.take(), 1)
+			require.Equal(t, "new <nil>", a.get("/").Body.String())
+			require.Empty(t, a.errs.take())
+		})
+	}
+}

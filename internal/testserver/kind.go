@@ -1,0 +1,143 @@
+package testserver
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+)
+
+// errMissing is wrapped by the errors that say how to install a program: these
+// skip a test, all others fail it.
+var errMissing = errors.New("not installed")
+
+// access is where a server listens and who may log in.
+type access struct {
+	host                     string
+	port                     string
+	user, password, database string
+}
+
+func (a access) hostPort() string { return net.JoinHostPort(a.host, a.port) }
+
+// kind is what differs between the four servers. Everything that they do alike
+// is written once, in group and supervise.
+type kind struct {
+	name     string // as people know it
+	pkg      string // Debian package with its programs; "" for none
+	override string // variable that names a server to use instead
+
+	// private has the user, password and database of the servers of tests, fixed
+	// those of [Start] and its port.
+	private, fixed access
+
+	// url formats the address for the driver.
+	url func(access) string
+	// fromEnv formats the address that the environment gives.
+	fromEnv func() string
+	// variables are the NAME=value that make fromEnv return this access.
+	variables func(access) []string
+
+	// find returns the folder or file of the programs, or an error that wraps
+	// errMissing.
+	find func() (string, error)
+	// plan says how to run the server in a folder, given what find returned.
+	plan func(programs, dir string, a access) plan
+	// probe returns nil when the server at the other end serves. The connection
+	// goes to a Unix socket in the server's folder: on the TCP port a stranger
+	// might answer, who took it after it was found free. All servers open their
+	// TCP port first and give up when they cannot.
+	probe func(net.Conn) error
+}
+
+// kinds are all servers, in the order they are listed to people.
+var kinds = []*kind{postgres, mysql, redis, mongo}
+
+// plan is how a server is run. It goes to the supervisor as JSON.
+type plan struct {
+	Dir    string            // for all state; removed in the end
+	Users  []string          // who may run it in place of root; nil: root may
+	Files  map[string]string // names in Dir and contents, for the setup
+	Setup  [][]string        // commands to run first, to their end
+	Server []string          // the command that serves
+	Socket string            // Unix socket for the probe
+	Signal int               // ends the server
+}
+
+// log is where the output of all commands goes.
+func (p plan) log() string { return filepath.Join(p.Dir, "log") }
+
+// programs is find with an error that says what to install.
+func (k *kind) programs() (string, error) {
+	found, err := k.find()
+	switch {
+	case err == nil:
+		return found, nil
+	case k.pkg != "":
+		return "", fmt.Errorf("testserver: %s is %w: apt-get install %s", k.name, err, k.pkg)
+	default:
+		return "", fmt.Errorf("testserver: %w", err)
+	}
+}
+
+// lookPath finds a program in $PATH or in one of the folders (patterns), where
+// distributions put servers that only root is expected to start. Of several
+// matches the last one wins, which is the newest version.
+func lookPath(program string, folders ...string) (string, bool) {
+	if !supported {
+		return "", false
+	}
+	if path, err := exec.LookPath(program); err == nil {
+		if path, err = filepath.Abs(path); err == nil {
+			return path, true
+		}
+	}
+	for _, folder := range folders {
+		found, _ := filepath.Glob(filepath.Join(folder, program))
+		slices.SortFunc(found, func(a, b string) int {
+			return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) // 9 before 10
+		})
+		for _, path := range slices.Backward(found) {
+			if _, err := exec.LookPath(path); err == nil {
+				return path, true
+			}
+		}
+	}
+	return "", false
+}
+
+// Missing returns the Debian packages of the servers whose programs are not
+// installed.
+func Missing() []string {
+	var pkgs []string
+	for _, k := range kinds {
+		if k.pkg == "" {
+			continue
+		}
+		if _, err := k.find(); err != nil {
+			pkgs = append(pkgs, k.pkg)
+		}
+	}
+	return pkgs
+}
+
+// env returns a variable, or the default where it is not set.
+func env(name, def string) string {
+	return cmp.Or(os.Getenv(name), def)
+}
+
+// freePort returns a port that nobody uses on the loopback interface. Somebody
+// may take it before the server does; then another one is tried.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}

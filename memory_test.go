@@ -1,0 +1,139 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+)
+
+func newMemoryStore(t testing.TB, lifetime time.Duration) session.Store {
+	t.Helper()
+	return newApp(t, session.Options{Config: session.MemoryConfig{Lifetime: lifetime}}).m.Store()
+}
+
+// Values are kept as they are: a type that gob could not encode, and the very
+// same pointer.
+func TestMemoryKeepsLiveValues(t *testing.T) {
+	type cart struct {
+		items map[string]func() int
+	}
+	store := newMemoryStore(t, time.Hour)
+	c := &cart{items: map[string]func() int{"a": func() int { return 1 }}}
+	save(t, store, "abcdef", "cart", c)
+	require.Same(t, c, get(t, store, "abcdef", "cart"))
+}
+
+func TestMemoryExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		store := newMemoryStore(t, time.Minute)
+		save(t, store, "abcdef", "key", 1)
+		for range 10 {
+			time.Sleep(59 * time.Second)
+			require.NoError(t, store.Touch(ctx, "abcdef"))
+		}
+		time.Sleep(time.Minute - 1)
+		require.True(t, store.Exist(ctx, "abcdef"))
+		time.Sleep(1)
+		require.False(t, store.Exist(ctx, "abcdef"), "dead at the instant its lifetime ends")
+		require.NoError(t, store.Touch(ctx, "abcdef"))
+		require.False(t, store.Exist(ctx, "abcdef"), "the dead are not touched to life")
+	})
+}
+
+// GC goes by the order of last access, and takes all that is dead.
+func TestMemoryGC(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		store := newMemoryStore(t, time.Minute)
+		const n = 5000
+		sid := func(i int) string { return fmt.Sprintf("session%d", i) }
+		for i := range n {
+			save(t, store, sid(i), "key", i)
+		}
+		time.Sleep(30 * time.Second)
+		for i := 0; i < n; i += 2 {
+			require.NoError(t, store.Touch(ctx, sid(i)))
+		}
+		time.Sleep(30 * time.Second)
+		require.NoError(t, store.GC(ctx))
+		for i := range n {
+			require.Equal(t, i%2 == 0, store.Exist(ctx, sid(i)))
+		}
+		require.Equal(t, n/2, session.MemoryLen(store), "the dead take no memory after GC")
+		time.Sleep(time.Minute)
+		require.NoError(t, store.GC(ctx))
+		require.Zero(t, session.MemoryLen(store))
+	})
+}
+
+func TestMemoryGCEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemoryStore(t, time.Minute)
+		for i := range 50_000 {
+			save(t, store, fmt.Sprintf("session%d", i))
+		}
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		require.ErrorIs(t, store.GC(ctx), context.Canceled)
+	})
+}
+
+// 20,000 visitors for whom nothing is stored leave nothing behind.
+func TestMemoryVisitorsLeaveNothing(t *testing.T) {
+	a := newApp(t, session.Options{})
+	a.Get("/", func(s session.Session) string { s.Get("key"); return "ok" })
+	visit := func(n int) {
+		for range n {
+			a.cookie = ""
+			a.get("/")
+		}
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	visit(1000)
+	before := heap()
+	visit(20_000)
+	require.Zero(t, session.MemoryLen(a.m.Store()))
+	require.Less(t, int64(heap())-int64(before), int64(1<<20))
+}
+
+// Sessions move between shards, are destroyed and collected, all at once: no
+// deadlock, and nothing is left.
+func TestMemoryRenewBesideGCAndDestroy(t *testing.T) {
+	ctx := context.Background()
+	store := newMemoryStore(t, time.Hour)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 200 {
+				sid := fmt.Sprintf("session%d%d", g, i%4)
+				save(t, store, sid, "key", i)
+				s, err := store.Read(ctx, sid)
+				require.NoError(t, err)
+				require.NoError(t, s.RegenerateID(httptest.NewRecorder(), nil))
+				require.NoError(t, store.Save(ctx, s))
+				require.NoError(t, store.GC(ctx))
+				require.False(t, store.Exist(ctx, sid))
+				require.Equal(t, i, get(t, store, s.ID(), "key"))
+				require.NoError(t, store.Destroy(ctx, s.ID()))
+			}
+		})
+	}
+	wg.Wait()
+	require.Zero(t, session.MemoryLen(store))
+}

@@ -1,0 +1,468 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/csrf"
+	"github.com/flamego/flamego"
+	"github.com/flamego/session"
+)
+
+// app is a Flamego app with sessions and a browser for it.
+type app struct {
+	t testing.TB
+	*flamego.Flame
+	m      *session.Manager
+	cookie string // what the browser sends
+	errs   errorLog
+}
+
+// errorLog collects what ErrorFunc is told.
+type errorLog struct {
+	mu   sync.Mutex
+	errs []error
+}
+
+func (l *errorLog) add(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errs = append(l.errs, err)
+}
+
+func (l *errorLog) take() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	errs := l.errs
+	l.errs = nil
+	return errs
+}
+
+func newApp(t testing.TB, opts session.Options) *app {
+	t.Helper()
+	a := &app{t: t, Flame: flamego.NewWithLogger(io.Discard)}
+	if opts.ErrorFunc == nil {
+		opts.ErrorFunc = a.errs.add
+	}
+	m, err := session.New(opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	a.m = m
+	a.Use(m.Handler())
+	return a
+}
+
+// get makes a request with the cookie of the browser and keeps a new one.
+func (a *app) get(path string) *httptest.ResponseRecorder {
+	a.t.Helper()
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	if a.cookie != "" {
+		r.Header.Set("Cookie", a.cookie)
+	}
+	w := httptest.NewRecorder()
+	a.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if a.cookie = ""; c.MaxAge >= 0 {
+			a.cookie = c.Name + "=" + c.Value
+		}
+	}
+	return w
+}
+
+func TestDefaultCookie(t *testing.T) {
+	a := newApp(t, session.Options{})
+	a.Get("/", func() string { return "ok" })
+	w := a.get("/")
+	lines := w.Header().Values("Set-Cookie")
+	require.Len(t, lines, 1)
+	require.Regexp(t, `^flamego_session=[0-9a-z]{16}; Path=/; HttpOnly; SameSite=Lax$`, lines[0])
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	require.Equal(t, "Cookie", w.Header().Get("Vary"))
+
+	w = a.get("/")
+	require.Empty(t, w.Header().Values("Set-Cookie"), "the ID is sent once")
+	require.Empty(t, w.Header().Get("Cache-Control"))
+	require.Equal(t, "Cookie", w.Header().Get("Vary"))
+}
+
+func TestCookieOptions(t *testing.T) {
+	for _, tt := range []struct {
+		opts session.CookieOptions
+		want string
+	}{
+		{session.CookieOptions{Name: "n"}, `n=ID; Path=/; HttpOnly; SameSite=Lax`},
+		{session.CookieOptions{AllowScript: true, HTTPOnly: true}, `flamego_session=ID; Path=/; SameSite=Lax`},
+		{session.CookieOptions{Path: "/a", Domain: "example.com", SameSite: http.SameSiteStrictMode}, `flamego_session=ID; Path=/a; Domain=example.com; HttpOnly; SameSite=Strict`},
+		{session.CookieOptions{Secure: true, SameSite: http.SameSiteNoneMode, Partitioned: true}, `flamego_session=ID; Path=/; HttpOnly; Secure; SameSite=None; Partitioned`},
+		{session.CookieOptions{Name: "__Host-s", Secure: true}, `__Host-s=ID; Path=/; HttpOnly; Secure; SameSite=Lax`},
+		{session.CookieOptions{MaxAge: 60}, `flamego_session=ID; Path=/; Max-Age=60; HttpOnly; SameSite=Lax`},
+	} {
+		a := newApp(t, session.Options{Cookie: tt.opts})
+		a.Get("/", func(s session.Session) string { return s.ID() })
+		w := a.get("/")
+		require.Equal(t, []string{strings.Replace(tt.want, "ID", w.Body.String(), 1)}, w.Header().Values("Set-Cookie"))
+	}
+}
+
+func TestCookieIsRenewedWithTheSession(t *testing.T) {
+	a := newApp(t, session.Options{Cookie: session.CookieOptions{MaxAge: 60}})
+	a.Get("/", func() {})
+	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
+	a.get("/set")
+	cookie := a.cookie
+	require.Len(t, a.get("/").Header().Values("Set-Cookie"), 1, "the record was extended, and so must be the cookie")
+	require.Equal(t, cookie, a.cookie)
+}
+
+func TestIDs(t *testing.T) {
+	for length, want := range map[int]int{0: 16, 2: 16, -1: 16, 3: 3, 40: 40} {
+		a := newApp(t, session.Options{IDLength: length})
+		a.Get("/", func(s session.Session) string { return s.ID() })
+		require.Len(t, a.get("/").Body.String(), want)
+	}
+}
+
+func TestSeveralCookiesOfOneName(t *testing.T) {
+	a := newApp(t, session.Options{})
+	a.Get("/", func(s session.Session) string { s.Set("key", 1); return s.ID() })
+	sid := a.get("/").Body.String()
+	a.cookie = "flamego_session=aaaaaaaaaaaaaaaa; " + a.cookie
+	w := a.get("/")
+	require.Equal(t, sid, w.Body.String(), "the one that the store knows is used")
+	require.Empty(t, w.Header().Values("Set-Cookie"))
+}
+
+func TestInvalidIDsNeverReachTheStore(t *testing.T) {
+	var seen []string
+	a := newApp(t, session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) {
+		return session.NewStore(spyBackend{loaded: &seen}, session.StoreConfig{}), nil
+	}})
+	a.Get("/", func() string { return "ok" })
+	for _, value := range []string{"", "a", "short", "AAAAAAAAAAAAAAAA", "aaaaaaaaaaaaaaaaa", "../../../../../..", "aaaaaaaa%00aaaaa", `"aaaaaaaaaaaaaa"`, strings.Repeat("a", 4096)} {
+		a.cookie = "flamego_session=" + value
+		w := a.get("/")
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Len(t, w.Header().Values("Set-Cookie"), 1)
+	}
+	require.Empty(t, seen)
+	a.cookie = "flamego_session=aaaaaaaaaaaaaaaa"
+	a.get("/")
+	require.Equal(t, []string{"aaaaaaaaaaaaaaaa"}, seen)
+}
+
+func TestCustomIDFuncs(t *testing.T) {
+	var calls []bool
+	a := newApp(t, session.Options{
+		ReadIDFunc: func(r *http.Request) string { return r.Header.Get("Session-Id") },
+		WriteIDFunc: func(w http.ResponseWriter, _ *http.Request, sid string, created bool) {
+			calls = append(calls, created)
+			w.Header().Set("Session-Id", sid)
+		},
+	})
+	a.Get("/", func(s session.Session) string {
+		n, _ := session.Value[int](s, "n")
+		s.Set("n", n+1)
+		return strings.Repeat("x", n)
+	})
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	for i := range 3 {
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		require.Len(t, w.Body.String(), i)
+		require.Empty(t, w.Header()["Set-Cookie"])
+		require.Empty(t, w.Header()["Vary"])
+		require.Empty(t, w.Header()["Cache-Control"])
+		r.Header.Set("Session-Id", w.Header().Get("Session-Id"))
+	}
+	require.Equal(t, []bool{true, false, false}, calls)
+}
+
+func TestBadOptions(t *testing.T) {
+	for want, opts := range map[string]session.Options{
+		"__Host-":                         {Cookie: session.CookieOptions{Name: "__Host-s"}},
+		`"__Host-" needs Secure, Path`:    {Cookie: session.CookieOptions{Name: "__Host-s", Secure: true, Path: "/a"}},
+		"no Domain":                       {Cookie: session.CookieOptions{Name: "__Host-s", Secure: true, Domain: "example.com"}},
+		"__Secure-":                       {Cookie: session.CookieOptions{Name: "__Secure-s"}},
+		"SameSite=None needs Secure":      {Cookie: session.CookieOptions{SameSite: http.SameSiteNoneMode}},
+		"artitioned":                      {Cookie: session.CookieOptions{Partitioned: true}},
+		"400 days":                        {Cookie: session.CookieOptions{MaxAge: 401 * 24 * 3600}},
+		"MaxAge is -1":                    {Cookie: session.CookieOptions{MaxAge: -1}},
+		"invalid Cookie.Name":             {Cookie: session.CookieOptions{Name: "a b"}},
+		"in Cookie.Path":                  {Cookie: session.CookieOptions{Path: "/a;b"}},
+		"invalid Cookie.Domain":           {Cookie: session.CookieOptions{Domain: "a b"}},
+		"IDLength is 256":                 {IDLength: 256},
+		"want a config of type session.M": {Config: session.FileConfig{}},
+		"want a config of type session.F": {Initer: session.FileIniter(), Config: &session.FileConfig{}},
+		"refused by the database":         {Initer: failingIniter},
+		"returned no store":               {Initer: func(context.Context, ...interface{}) (session.Store, error) { return nil, nil }},
+	} {
+		m, err := session.New(opts)
+		require.Nil(t, m)
+		require.ErrorContains(t, err, want)
+		require.PanicsWithValue(t, "session: "+err.Error(), func() { session.Sessioner(opts) })
+	}
+}
+
+func failingIniter(context.Context, ...interface{}) (session.Store, error) {
+	return nil, errors.New("refused by the database")
+}
+
+func TestIniterArgs(t *testing.T) {
+	ctx := context.Background()
+	writer := session.IDWriter(func(http.ResponseWriter, *http.Request, string) {})
+	for _, initer := range []session.Initer{session.MemoryIniter(), session.FileIniter()} {
+		_, err := initer(ctx)
+		require.EqualError(t, err, "IDWriter not given")
+		_, err = initer(ctx, nil, writer)
+		require.NoError(t, err)
+		_, err = initer(ctx, writer, "a string")
+		require.ErrorContains(t, err, "string")
+	}
+	_, err := session.FileIniter()(ctx, writer, session.FileConfig{RootDir: t.TempDir()})
+	require.NoError(t, err, "any order will do")
+
+	type config struct{ A int }
+	initer := session.NewIniter(func(context.Context, config) (session.Backend, session.StoreConfig, error) {
+		return nil, session.StoreConfig{}, errors.New("cannot open")
+	})
+	_, err = initer(ctx, writer)
+	require.EqualError(t, err, "config of type session_test.config not given")
+	_, err = initer(ctx, writer, &config{})
+	require.ErrorContains(t, err, "want a config of type session_test.config")
+	_, err = initer(ctx, writer, config{})
+	require.EqualError(t, err, "cannot open")
+}
+
+// A flash of a type that is declared in the app, and nowhere registered.
+func TestFlashStruct(t *testing.T) {
+	type notice struct{ Text string }
+	type warning struct{ Text string }
+	a := newApp(t, session.Options{})
+	a.Get("/notice", func(s session.Session) { s.SetFlash(notice{"saved"}) })
+	a.Get("/warning", func(s session.Session) { s.SetFlash(&warning{"careful"}) })
+	a.Get("/", func(flash session.Flash) string {
+		switch f := flash.(type) {
+		case notice:
+			return "notice: " + f.Text
+		case *warning:
+			return "warning: " + f.Text
+		case nil:
+			return "nothing"
+		}
+		return "something else"
+	})
+	require.Equal(t, "nothing", a.get("/").Body.String())
+	a.get("/notice")
+	require.Equal(t, "notice: saved", a.get("/").Body.String())
+	require.Equal(t, "nothing", a.get("/").Body.String())
+	a.get("/warning")
+	require.Equal(t, "warning: careful", a.get("/").Body.String())
+	require.Equal(t, "nothing", a.get("/").Body.String())
+}
+
+func TestNoFlashIsNil(t *testing.T) {
+	a := newApp(t, session.Options{})
+	a.Map(time.Second, "a service that a plain nil would be taken for")
+	a.Get("/", func(s session.Session, flash session.Flash) {
+		require.Nil(t, flash)
+		s.Set("key", 1)
+	})
+	for range 100 {
+		require.Equal(t, http.StatusOK, a.get("/").Code)
+	}
+}
+
+func TestHandlersReceiveTheServices(t *testing.T) {
+	a := newApp(t, session.Options{})
+	a.Get("/", func(c flamego.Context, s session.Session, store session.Store, w http.ResponseWriter) {
+		require.Same(t, a.m.Store(), store)
+		require.Implements(t, (*flamego.ResponseWriter)(nil), w)
+		require.False(t, c.ResponseWriter().Written())
+		require.False(t, store.Exist(c.Request().Context(), s.ID()))
+		_, err := w.Write([]byte("text"))
+		require.NoError(t, err)
+		require.True(t, c.ResponseWriter().Written())
+		require.Equal(t, http.StatusOK, c.ResponseWriter().Status())
+		require.Equal(t, 4, c.ResponseWriter().Size())
+	})
+	require.Equal(t, "text", a.get("/").Body.String())
+}
+
+// blindStore is a store of a third party: the six methods, a session that
+// embeds BaseSession, the data in a map, and every call counted.
+type blindStore struct {
+	mu    sync.Mutex
+	data  map[string][]byte
+	calls []string
+	write session.IDWriter
+}
+
+type blindSession struct{ *session.BaseSession }
+
+func newBlindStore(_ context.Context, args ...interface{}) (session.Store, error) {
+	s := &blindStore{data: make(map[string][]byte)}
+	for _, arg := range args {
+		if w, ok := arg.(session.IDWriter); ok {
+			s.write = w
+		}
+	}
+	return s, nil
+}
+
+func (s *blindStore) call(name string) func() {
+	s.mu.Lock()
+	s.calls = append(s.calls, name)
+	return s.mu.Unlock
+}
+
+func (s *blindStore) Exist(_ context.Context, sid string) bool {
+	defer s.call("exist")()
+	_, ok := s.data[sid]
+	return ok
+}
+
+func (s *blindStore) Read(_ context.Context, sid string) (session.Session, error) {
+	defer s.call("read")()
+	raw, ok := s.data[sid]
+	if !ok {
+		return blindSession{session.NewBaseSession(sid, session.GobEncoder, s.write)}, nil
+	}
+	data, err := session.GobDecoder(raw)
+	return blindSession{session.NewBaseSessionWithData(sid, session.GobEncoder, s.write, data)}, err
+}
+
+func (s *blindStore) Destroy(_ context.Context, sid string) error {
+	defer s.call("destroy")()
+	delete(s.data, sid)
+	return nil
+}
+
+func (s *blindStore) Touch(context.Context, string) error {
+	defer s.call("touch")()
+	return nil
+}
+
+func (s *blindStore) Save(_ context.Context, sess session.Session) error {
+	raw, err := sess.Encode()
+	defer s.call("save")()
+	s.data[sess.ID()] = raw
+	return err
+}
+
+func (s *blindStore) GC(context.Context) error { return nil }
+
+func (s *blindStore) take() []string {
+	defer s.call("")()
+	calls := s.calls[:len(s.calls)-1]
+	s.calls = nil
+	return calls
+}
+
+func TestThirdPartyStore(t *testing.T) {
+	a := newApp(t, session.Options{Initer: newBlindStore})
+	store := a.m.Store().(*blindStore)
+	a.Get("/set", func(s session.Session) { s.Set("key", 123) })
+	a.Get("/get", func(s session.Session) string {
+		if session, ok := s.Get("key").(int); ok {
+			return strings.Repeat("x", session)
+		}
+		return "none"
+	})
+	a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
+	a.Get("/show", func(flash session.Flash) string { text, _ := flash.(string); return text })
+	a.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) })
+
+	require.Equal(t, "none", a.get("/get").Body.String())
+	require.Equal(t, []string{"read"}, store.take())
+	a.get("/set")
+	require.Equal(t, []string{"exist", "read", "save"}, store.take())
+	require.Len(t, a.get("/get").Body.String(), 123)
+	require.Equal(t, []string{"exist", "read", "touch"}, store.take())
+
+	a.get("/flash")
+	require.Equal(t, "hello", a.get("/show").Body.String())
+	require.Equal(t, "", a.get("/show").Body.String())
+
+	old := a.cookie
+	a.get("/renew")
+	require.NotEqual(t, old, a.cookie)
+	require.Len(t, store.data, 1, "the old session is destroyed")
+	require.Len(t, a.get("/get").Body.String(), 123)
+	require.Empty(t, a.errs.take())
+}
+
+// csrf, as it is, on top of our sessions.
+func TestCSRF(t *testing.T) {
+	for name, opts := range map[string]session.Options{
+		"memory":      {},
+		"file":        {Initer: session.FileIniter(), Config: session.FileConfig{RootDir: t.TempDir()}},
+		"third party": {Initer: newBlindStore},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t, opts)
+			a.Use(csrf.Csrfer())
+			a.Get("/form", func(x csrf.CSRF) string { return x.Token() })
+			a.Get("/login", func(s session.Session) { s.Set("userID", 1) })
+			a.Post("/form", csrf.Validate, func() string { return "accepted" })
+			post := func(token string) *httptest.ResponseRecorder {
+				r := httptest.NewRequest(http.MethodPost, "/form", nil)
+				r.Header.Set("Cookie", a.cookie)
+				r.Header.Set("X-CSRF-Token", token)
+				w := httptest.NewRecorder()
+				a.ServeHTTP(w, r)
+				return w
+			}
+
+			token := a.get("/form").Body.String()
+			require.NotEmpty(t, token)
+			require.Equal(t, token, a.get("/form").Body.String())
+			require.Equal(t, "accepted", post(token).Body.String())
+			require.Equal(t, http.StatusBadRequest, post("x"+token).Code)
+
+			a.get("/login")
+			require.NotEqual(t, token, a.get("/form").Body.String(), "the token belongs to the user")
+			require.Equal(t, http.StatusBadRequest, post(token).Code)
+		})
+	}
+}
+
+func TestGCRunsUntilClose(t *testing.T) {
+	calls := make(chan struct{}, 10)
+	store := gcStore{calls: calls, err: errors.New("gc failed")}
+	errs := make(chan error, 10)
+	m, err := session.New(session.Options{
+		Initer:     func(context.Context, ...interface{}) (session.Store, error) { return store, nil },
+		GCInterval: time.Second,
+		ErrorFunc:  func(err error) { errs <- err },
+	})
+	require.NoError(t, err)
+	<-calls
+	require.EqualError(t, <-errs, "gc failed")
+	require.NoError(t, m.Close())
+	require.NoError(t, m.Close(), "closing again does nothing")
+	select {
+	case <-calls:
+		t.Error("GC ran after Close")
+	case <-time.After(1500 * time.Millisecond):
+	}
+}
+
+type gcStore struct {
+	session.Store
+	calls chan struct{}
+	err   error
+}
+
+func (s gcStore) GC(context.Context) error {
+	s.calls <- struct{}{}
+	return s.err
+}
