@@ -159,7 +159,7 @@ func TestFailedCommit(t *testing.T) {
 		require.Error(t, err)
 	})
 	a.Get("/set", func(s session.Session) { s.Set("key", "kept") })
-	a.Get("/get", func(s session.Session) interface{} { return s.Get("key").(string) })
+	a.Get("/get", func(s session.Session) string { return s.Get("key").(string) })
 
 	for _, path := range []string{"/string", "/status", "/bytes", "/error", "/nothing", "/redirect", "/render", "/writer", "/header", "/context", "/flush", "/hijack"} {
 		t.Run(path[1:], func(t *testing.T) {

@@ -132,4 +132,3 @@ func (s *Set) Close() error {
 	}
 	return errors.Join(errs...)
 }
-
