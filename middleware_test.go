@@ -121,6 +121,10 @@ func TestCookieIsRenewedWithTheSession(t *testing.T) {
 	cookie := a.cookie
 	require.Len(t, a.get("/").Header().Values("Set-Cookie"), 1, "the record was extended, and so must be the cookie")
 	require.Equal(t, cookie, a.cookie)
+
+	a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
+	a.get("/flash")
+	require.Len(t, a.get("/").Header().Values("Set-Cookie"), 1, "taking the flash has extended it too")
 }
 
 func TestIDs(t *testing.T) {

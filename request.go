@@ -82,11 +82,16 @@ func (rq *request) open() (Flash, error) {
 	if flash == nil {
 		return nil, nil
 	}
-	if m.native != nil {
-		rq.extended = true
-		return m.native.takeFlash(r.Context(), rq.base)
+	if m.native == nil {
+		rq.sess.Delete(flashKey)
+		return flash, nil
 	}
-	rq.sess.Delete(flashKey)
+	flash, err := m.native.takeFlash(r.Context(), rq.base)
+	if err != nil {
+		return nil, err
+	}
+	rq.stored, rq.extended = rq.base.isStored(), true
+	rq.sendID()
 	return flash, nil
 }
 
