@@ -14,31 +14,29 @@ var basicRules = []rule{
 		name: "basic/absent is empty",
 		text: "Reading an unknown session gives an empty one, without error, and leaves nothing behind.",
 		check: func(e *env) {
-			store := e.store(long)
-			s := e.read(store, "unknown0")
+			s := e.read("unknown0")
 			if s.HasChanged() {
 				e.Error("a session that was only read has changed")
 			}
 			if got := s.Get("key"); got != nil {
 				e.Errorf("a key of an empty session is %v", got)
 			}
-			e.wantExist(store, "unknown0", false)
+			e.wantExist("unknown0", false)
 		},
 	},
 	{
 		name: "basic/saved is read",
 		text: "What was saved is read back, value by value with its type.",
 		check: func(e *env) {
-			store := e.store(long)
 			values := commonValues()
-			s := e.read(store, "values00")
+			s := e.read("values00")
 			for key, val := range values {
 				s.Set(key, val)
 			}
-			e.save(store, s)
-			e.wantExist(store, "values00", true)
+			e.save(s)
+			e.wantExist("values00", true)
 
-			s = e.read(store, "values00")
+			s = e.read("values00")
 			for key, want := range values {
 				got := s.Get(key)
 				if t, ok := want.(time.Time); ok {
@@ -55,71 +53,66 @@ var basicRules = []rule{
 		name: "basic/empty is saved",
 		text: "A session that is saved with nothing in it is there.",
 		check: func(e *env) {
-			store := e.store(long)
-			e.save(store, e.read(store, "empty000"))
-			e.wantExist(store, "empty000", true)
-			s := e.read(store, "empty000")
+			e.save(e.read("empty000"))
+			e.wantExist("empty000", true)
+			s := e.read("empty000")
 			s.Set("key", 1)
-			e.save(store, s)
+			e.save(s)
 			s.Flush()
-			e.save(store, s)
-			e.wantExist(store, "empty000", true)
-			e.want(store, "empty000", "key", nil)
+			e.save(s)
+			e.wantExist("empty000", true)
+			e.want("empty000", "key", nil)
 		},
 	},
 	{
 		name: "basic/sessions are apart",
 		text: "A session holds what was saved under its ID, and nothing of another.",
 		check: func(e *env) {
-			store := e.store(long)
-			e.set(store, "session1", "key", 1, "only1", true)
-			e.set(store, "session2", "key", 2)
-			e.set(store, "session", "key", 3)
-			e.want(store, "session1", "key", 1, "only1", true)
-			e.want(store, "session2", "key", 2, "only1", nil)
-			e.want(store, "session", "key", 3, "only1", nil)
+			e.set("session1", "key", 1, "only1", true)
+			e.set("session2", "key", 2)
+			e.set("session", "key", 3)
+			e.want("session1", "key", 1, "only1", true)
+			e.want("session2", "key", 2, "only1", nil)
+			e.want("session", "key", 3, "only1", nil)
 		},
 	},
 	{
 		name: "basic/views are apart",
 		text: "A change is seen by others when it is saved and not before.",
 		check: func(e *env) {
-			store := e.store(long)
-			e.set(store, "session1", "key", "old")
-			s := e.read(store, "session1")
+			e.set("session1", "key", "old")
+			s := e.read("session1")
 			s.Set("key", "new")
 			s.Set("other", 1)
-			e.want(store, "session1", "key", "old", "other", nil)
-			e.save(store, s)
-			e.want(store, "session1", "key", "new", "other", 1)
+			e.want("session1", "key", "old", "other", nil)
+			e.save(s)
+			e.want("session1", "key", "new", "other", 1)
 		},
 	},
 	{
 		name: "basic/saved again",
 		text: "A session may be changed and saved again without being read again.",
 		check: func(e *env) {
-			store := e.store(long)
-			s := e.read(store, "session1")
+			s := e.read("session1")
 			for i := range 3 {
 				s.Set("key", i)
 				if !s.HasChanged() {
 					e.Error("a session that was set has not changed")
 				}
-				e.save(store, s)
-				e.want(store, "session1", "key", i)
+				e.save(s)
+				e.want("session1", "key", i)
 			}
 			s.Delete("key")
-			e.save(store, s)
-			e.want(store, "session1", "key", nil)
+			e.save(s)
+			e.want("session1", "key", nil)
 		},
 	},
 	{
 		name: "basic/encode",
 		text: "Encode returns the data of any session, as NewBaseSession's encoder makes it.",
 		check: func(e *env) {
-			store := e.store(long)
-			e.set(store, "session1", "key", "value")
-			s := e.read(store, "session1")
+			e.set("session1", "key", "value")
+			s := e.read("session1")
 			s.Set("more", 2)
 			raw, err := s.Encode()
 			if err != nil || len(raw) == 0 {
@@ -128,25 +121,24 @@ var basicRules = []rule{
 			// Saved under another ID it must be the same session.
 			copied := session.NewBaseSessionWithData("session2", func(session.Data) ([]byte, error) { return raw, nil }, nil,
 				session.Data{"key": "value", "more": 2})
-			e.save(store, copied)
-			e.want(store, "session2", "key", "value", "more", 2)
+			e.save(copied)
+			e.want("session2", "key", "value", "more", 2)
 		},
 	},
 	{
 		name: "basic/large",
 		text: "A session may hold some tens of kilobytes, of any bytes.",
 		check: func(e *env) {
-			store := e.store(long)
 			all := make([]byte, 60_000)
 			for i := range all {
 				all[i] = byte(i)
 			}
 			for range 2 { // the second time with an old value as large
-				s := e.read(store, "session1")
+				s := e.read("session1")
 				s.Set("blob", all)
-				e.save(store, s)
+				e.save(s)
 			}
-			got, _ := e.read(store, "session1").Get("blob").([]byte)
+			got, _ := e.read("session1").Get("blob").([]byte)
 			if !bytes.Equal(got, all) {
 				e.Error("the bytes read are not the bytes saved")
 			}
@@ -157,12 +149,11 @@ var basicRules = []rule{
 		text: "Two stores on the same storage see the same sessions.",
 		not:  []Trait{Private},
 		check: func(e *env) {
-			opts := e.open(e, long)
-			a, b := e.manager(opts).Store(), e.manager(opts).Store()
-			e.set(a, "session1", "key", 1)
-			e.want(b, "session1", "key", 1)
-			e.destroy(b, "session1")
-			e.wantExist(a, "session1", false)
+			b := e.another()
+			e.set("session1", "key", 1)
+			b.want("session1", "key", 1)
+			b.destroy("session1")
+			e.wantExist("session1", false)
 		},
 	},
 }

@@ -17,7 +17,7 @@ var requestRules = []rule{
 		name: "request/kept",
 		text: "What one request sets the next one gets.",
 		check: func(e *env) {
-			v := e.visitor(e.manager(e.open(e, long)))
+			v := e.visitor()
 			v.do(func(s session.Session) { s.Set("key", "value") })
 			v.do(func(s session.Session) {
 				if got := s.Get("key"); got != "value" {
@@ -30,12 +30,11 @@ var requestRules = []rule{
 		name: "request/nothing left behind",
 		text: "A visitor for whom nothing is set leaves nothing in the store.",
 		check: func(e *env) {
-			m := e.manager(e.open(e, long))
 			for range 10 {
-				v := e.visitor(m)
+				v := e.visitor()
 				for range 2 {
 					v.do(func(s session.Session) { s.Get("key") })
-					e.wantExist(m.Store(), v.sid, false)
+					e.wantExist(v.sid, false)
 				}
 			}
 		},
@@ -44,8 +43,7 @@ var requestRules = []rule{
 		name: "request/renewed",
 		text: "After RegenerateID the visitor has a new ID with the old data, and the old ID is dead.",
 		check: func(e *env) {
-			m := e.manager(e.open(e, long))
-			v := e.visitor(m)
+			v := e.visitor()
 			v.do(func(s session.Session) { s.Set("key", 1) })
 			old := v.sid
 			v.do(func(s session.Session, w http.ResponseWriter, r *http.Request) {
@@ -56,30 +54,31 @@ var requestRules = []rule{
 			if v.sid == old {
 				e.Fatal("the visitor received no new ID")
 			}
-			e.wantExist(m.Store(), old, false)
-			e.want(m.Store(), v.sid, "key", 1)
+			e.wantExist(old, false)
+			e.want(v.sid, "key", 1)
 		},
 	},
 	{
 		name: "request/destroyed under way",
 		text: "A session that is destroyed while a request runs stays gone when that request ends, without an error.",
 		check: func(e *env) {
-			m := e.manager(e.open(e, long))
-			v := e.visitor(m)
+			v := e.visitor()
 			v.do(func(s session.Session) { s.Set("key", 1) })
 			sid := v.sid
 			v.do(func(s session.Session, store session.Store) {
-				e.destroy(store, sid)
+				if err := store.Destroy(e.context(), sid); err != nil {
+					e.Errorf("Destroy: %v", err)
+				}
 				s.Set("late", 2)
 			})
-			e.wantExist(m.Store(), sid, false)
+			e.wantExist(sid, false)
 		},
 	},
 	{
 		name: "flash/none is nil",
 		text: "A request for which no flash was set receives nil.",
 		check: func(e *env) {
-			v := e.visitor(e.manager(e.open(e, long)))
+			v := e.visitor()
 			for i := range 100 {
 				v.do(func(s session.Session, flash session.Flash) {
 					if flash != nil {
@@ -94,7 +93,7 @@ var requestRules = []rule{
 		name: "flash/once",
 		text: "A flash is seen by the next request and by no other.",
 		check: func(e *env) {
-			v := e.visitor(e.manager(e.open(e, long)))
+			v := e.visitor()
 			v.do(func(s session.Session) { s.SetFlash("hello") })
 			for i := range 3 {
 				v.do(func(flash session.Flash) {
@@ -109,29 +108,35 @@ var requestRules = []rule{
 		name: "flash/once in parallel",
 		text: "Of many requests that overlap exactly one receives the flash.",
 		check: func(e *env) {
-			m := e.manager(e.open(e, long))
 			for range 10 {
-				v := e.visitor(m)
+				v := e.visitor()
 				v.do(func(s session.Session) {
 					s.Set("key", 1)
 					s.SetFlash("hello")
 				})
+				// Each request waits in its handler until all have begun.
+				const n = 8
 				var seen atomic.Int32
-				var wg sync.WaitGroup
-				for range 8 {
-					wg.Go(func() {
+				var begun, ended sync.WaitGroup
+				begun.Add(n)
+				for range n {
+					ended.Go(func() {
+						here := sync.OnceFunc(begun.Done)
+						defer here() // also when the request fails before its handler
 						v.copy().do(func(flash session.Flash) {
 							if flash != nil {
 								seen.Add(1)
 							}
+							here()
+							begun.Wait()
 						})
 					})
 				}
-				wg.Wait()
+				ended.Wait()
 				if n := seen.Load(); n != 1 {
 					e.Errorf("%d requests received the flash", n)
 				}
-				e.want(m.Store(), v.sid, "key", 1)
+				e.want(v.sid, "key", 1)
 			}
 		},
 	},
@@ -139,7 +144,7 @@ var requestRules = []rule{
 		name: "flash/next while taken",
 		text: "A flash that is set by the request that receives one is for the request after it.",
 		check: func(e *env) {
-			v := e.visitor(e.manager(e.open(e, long)))
+			v := e.visitor()
 			v.do(func(s session.Session) { s.SetFlash(0) })
 			for i := range 3 {
 				v.do(func(s session.Session, flash session.Flash) {
@@ -155,10 +160,9 @@ var requestRules = []rule{
 		name: "request/many visitors",
 		text: "Among many visitors at the same time each sees its own data, all of it.",
 		check: func(e *env) {
-			m := e.manager(e.open(e, long))
 			var wg sync.WaitGroup
 			for i := range 20 {
-				v := e.visitor(m)
+				v := e.visitor()
 				wg.Go(func() {
 					for n := range 10 {
 						v.do(func(s session.Session) {
@@ -179,14 +183,11 @@ var requestRules = []rule{
 // visitor is a client with a cookie.
 type visitor struct {
 	env    *env
-	m      *session.Manager
 	sid    string
 	cookie *http.Cookie
 }
 
-func (e *env) visitor(m *session.Manager) *visitor {
-	return &visitor{env: e, m: m}
-}
+func (e *env) visitor() *visitor { return &visitor{env: e} }
 
 func (v *visitor) copy() *visitor {
 	c := *v
@@ -197,7 +198,7 @@ func (v *visitor) copy() *visitor {
 func (v *visitor) do(handler flamego.Handler) {
 	v.env.Helper()
 	f := flamego.NewWithLogger(io.Discard)
-	f.Use(v.m.Handler())
+	f.Use(v.env.m.Handler())
 	f.Get("/", handler, func(s session.Session) string {
 		v.sid = s.ID()
 		return fmt.Sprintf("%d bytes", len(s.ID()))

@@ -29,6 +29,7 @@ package storetest
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -68,21 +69,15 @@ func Run(t *testing.T, open Open, traits ...Trait) {
 
 // rule is one thing that must hold.
 type rule struct {
-	name  string
-	text  string  // the rule itself, shown when it is broken
-	not   []Trait // stores that it does not apply to
-	check func(e *env)
+	name     string
+	text     string        // the rule itself, shown when it is broken
+	not      []Trait       // stores that it does not apply to
+	lifetime time.Duration // of the sessions, long if not set
+	check    func(e *env)
 }
 
 func (r rule) skips(traits []Trait) bool {
-	for _, trait := range traits {
-		for _, not := range r.not {
-			if trait == not {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.not, func(not Trait) bool { return slices.Contains(traits, not) })
 }
 
 func (r rule) run(t testing.TB, open Open) {
@@ -92,23 +87,22 @@ func (r rule) run(t testing.TB, open Open) {
 			t.Logf("the rule %q is broken: %s", r.name, r.text)
 		}
 	})
-	r.check(&env{TB: t, open: open})
+	if r.lifetime == 0 {
+		r.lifetime = long
+	}
+	r.check(newEnv(t, open, r.lifetime))
 }
 
 // rules are all rules.
-var rules = join(basicRules, deathRules, mergeRules, badInputRules, requestRules)
+var rules = slices.Concat(basicRules, deathRules, mergeRules, badInputRules, requestRules)
 
-func join(groups ...[]rule) (all []rule) {
-	for _, group := range groups {
-		all = append(all, group...)
-	}
-	return all
-}
-
-// env is what a rule works with.
+// env is what a rule works with: a store on storage of its own.
 type env struct {
 	testing.TB
-	open Open
+	open  Open
+	opts  session.Options
+	m     *session.Manager
+	store session.Store
 }
 
 // long is a lifetime that no test reaches the end of.
@@ -121,16 +115,15 @@ const (
 	shortDead = 2*time.Second + 100*time.Millisecond
 )
 
-// store opens a store on new storage.
-func (e *env) store(lifetime time.Duration) session.Store {
-	e.Helper()
-	return e.manager(e.open(e, lifetime)).Store()
+func newEnv(t testing.TB, open Open, lifetime time.Duration) *env {
+	t.Helper()
+	return (&env{TB: t, open: open, opts: open(t, lifetime)}).another()
 }
 
-// manager opens a store on the storage that the options name.
-func (e *env) manager(opts session.Options) *session.Manager {
+// another returns an env with another store on the same storage.
+func (e *env) another() *env {
 	e.Helper()
-	m, err := session.New(opts)
+	m, err := session.New(e.opts)
 	if err != nil {
 		e.Fatalf("open the store: %v", err)
 	}
@@ -139,7 +132,7 @@ func (e *env) manager(opts session.Options) *session.Manager {
 			e.Errorf("close the store: %v", err)
 		}
 	})
-	return m
+	return &env{TB: e.TB, open: e.open, opts: e.opts, m: m, store: m.Store()}
 }
 
 func (e *env) context() context.Context {
@@ -148,9 +141,9 @@ func (e *env) context() context.Context {
 	return ctx
 }
 
-func (e *env) read(store session.Store, sid string) session.Session {
+func (e *env) read(sid string) session.Session {
 	e.Helper()
-	s, err := store.Read(e.context(), sid)
+	s, err := e.store.Read(e.context(), sid)
 	if err != nil {
 		e.Fatalf("Read: %v", err)
 	}
@@ -160,27 +153,27 @@ func (e *env) read(store session.Store, sid string) session.Session {
 	return s
 }
 
-func (e *env) save(store session.Store, s session.Session) {
+func (e *env) save(s session.Session) {
 	e.Helper()
-	if err := store.Save(e.context(), s); err != nil {
+	if err := e.store.Save(e.context(), s); err != nil {
 		e.Fatalf("Save: %v", err)
 	}
 }
 
 // set reads a session, sets pairs of keys and values, and saves it.
-func (e *env) set(store session.Store, sid string, pairs ...interface{}) {
+func (e *env) set(sid string, pairs ...interface{}) {
 	e.Helper()
-	s := e.read(store, sid)
+	s := e.read(sid)
 	for i := 0; i < len(pairs); i += 2 {
 		s.Set(pairs[i], pairs[i+1])
 	}
-	e.save(store, s)
+	e.save(s)
 }
 
 // want checks pairs of keys and values, nil for a key that must be absent.
-func (e *env) want(store session.Store, sid string, pairs ...interface{}) {
+func (e *env) want(sid string, pairs ...interface{}) {
 	e.Helper()
-	s := e.read(store, sid)
+	s := e.read(sid)
 	for i := 0; i < len(pairs); i += 2 {
 		if got := s.Get(pairs[i]); got != pairs[i+1] {
 			e.Errorf("key %v is %v, want %v", pairs[i], got, pairs[i+1])
@@ -188,30 +181,30 @@ func (e *env) want(store session.Store, sid string, pairs ...interface{}) {
 	}
 }
 
-func (e *env) wantExist(store session.Store, sid string, want bool) {
+func (e *env) wantExist(sid string, want bool) {
 	e.Helper()
-	if got := store.Exist(e.context(), sid); got != want {
+	if got := e.store.Exist(e.context(), sid); got != want {
 		e.Errorf("Exist reports %t, want %t", got, want)
 	}
 }
 
-func (e *env) destroy(store session.Store, sid string) {
+func (e *env) destroy(sid string) {
 	e.Helper()
-	if err := store.Destroy(e.context(), sid); err != nil {
+	if err := e.store.Destroy(e.context(), sid); err != nil {
 		e.Fatalf("Destroy: %v", err)
 	}
 }
 
-func (e *env) touch(store session.Store, sid string) {
+func (e *env) touch(sid string) {
 	e.Helper()
-	if err := store.Touch(e.context(), sid); err != nil {
+	if err := e.store.Touch(e.context(), sid); err != nil {
 		e.Fatalf("Touch: %v", err)
 	}
 }
 
-func (e *env) gc(store session.Store) {
+func (e *env) gc() {
 	e.Helper()
-	if err := store.GC(e.context()); err != nil {
+	if err := e.store.GC(e.context()); err != nil {
 		e.Fatalf("GC: %v", err)
 	}
 }
