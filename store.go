@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // Store keeps sessions. Handlers may ask for the one in use, for example to end
@@ -69,9 +70,13 @@ func isIDChar(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z'
 }
 
+// startTimeout is how long it may take to open a backend.
+const startTimeout = 5 * time.Second
+
 // NewIniter returns an Initer that takes a Config of type C and an IDWriter
 // from its args, calls open, and makes a store of the backend it returns.
-// The IDWriter of the StoreConfig is filled in.
+// The context of open ends after 5 seconds. The IDWriter of the StoreConfig is
+// filled in.
 func NewIniter[C any](open func(ctx context.Context, config C) (Backend, StoreConfig, error)) Initer {
 	return func(ctx context.Context, args ...interface{}) (Store, error) {
 		config, given, writer, err := initArgs[C](args)
@@ -82,6 +87,8 @@ func NewIniter[C any](open func(ctx context.Context, config C) (Backend, StoreCo
 			return nil, fmt.Errorf("config of type %T not given", config)
 		}
 
+		ctx, cancel := context.WithTimeout(ctx, startTimeout)
+		defer cancel()
 		backend, sc, err := open(ctx, config)
 		if err != nil {
 			return nil, err

@@ -56,9 +56,9 @@ var badInputRules = []rule{
 		},
 	},
 	{
-		name: "bad input/size",
-		text: "More data than the store can hold fails the save, and what is stored stays.",
-		not:  []Trait{Live},
+		name:  "bad input/size",
+		text:  "More data than the store can hold fails the save, and what is stored stays.",
+		not:   []Trait{Live},
 		check: func(e *env) { e.saveFails("blob", make([]byte, 2<<20)) },
 	},
 	{
