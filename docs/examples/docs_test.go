@@ -1,0 +1,117 @@
+package examples
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var codeBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
+
+// What the pieces of code in the documentation take as given.
+const givenCode = `package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/gob"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/flamego/flamego"
+	goredis "github.com/go-redis/redis/v8"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/mongo"
+	"github.com/flamego/session/mysql"
+	"github.com/flamego/session/postgres"
+	"github.com/flamego/session/redis"
+	"github.com/flamego/session/sqlite"
+	"github.com/flamego/session/storetest"
+)
+
+var _ = []any{
+	context.Background, sql.Open, gob.Register, fmt.Sprint, log.Fatal, http.StatusOK, os.Interrupt, signal.Notify, slices.Clone[[]int],
+	syscall.SIGTERM, (*testing.T)(nil), time.Second, flamego.New, goredis.NewClient, options.Client, session.New,
+	mongo.Initer, mysql.Initer, postgres.Initer, redis.Initer, sqlite.Initer, storetest.Run,
+}
+
+var (
+	f  *flamego.Flame
+	db *sql.DB
+)
+
+// open is that of the store of one's own that the guide talks of.
+func open(context.Context, Config) (session.Backend, error) { return nil, nil }
+
+func main() {}
+`
+
+// All Go code in the documentation compiles: programs as they are, declarations
+// and statements together in one more.
+func TestDocs(t *testing.T) {
+	names, err := filepath.Glob("../*.md")
+	require.NoError(t, err)
+	var (
+		pieces strings.Builder
+		files  []string
+		dir    = t.TempDir()
+	)
+	pieces.WriteString(givenCode)
+	for _, name := range append(names, "../../README.md", "../../CHANGELOG.md") {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for _, block := range codeBlock.FindAllStringSubmatch(string(text), -1) {
+			code := block[1]
+			if !strings.HasPrefix(code, "package ") {
+				if _, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+code, 0); err != nil {
+					code = "func _() {\n" + code + "}\n" // statements
+				}
+				fmt.Fprintf(&pieces, "\n// %s\n%s", filepath.Base(name), code)
+				continue
+			}
+			files = append(files, filepath.Join(dir, fmt.Sprintf("program%d.go", len(files))))
+			require.NoError(t, os.WriteFile(files[len(files)-1], []byte(code), 0o600))
+		}
+	}
+	files = append(files, filepath.Join(dir, "pieces.go"))
+	require.NoError(t, os.WriteFile(files[len(files)-1], []byte(pieces.String()), 0o600))
+
+	require.Greater(t, len(files), 1, "no programs found")
+	for _, name := range files {
+		out, err := exec.Command("go", "vet", name).CombinedOutput()
+		assert.NoError(t, err, "%s", out)
+	}
+}
+
+// Links to other files of the repository lead somewhere.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:, ]+)(#[^)]*)?\)`)
+	names, err := filepath.Glob("../*.md")
+	require.NoError(t, err)
+	for _, name := range append(names, "../../README.md", "../../CHANGELOG.md") {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for _, match := range link.FindAllStringSubmatch(string(text), -1) {
+			_, err := os.Stat(filepath.Join(filepath.Dir(name), match[1]))
+			assert.NoError(t, err, "%s: the link %s", name, match[1])
+		}
+	}
+}

@@ -1,0 +1,81 @@
+// Package app is what the examples share, so that each of them shows nothing
+// but how its sessions are kept:
+//
+//	/       links to the addresses below
+//	/set    sets the value 123 under "user_id"
+//	/get    answers "Authenticated as 123" or "Not authenticated"
+//	/clear  deletes the value
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/flamego/flamego"
+
+	"github.com/flamego/session"
+)
+
+// Env returns the environment variable, or the default where it is not set.
+func Env(name, value string) string {
+	return cmp.Or(os.Getenv(name), value)
+}
+
+// Run serves the three addresses at http://localhost:2830, or where FLAMEGO_ADDR
+// (host:port) says. It takes what session.New returns. Interrupted (Ctrl-C) or
+// terminated, it waits for the requests that are running and closes the
+// sessions.
+func Run(sessions *session.Manager, err error) {
+	if err != nil {
+		log.Fatalf("%v\n(\"make servers\" starts the servers that the examples use.)", err)
+	}
+	f := flamego.Classic()
+	f.Use(sessions.Handler())
+	Routes(f)
+
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	go func() {
+		<-ctx.Done()
+		f.Stop()
+	}()
+	f.Run()
+	if err := sessions.Close(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// Routes adds the three addresses, and "/" with links to them and to others.
+func Routes(f *flamego.Flame, others ...string) {
+	f.Get("/set", func(s session.Session) string {
+		s.Set("user_id", 123)
+		return "Set"
+	})
+	f.Get("/get", func(s session.Session) string {
+		id, ok := session.Value[int](s, "user_id")
+		if !ok {
+			return "Not authenticated"
+		}
+		return fmt.Sprintf("Authenticated as %d", id)
+	})
+	f.Get("/clear", func(s session.Session) string {
+		s.Delete("user_id")
+		return "Cleared"
+	})
+
+	var page strings.Builder
+	for _, path := range append([]string{"/set", "/get", "/clear"}, others...) {
+		fmt.Fprintf(&page, "<p><a href=%q>%s</a></p>\n", path, path)
+	}
+	f.Get("/", func(w http.ResponseWriter) string {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		return page.String()
+	})
+}

@@ -1,0 +1,136 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/flamego/session"
+)
+
+// mapBackend is a complete backend. It keeps records in a map, so each of its
+// atomic steps is a few lines under a lock.
+type mapBackend struct {
+	mu      sync.Mutex
+	records map[string]mapRecord
+}
+
+type mapRecord struct {
+	data   []byte
+	expiry time.Time
+}
+
+func (b *mapBackend) live(sid string) (mapRecord, bool) {
+	r, ok := b.records[sid]
+	return r, ok && time.Now().Before(r.expiry)
+}
+
+func (b *mapBackend) put(sid string, rec session.Record) {
+	b.records[sid] = mapRecord{bytes.Clone(rec.Data), time.Now().Add(rec.TTL)}
+}
+
+func (b *mapBackend) Load(_ context.Context, sid string) (session.Record, bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, found := b.live(sid)
+	return session.Record{Data: r.data, TTL: time.Until(r.expiry)}, found, nil
+}
+
+func (b *mapBackend) Insert(_ context.Context, sid string, rec session.Record) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, found := b.live(sid); found {
+		return false, nil
+	}
+	b.put(sid, rec)
+	return true, nil
+}
+
+func (b *mapBackend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	return b.Rename(ctx, sid, sid, old, rec)
+}
+
+func (b *mapBackend) Rename(_ context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r, found := b.live(sid); !found || !bytes.Equal(r.data, old) {
+		return false, nil
+	}
+	delete(b.records, sid)
+	b.put(newSID, rec)
+	return true, nil
+}
+
+func (b *mapBackend) Extend(_ context.Context, sid string, ttl time.Duration) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, found := b.live(sid)
+	if expiry := time.Now().Add(ttl); found && expiry.After(r.expiry) {
+		b.records[sid] = mapRecord{r.data, expiry}
+	}
+	return nil
+}
+
+func (b *mapBackend) Delete(_ context.Context, sid string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.records, sid)
+	return nil
+}
+
+func (b *mapBackend) Sweep(context.Context) (more bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for sid := range b.records {
+		if _, found := b.live(sid); !found {
+			delete(b.records, sid)
+		}
+	}
+	return false, nil
+}
+
+// mapConfig and mapIniter are what users of this backend put into the Config and
+// Initer of session.Options.
+type mapConfig struct{ Lifetime time.Duration }
+
+func mapIniter() session.Initer {
+	return session.NewIniter(func(_ context.Context, config mapConfig) (session.Backend, session.StoreConfig, error) {
+		b := &mapBackend{records: make(map[string]mapRecord)}
+		return b, session.StoreConfig{Name: "map", Lifetime: config.Lifetime}, nil
+	})
+}
+
+// A backend of one's own, whole: the seven operations, a Config and an Initer.
+func ExampleNewStore() {
+	sessions, err := session.New(session.Options{
+		Initer: mapIniter(),
+		Config: mapConfig{Lifetime: 24 * time.Hour},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer sessions.Close()
+
+	// What the middleware does for a request, in short.
+	ctx, store, sid := context.Background(), sessions.Store(), "0123456789abcdef"
+	s, err := store.Read(ctx, sid)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.Set("user_id", 123)
+	fmt.Println("saved:", store.Save(ctx, s))
+
+	s, err = store.Read(ctx, sid)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(s.Get("user_id"))
+	// Output:
+	// saved: <nil>
+	// 123
+}

@@ -1,0 +1,154 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/x509"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// Class is what an error of a server means to the backend.
+type Class int
+
+const (
+	// Other errors are returned as they are.
+	Other Class = iota
+	// Duplicate says that there is a row with the key.
+	Duplicate
+	// NoTable says that there is no such table.
+	NoTable
+	// Again says that nothing was done and another attempt may succeed: a
+	// deadlock, or a statement that has to be prepared anew.
+	Again
+	// Locked is Again for as long as somebody else holds a lock.
+	Locked
+	// Broken says that the connection is lost, with or without the work done.
+	Broken
+)
+
+// class tells what an error means.
+func (d *Dialect) class(err error) Class {
+	if code, _, ok := d.ServerError(err); ok {
+		return d.Codes[code]
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		if op.Op == "dial" || op.Timeout() {
+			return Other // the server is not there: no other connection will find it
+		}
+		return Broken
+	}
+	for _, broken := range append(d.Broken, driver.ErrBadConn, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed) {
+		if errors.Is(err, broken) {
+			return Broken
+		}
+	}
+	return Other
+}
+
+// failure is an error with a text that may be shown. Those of drivers hold what
+// must not be: pieces of the DSN (a password with an unescaped "@" or "/" makes
+// part of itself look like a host, so not even the host may be), session IDs.
+type failure struct {
+	text string
+	err  error
+}
+
+func (e *failure) Error() string { return e.text }
+func (e *failure) Unwrap() error { return e.err }
+
+// show returns err with a text that may be shown. The result is nil if err is.
+func (d *Dialect) show(err error) error {
+	if err == nil {
+		return nil
+	}
+	if f := (*failure)(nil); errors.As(err, &f) {
+		return err
+	}
+	return &failure{text: d.describe(err), err: err}
+}
+
+// describe says what went wrong, from the error at the bottom of the chain.
+func (d *Dialect) describe(err error) string {
+	for _, done := range []error{context.DeadlineExceeded, context.Canceled} {
+		if errors.Is(err, done) {
+			return done.Error()
+		}
+	}
+	if _, text, ok := d.ServerError(err); ok {
+		return cutQuoted(text)
+	}
+	var (
+		dns  *net.DNSError
+		op   *net.OpError
+		addr *net.AddrError
+		sys  *os.SyscallError
+		host x509.HostnameError
+	)
+	switch {
+	case errors.As(err, &dns):
+		return "look up the host: " + cutQuoted(dns.Err)
+	case errors.As(err, &addr):
+		return "bad address: " + addr.Err
+	case errors.As(err, &sys):
+		return sys.Error()
+	case errors.As(err, &op):
+		if _, ok := op.Err.(net.UnknownNetworkError); ok {
+			return op.Op + ": unknown network"
+		}
+		return op.Op + ": " + cutQuoted(innermost(op.Err).Error())
+	case errors.As(err, &host):
+		return "the certificate of the server is for another host"
+	default:
+		return cutQuoted(innermost(err).Error())
+	}
+}
+
+func innermost(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each level is looked at
+			next = many.Unwrap()[0]
+		}
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+// quoted is a quoted text, from the first quote to the last one, as what is
+// quoted may hold quotes. An apostrophe inside a word is none.
+var quoted = regexp.MustCompile("(?s)\\B'.*'\\B|\\B\".*\"\\B|`.*`")
+
+// cutQuoted removes what is quoted: names from the DSN and values, which are
+// session IDs.
+func cutQuoted(text string) string {
+	return quoted.ReplaceAllStringFunc(text, func(s string) string { return s[:1] + "..." + s[:1] })
+}
+
+// badDSN is the error for a DSN that the driver cannot parse. It repeats nothing
+// of what the driver says but phrases that are known to come from the driver.
+func (d *Dialect) badDSN(err error) error {
+	text := "the DSN is not valid"
+	for _, phrase := range d.DSNFaults {
+		if strings.Contains(err.Error(), phrase) {
+			text += ": " + phrase
+			break
+		}
+	}
+	return &failure{text: d.Name + ": " + text, err: errors.New(text)}
+}
+
+// Guard turns a panic into an error. Drivers parse what a server sends, and
+// pgproto3/v2 can be made to panic by it.
+func Guard(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("the driver panicked with a %T", v)
+	}
+}

@@ -1,0 +1,140 @@
+// Package sqlstore keeps sessions in an SQL database: one backend for all
+// dialects.
+//
+// # Model
+//
+// A session is one row: key, data, expired_at. Every operation is one statement
+// that carries its own condition (the key, the bytes that were read, still
+// live), so there is no transaction, no lock that outlives a statement, and no
+// column that tables of old do not have. The clock is the database's: a
+// statement compares expired_at with the time of the server, and no time ever
+// passes through the driver, so neither a time zone nor how a driver parses
+// times matters.
+//
+// What differs between databases is data: a [Dialect] holds expressions,
+// templates and codes of errors. Templates are made into SQL once, at start.
+//
+// # Errors
+//
+// Their text holds nothing that a server or driver put in quotes (names from
+// the DSN, session IDs) and no SQL, but says what kind of thing is wrong;
+// errors.As finds the original. An operation that failed because its connection
+// was lost, a deadlock or a lock is done again: each of them may be, since a
+// condition that held fails the second time.
+//
+// # Limits
+//
+// A driver whose call does not end with its context holds up the operation.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/flamego/session"
+)
+
+// Config has the fields of the Config of each dialect, which converts to it.
+type Config struct {
+	Lifetime    time.Duration
+	DSN, Table  string
+	Encoder     session.Encoder
+	Decoder     session.Decoder
+	InitTable   bool
+	MaxDataSize int
+	DB          *sql.DB
+}
+
+// Dialect is what the backend has to know about a database.
+//
+// Templates hold {table}, {key}, {data}, {expired_at} and {index} for names,
+// {schema.} and {bare} for the two parts of {table}, {now}, {live}, {dead},
+// {expiry} and {left} for expressions, and ? for parameters.
+type Dialect struct {
+	Name string
+
+	Quote      byte             // around identifiers, doubled inside
+	MaxName    int              // greatest length of an identifier, 0 for any
+	NameLength func(string) int // how it is measured
+	Numbered   bool             // parameters are $1, $2 instead of ?
+	Prepare    bool             // the driver wants statements to be prepared
+
+	Now    string // the time of the server
+	Expiry string // the time ? milliseconds from now; whole seconds are rounded up
+	Left   string // the milliseconds that a row has left
+
+	// Insert writes the parameters key, data and TTL unless there is a live row.
+	// It may be plain: if it finds a duplicate, an UPDATE replaces a dead one.
+	// Default is an INSERT .. ON CONFLICT.
+	Insert string
+	// Sweep deletes 500 dead rows. Without it their keys are read by SweepKeys
+	// and deleted by SweepDelete, in which {keys} is 500 parameters.
+	Sweep, SweepKeys, SweepDelete string
+
+	CreateTable, CreateIndex string
+	// HasIndex counts the indexes on expired_at; its parameters are the schema
+	// (empty for the current one) and the table. Without it CreateIndex is
+	// harmless where there is one.
+	HasIndex string
+	// Capacity returns the number of bytes that data can hold; its parameters
+	// are those of HasIndex. Without it there is no limit worth knowing.
+	Capacity string
+
+	// Connector parses a DSN. With single, one connection is all there may be.
+	Connector func(dsn string) (c driver.Connector, single bool, err error)
+	// DSNFaults are what errors of Connector say and may be repeated.
+	DSNFaults []string
+	// ServerError finds the answer of the server in an error.
+	ServerError func(error) (code, text string, ok bool)
+	// Codes are the codes of ServerError that mean something.
+	Codes map[string]Class
+	// Broken are the driver's own errors for a lost connection.
+	Broken []error
+}
+
+// Open opens the database that config names and returns the backend and how to
+// make a store of it. Its errors start with the name of the dialect, but for
+// "empty DSN".
+func (d *Dialect) Open(ctx context.Context, config Config) (session.Backend, session.StoreConfig, error) {
+	sc := session.StoreConfig{
+		Name: d.Name, Lifetime: config.Lifetime, MaxDataSize: config.MaxDataSize,
+		Encoder: config.Encoder, Decoder: config.Decoder,
+	}
+	b, err := d.open(config)
+	if err != nil {
+		return nil, sc, err
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := b.start(ctx, config.InitTable, &sc); err != nil {
+		_ = b.Close()
+		return nil, sc, fmt.Errorf("%s: %w", d.Name, err)
+	}
+	return b, sc, nil
+}
+
+func (d *Dialect) open(config Config) (*backend, error) {
+	if config.Table == "" {
+		config.Table = "sessions"
+	}
+	n, err := d.parseName(config.Table)
+	if err != nil {
+		return nil, fmt.Errorf("%s: Table is not the name of a table: %w", d.Name, err)
+	}
+	if config.DB != nil {
+		return newBackend(d, config.DB, n, false), nil
+	}
+	if config.DSN == "" {
+		return nil, errors.New("empty DSN")
+	}
+	c, single, err := d.Connector(config.DSN)
+	if err != nil {
+		return nil, d.badDSN(err)
+	}
+	return newBackend(d, openPool(c, single), n, true), nil
+}

@@ -1,0 +1,452 @@
+package sqltest
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/sqlstore"
+)
+
+// Run runs the tests that all dialects share.
+func (env *Env) Run(t *testing.T) {
+	for name, test := range map[string]func(*Table){
+		"operations":         testOperations,
+		"dead records":       testDead,
+		"bytes":              testBytes,
+		"expiry":             testExpiry,
+		"expired_at":         testExpiredAt,
+		"races":              testRaces,
+		"sweep":              testSweep,
+		"sweep in parallel":  testSweepParallel,
+		"plain gob":          testGob,
+		"init":               testInit,
+		"init, old table":    testInitOld,
+		"init, odd names":    testInitOddNames,
+		"init in parallel":   testInitParallel,
+		"no table":           testNoTable,
+		"bad table names":    testBadNames,
+		"bad config":         testBadConfig,
+		"shared pool":        testSharedPool,
+		"closed":             testClosed,
+		"made later":         testMadeLater,
+		"deadline of a lock": testCanceled,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(env.New(t))
+		})
+	}
+}
+
+func testOperations(tab *Table) {
+	b := tab.Init().Backend()
+	tab.wantData(b, "one", "")
+	tab.want(false)(b.Swap(ctx, "one", []byte("a"), record("b", time.Minute)))
+	tab.want(false)(b.Rename(ctx, "one", "two", []byte("a"), record("b", time.Minute)))
+	tab.check(b.Extend(ctx, "one", time.Minute))
+	tab.check(b.Delete(ctx, "one"))
+	tab.wantData(b, "one", "")
+
+	tab.want(true)(b.Insert(ctx, "one", record("a", time.Minute)))
+	tab.want(false)(b.Insert(ctx, "one", record("b", time.Hour)))
+	if rec := tab.wantData(b, "one", "a"); rec.TTL < 50*time.Second || rec.TTL > 61*time.Second {
+		tab.Errorf("the record has %v left, want a minute", rec.TTL)
+	}
+
+	tab.want(false)(b.Swap(ctx, "one", []byte("A"), record("b", time.Hour)))
+	tab.want(false)(b.Swap(ctx, "one", nil, record("b", time.Hour)))
+	tab.wantData(b, "one", "a")
+	tab.want(true)(b.Swap(ctx, "one", []byte("a"), record("b", time.Minute)))
+	tab.wantData(b, "one", "b")
+
+	tab.check(b.Extend(ctx, "one", time.Hour))
+	tab.check(b.Extend(ctx, "one", time.Minute))
+	if rec := tab.wantData(b, "one", "b"); rec.TTL < 59*time.Minute || rec.TTL > time.Hour+time.Second {
+		tab.Errorf("the record has %v left, want an hour", rec.TTL)
+	}
+
+	tab.want(true)(b.Insert(ctx, "other", record("x", time.Minute)))
+	tab.want(false)(b.Rename(ctx, "one", "two", []byte("a"), record("c", time.Minute)))
+	tab.want(false)(b.Rename(ctx, "one", "other", []byte("b"), record("c", time.Minute)))
+	tab.wantData(b, "one", "b")
+	tab.wantData(b, "other", "x")
+	tab.want(true)(b.Rename(ctx, "one", "two", []byte("b"), record("c", time.Minute)))
+	tab.wantData(b, "one", "")
+	tab.wantData(b, "two", "c")
+
+	tab.check(b.Delete(ctx, "two"))
+	tab.wantData(b, "two", "")
+	tab.wantData(b, "other", "x")
+}
+
+func testDead(tab *Table) {
+	b := tab.Init().Backend()
+	for _, sid := range []string{"inserted", "swapped", "renamed", "extended"} {
+		tab.want(true)(b.Insert(ctx, sid, record("a", time.Hour)))
+	}
+	tab.Exec("UPDATE %T SET %e = %(0)")
+	tab.wantData(b, "swapped", "")
+	tab.want(false)(b.Swap(ctx, "swapped", []byte("a"), record("b", time.Hour)))
+	tab.want(false)(b.Rename(ctx, "renamed", "new", []byte("a"), record("b", time.Hour)))
+	tab.check(b.Extend(ctx, "extended", time.Hour))
+	for _, sid := range []string{"swapped", "renamed", "extended", "new"} {
+		tab.wantData(b, sid, "")
+	}
+	tab.want(true)(b.Insert(ctx, "inserted", record("b", time.Hour)))
+	tab.wantData(b, "inserted", "b")
+}
+
+func testBytes(tab *Table) {
+	b := tab.Init().Backend()
+	all := make([]byte, 0, 2*256)
+	for i := range cap(all) {
+		all = append(all, byte(i))
+	}
+	for sid, data := range map[string][]byte{
+		"all": all, "nil": nil, "empty": {}, "zero": {0}, "spaces": []byte("a  "), "large": bytes.Repeat(all, 100),
+	} {
+		tab.want(true)(b.Insert(ctx, sid, session.Record{Data: data, TTL: time.Minute}))
+		rec, found, err := b.Load(ctx, sid)
+		tab.check(err)
+		if !found || !bytes.Equal(rec.Data, data) {
+			tab.Errorf("%s: found: %t, %d bytes, want %d", sid, found, len(rec.Data), len(data))
+		}
+		tab.want(false)(b.Swap(ctx, sid, append([]byte(" "), data...), record("b", time.Minute)))
+		tab.want(false)(b.Swap(ctx, sid, append(data[:len(data):len(data)], ' '), record("b", time.Minute)))
+		tab.want(true)(b.Swap(ctx, sid, data, record("b", time.Minute)))
+	}
+}
+
+// testExpiry watches records die, each in the second after its TTL.
+func testExpiry(tab *Table) {
+	b := tab.Init().Backend()
+	for _, ttl := range []time.Duration{time.Second, 1500 * time.Millisecond, 2001 * time.Millisecond} {
+		sid := fmt.Sprint("sid", ttl.Milliseconds())
+		begun := time.Now()
+		tab.want(true)(b.Insert(ctx, sid, record("a", ttl)))
+		written := time.Now()
+		for {
+			asked := time.Now()
+			_, found, err := b.Load(ctx, sid)
+			tab.check(err)
+			if !found {
+				if lived := time.Since(begun); lived < ttl {
+					tab.Errorf("a record of %v is dead after %v", ttl, lived)
+				}
+				break
+			}
+			if asked.Sub(written) > ttl+time.Second+50*time.Millisecond {
+				tab.Fatalf("a record of %v is alive after %v", ttl, asked.Sub(written))
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+// testExpiredAt checks that it is the stored time that counts, to the second.
+func testExpiredAt(tab *Table) {
+	b := tab.Init().Backend()
+	for sid, live := range map[string]bool{"-3600": false, "-1": false, "0": false, "3": true, "3600": true} {
+		tab.Exec("INSERT INTO %T (%k, %d, %e) VALUES (?, ?, %("+sid+"))", "s"+sid[1:]+sid[:1], []byte("a"))
+		_, found, err := b.Load(ctx, "s"+sid[1:]+sid[:1])
+		tab.check(err)
+		if found != live {
+			tab.Errorf("a record that expires in %s seconds: found: %t", sid, found)
+		}
+	}
+}
+
+func testRaces(tab *Table) {
+	b := tab.Init().Backend()
+	insert := func(i int) (bool, error) {
+		return b.Insert(ctx, "one", record(fmt.Sprint(i), time.Hour))
+	}
+	for round := range 5 {
+		one := func(name string, f func(i int) (bool, error)) {
+			tab.Helper()
+			if n := tab.race(f); n != 1 {
+				tab.Errorf("round %d: %d of many %s report true, want one", round, n, name)
+			}
+		}
+		one("inserts", insert)
+		tab.Exec("UPDATE %T SET %e = %(-5)")
+		one("inserts on a dead record", insert)
+		rec, _, err := b.Load(ctx, "one")
+		tab.check(err)
+		one("swaps", func(i int) (bool, error) {
+			return b.Swap(ctx, "one", rec.Data, record(fmt.Sprint("swap", i), time.Hour))
+		})
+		rec, _, err = b.Load(ctx, "one")
+		tab.check(err)
+		one("renames", func(i int) (bool, error) {
+			return b.Rename(ctx, "one", fmt.Sprint("new", round, "x", i), rec.Data, record("renamed", time.Minute))
+		})
+		tab.wantData(b, "one", "")
+		if n := tab.Scalar("SELECT COUNT(*) FROM %T"); n != int64(round+1) {
+			tab.Fatalf("round %d: %d records", round, n)
+		}
+
+		tab.want(true)(b.Insert(ctx, "extended", record("a", time.Minute)))
+		tab.race(func(i int) (bool, error) {
+			return true, b.Extend(ctx, "extended", time.Duration(i+1)*time.Hour)
+		})
+		if rec := tab.wantData(b, "extended", "a"); rec.TTL < 24*time.Hour-10*time.Second {
+			tab.Errorf("round %d: the longest extension is lost, %v left", round, rec.TTL)
+		}
+		tab.check(b.Delete(ctx, "extended"))
+	}
+}
+
+const dead, live = 1200, 7
+
+// fill makes rows past the store.
+func (tab *Table) fill() {
+	tab.Helper()
+	values := make([]string, 0, dead+live)
+	for i := range dead {
+		values = append(values, fmt.Sprintf("('dead%d', ?, %%(-%d))", i, i%3600))
+	}
+	for i := range live {
+		values = append(values, fmt.Sprintf("('live%d', ?, %%(60))", i))
+	}
+	tab.Exec("INSERT INTO %T (%k, %d, %e) VALUES " + strings.ReplaceAll(strings.Join(values, ", "), "?", "'a'"))
+}
+
+func testSweep(tab *Table) {
+	b := tab.Init().Backend()
+	tab.fill()
+	left := int64(dead + live)
+	for _, want := range []struct {
+		more bool
+		n    int64
+	}{{true, 500}, {true, 500}, {false, 200}, {false, 0}} {
+		tab.want(want.more)(b.Sweep(ctx))
+		left -= want.n
+		if n := tab.Scalar("SELECT COUNT(*) FROM %T"); n != left {
+			tab.Fatalf("%d records left, want %d", n, left)
+		}
+	}
+}
+
+func testSweepParallel(tab *Table) {
+	b := tab.Init().Backend()
+	tab.fill()
+	tab.race(func(i int) (bool, error) {
+		if i%2 == 0 {
+			return b.Insert(ctx, fmt.Sprint("new", i), record("a", time.Hour))
+		}
+		for {
+			if more, err := b.Sweep(ctx); !more || err != nil {
+				return true, err
+			}
+		}
+	})
+	if n := tab.Scalar("SELECT COUNT(*) FROM %T"); n != live+12 {
+		tab.Errorf("%d records left, want %d", n, live+12)
+	}
+}
+
+// testGob exchanges records with programs that know nothing but gob.
+func testGob(tab *Table) {
+	tab.Exec(fmt.Sprintf(tab.OldTable, tab.Quoted))
+	var buf bytes.Buffer
+	old := map[interface{}]interface{}{"user_id": 123, 7: "seven", "bytes": []byte{0, 255}}
+	tab.check(gob.NewEncoder(&buf).Encode(old))
+	tab.Exec("INSERT INTO %T (%k, %d, %e) VALUES (?, ?, %(3600))", "theirs", buf.Bytes())
+
+	store := tab.Store()
+	s, err := store.Read(ctx, "theirs")
+	tab.check(err)
+	if s.Get("user_id") != 123 || s.Get(7) != "seven" || !bytes.Equal(s.Get("bytes").([]byte), []byte{0, 255}) {
+		tab.Error("a record of plain gob is not read")
+	}
+	s.Set("mine", "too")
+	tab.check(store.Save(ctx, s))
+
+	var raw []byte
+	tab.check(tab.DB.QueryRow(tab.sql("SELECT %d FROM %T WHERE %k = ? AND %e > %(3000) AND %e < %(3700)"), "theirs").Scan(&raw))
+	var got map[interface{}]interface{}
+	tab.check(gob.NewDecoder(bytes.NewReader(raw)).Decode(&got))
+	if len(got) != 4 || got["user_id"] != 123 || got["mine"] != "too" {
+		tab.Errorf("plain gob reads %v", got)
+	}
+}
+
+func (tab *Table) wantIndex() {
+	tab.Helper()
+	if n := tab.Scalar(strings.ReplaceAll(tab.HasIndex, "%s", strings.ReplaceAll(tab.Quoted, "'", "''"))); n != 1 {
+		tab.Errorf("%d indexes on expired_at, want one", n)
+	}
+}
+
+func testInit(tab *Table) {
+	tab.Init().Backend()
+	tab.wantIndex()
+	b := tab.Backend()
+	tab.want(true)(b.Insert(ctx, "one", record("a", time.Minute)))
+	tab.wantData(tab.Backend(), "one", "a")
+	tab.wantIndex()
+}
+
+func testInitOld(tab *Table) {
+	tab.Exec(fmt.Sprintf(tab.OldTable, tab.Quoted))
+	tab.Exec("INSERT INTO %T (%k, %d, %e) VALUES ('old', ?, %(60))", []byte("a"))
+	b := tab.Init().Backend()
+	tab.wantData(b, "old", "a")
+	tab.wantIndex()
+	tab.want(true)(b.Rename(ctx, "old", "new", []byte("a"), record("b", time.Minute)))
+}
+
+func testInitOddNames(tab *Table) {
+	for name, quoted := range tab.OddNames {
+		tab.named(name, quoted)
+		tab.Exec("DROP TABLE IF EXISTS %T")
+		b := tab.Init().Backend()
+		tab.want(true)(b.Insert(ctx, "one", record("a", time.Minute)))
+		tab.Exec("UPDATE %T SET %e = %(-1) WHERE %k = 'one'")
+		tab.wantData(b, "one", "")
+		tab.want(true)(b.Insert(ctx, "one", record("b", time.Minute)))
+		tab.want(true)(b.Swap(ctx, "one", []byte("b"), record("c", time.Minute)))
+		tab.want(false)(b.Sweep(ctx))
+		if n := tab.Scalar("SELECT COUNT(*) FROM %T WHERE %k = 'one'"); n != 1 {
+			tab.Errorf("table %q holds %d records", name, n)
+		}
+	}
+}
+
+func testInitParallel(tab *Table) {
+	tab.Init()
+	backends := make([]session.Backend, 24)
+	tab.race(func(i int) (_ bool, err error) {
+		backends[i], _, err = tab.Dialect.Open(ctx, tab.Config)
+		return true, err
+	})
+	for i, b := range backends {
+		tab.want(true)(b.Insert(ctx, fmt.Sprint("sid", i), record("a", time.Minute)))
+		tab.check(b.(interface{ Close() error }).Close())
+	}
+	tab.wantIndex()
+}
+
+func testNoTable(tab *Table) {
+	store := tab.Store()
+	_, err := store.Read(ctx, "session1")
+	NoLeak(tab, err, "session1", "SELECT")
+	if text := err.Error(); !strings.Contains(text, tab.Config.Table) || !strings.Contains(text, "InitTable") {
+		tab.Errorf("the error does not say which table is missing: %v", err)
+	}
+	s := session.NewBaseSessionWithData("session1", session.GobEncoder, nil, session.Data{"key": 1})
+	for op, err := range map[string]error{
+		"Save": store.Save(ctx, s), "Touch": store.Touch(ctx, "session1"),
+		"Destroy": store.Destroy(ctx, "session1"), "GC": store.GC(ctx),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "there is no table") {
+			tab.Errorf("%s: %v", op, err)
+		}
+	}
+	if store.Exist(ctx, "session1") {
+		tab.Error("a session exists without a table")
+	}
+	if err := tab.DB.QueryRow(tab.sql("SELECT COUNT(*) FROM %T")).Scan(new(int)); err == nil {
+		tab.Error("the table was made silently")
+	}
+}
+
+func testBadNames(tab *Table) {
+	for _, name := range []string{
+		".", "a.", ".a", "a..b", "a.b.c", "a\x00b", "\xff",
+		string(tab.Dialect.Quote) + string(tab.Dialect.Quote),
+		strings.Repeat("x", 10000), "s." + strings.Repeat("x", 10000),
+	} {
+		if len(name) > 100 && tab.Dialect.MaxName == 0 {
+			continue
+		}
+		tab.Config.Table = name
+		_, _, err := tab.Dialect.Open(ctx, tab.Init().Config)
+		if err == nil || !strings.Contains(err.Error(), "Table is not the name of a table") {
+			tab.Errorf("table %.20q: %v", name, err)
+		}
+	}
+}
+
+func testBadConfig(tab *Table) {
+	if _, _, err := tab.Dialect.Open(ctx, sqlstore.Config{}); err == nil || err.Error() != "empty DSN" {
+		tab.Errorf("empty DSN: %v", err)
+	}
+	for _, config := range []interface{}{nil, tab.Config, &tab.Config, "DSN", 1} {
+		_, err := session.New(session.Options{Initer: tab.Initer, Config: config})
+		if want := fmt.Sprintf("%T", tab.Env.Config(tab.Config)); err == nil || !strings.Contains(err.Error(), want) {
+			tab.Errorf("config of type %T: the error does not name %s: %v", config, want, err)
+		}
+	}
+}
+
+func testSharedPool(tab *Table) {
+	dsn := tab.Config.DSN
+	tab.Config.DSN, tab.Config.DB = "not a DSN, and not looked at", tab.Pool(dsn+tab.Params)
+	b, _, err := tab.Dialect.Open(ctx, tab.Init().Config)
+	tab.check(err)
+	tab.want(true)(b.Insert(ctx, "one", record("a", time.Minute)))
+	tab.check(b.(interface{ Close() error }).Close())
+	tab.check(tab.Config.DB.Ping())
+	tab.wantData(tab.Backend(), "one", "a")
+}
+
+func testClosed(tab *Table) {
+	b, _, err := tab.Dialect.Open(ctx, tab.Init().Config)
+	tab.check(err)
+	for range 2 {
+		tab.check(b.(interface{ Close() error }).Close())
+	}
+	_, err = b.Insert(ctx, "one", record("a", time.Minute))
+	NoLeak(tab, err, "one")
+}
+
+// testMadeLater uses a store before its table is there.
+func testMadeLater(tab *Table) {
+	b := tab.Backend()
+	_, err := b.Insert(ctx, "one", record("a", time.Minute))
+	NoLeak(tab, err, "one")
+	tab.Exec(fmt.Sprintf(tab.OldTable, tab.Quoted))
+	tab.want(true)(b.Insert(ctx, "one", record("a", time.Minute)))
+	tab.Exec("DROP TABLE %T")
+	_, _, err = b.Load(ctx, "one")
+	NoLeak(tab, err, "one")
+	tab.Exec(fmt.Sprintf(tab.OldTable, tab.Quoted))
+	tab.want(true)(b.Insert(ctx, "one", record("b", time.Minute)))
+	tab.wantData(b, "one", "b")
+}
+
+// testCanceled has operations wait for a lock that somebody else holds.
+func testCanceled(tab *Table) {
+	b := tab.Init().Backend()
+	tab.want(true)(b.Insert(ctx, "one", record("a", time.Minute)))
+	tx, err := tab.DB.Begin()
+	tab.check(err)
+	_, err = tx.Exec(tab.sql("UPDATE %T SET %d = ?"), []byte("locked"))
+	tab.check(err)
+
+	begun := time.Now()
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	err = b.Extend(short, "one", time.Minute)
+	NoLeak(tab, err, "one")
+	if !errors.Is(err, context.DeadlineExceeded) {
+		tab.Errorf("the error is not that of the context: %v", err)
+	}
+	if d := time.Since(begun); d > 1500*time.Millisecond {
+		tab.Errorf("an operation of 300 ms takes %v", d)
+	}
+
+	// Who waits long enough succeeds.
+	time.AfterFunc(200*time.Millisecond, func() { _ = tx.Rollback() })
+	tab.want(true)(b.Swap(ctx, "one", []byte("a"), record("c", time.Minute)))
+	tab.wantData(b, "one", "c")
+}

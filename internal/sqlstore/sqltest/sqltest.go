@@ -1,0 +1,223 @@
+// Package sqltest holds the tests that all dialects of package sqlstore share,
+// on real servers. It is for tests only.
+package sqltest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/sqlstore"
+)
+
+// Env is what the tests have to know about a dialect.
+type Env struct {
+	Dialect *sqlstore.Dialect
+	Driver  string // of database/sql
+	Initer  session.Initer
+	// Config makes the dialect's own Config.
+	Config func(sqlstore.Config) interface{}
+	// DSN returns where tests may make tables.
+	DSN func(t testing.TB) string
+	// Params are added to the DSN for a pool that is not the store's.
+	Params string
+	// OldTable makes the table of the old library, %s is its quoted name.
+	OldTable string
+	// Time is an expression for %d seconds from now, as expired_at keeps it.
+	Time string
+	// HasIndex counts the indexes on expired_at of the table %s.
+	HasIndex string
+	// OddNames are names of tables that the dialect can take, unquoted, with
+	// the quoted form.
+	OddNames map[string]string
+}
+
+// Table is a table of one test.
+type Table struct {
+	*Env
+	testing.TB
+	sqlstore.Config
+	DB *sql.DB // another way to look at it
+
+	Quoted string
+}
+
+var ctx = context.Background()
+
+// New names a table that is not there yet, and is dropped after the test.
+func (env *Env) New(t testing.TB) *Table {
+	t.Helper()
+	tab := &Table{Env: env, TB: t, Config: sqlstore.Config{DSN: env.DSN(t)}}
+	tab.DB = tab.Pool(tab.Config.DSN + env.Params)
+	tab.named(fmt.Sprintf("t%08x", rand.Uint32()), "")
+	return tab
+}
+
+// named gives the table another name.
+func (tab *Table) named(name, quoted string) {
+	if quoted == "" {
+		quoted = name
+	}
+	tab.Config.Table, tab.Quoted = name, quoted
+	tab.Cleanup(func() { _, _ = tab.DB.Exec("DROP TABLE IF EXISTS " + quoted) })
+}
+
+// Pool opens a pool that is not the store's.
+func (tab *Table) Pool(dsn string) *sql.DB {
+	tab.Helper()
+	db, err := sql.Open(tab.Driver, dsn)
+	tab.check(err)
+	tab.Cleanup(func() { tab.check(db.Close()) })
+	return db
+}
+
+// Init makes the table.
+func (tab *Table) Init() *Table {
+	tab.Helper()
+	tab.InitTable = true
+	return tab
+}
+
+// Backend opens a backend on the table.
+func (tab *Table) Backend() session.Backend {
+	tab.Helper()
+	b, _, err := tab.Dialect.Open(ctx, tab.Config)
+	tab.check(err)
+	tab.Cleanup(func() { tab.check(b.(interface{ Close() error }).Close()) })
+	return b
+}
+
+// Options are those of a session middleware on the table.
+func (tab *Table) Options(lifetime time.Duration) session.Options {
+	tab.Lifetime = lifetime
+	return session.Options{Initer: tab.Initer, Config: tab.Env.Config(tab.Config)}
+}
+
+// Store opens a store on the table.
+func (tab *Table) Store() session.Store {
+	tab.Helper()
+	m, err := session.New(tab.Options(0))
+	tab.check(err)
+	tab.Cleanup(func() { tab.check(m.Close()) })
+	return m.Store()
+}
+
+// Exec runs a statement past the store; %T in it is the table.
+func (tab *Table) Exec(text string, args ...interface{}) {
+	tab.Helper()
+	_, err := tab.DB.Exec(tab.sql(text), args...)
+	tab.check(err)
+}
+
+// Scalar returns the one value of a query past the store.
+func (tab *Table) Scalar(text string, args ...interface{}) (n int64) {
+	tab.Helper()
+	tab.check(tab.DB.QueryRow(tab.sql(text), args...).Scan(&n))
+	return n
+}
+
+// sql replaces %T by the table, %k, %d and %e by the columns, and %(n) by the
+// time in n seconds.
+func (tab *Table) sql(text string) string {
+	if tab.Dialect.Numbered {
+		for n := 1; strings.Contains(text, "?"); n++ {
+			text = strings.Replace(text, "?", fmt.Sprintf("$%d", n), 1)
+		}
+	}
+	for {
+		before, rest, ok := strings.Cut(text, "%(")
+		if !ok {
+			break
+		}
+		seconds, after, _ := strings.Cut(rest, ")")
+		text = before + strings.ReplaceAll(tab.Time, "%d", seconds) + after
+	}
+	q := string(tab.Dialect.Quote)
+	return strings.NewReplacer("%T", tab.Quoted, "%k", q+"key"+q, "%d", q+"data"+q, "%e", q+"expired_at"+q).Replace(text)
+}
+
+func (tab *Table) check(err error) {
+	tab.Helper()
+	if err != nil {
+		tab.Fatal(err)
+	}
+}
+
+// want fails unless an operation returned ok as wanted.
+func (tab *Table) want(want bool) func(ok bool, err error) {
+	return func(ok bool, err error) {
+		tab.Helper()
+		tab.check(err)
+		if ok != want {
+			tab.Fatalf("the operation reports %t, want %t", ok, want)
+		}
+	}
+}
+
+// wantData fails unless the record has the data, empty for no record.
+func (tab *Table) wantData(b session.Backend, sid, data string) session.Record {
+	tab.Helper()
+	rec, found, err := b.Load(ctx, sid)
+	tab.check(err)
+	if found != (data != "") || string(rec.Data) != data {
+		tab.Fatalf("record %s is %q (found: %t), want %q", sid, rec.Data, found, data)
+	}
+	return rec
+}
+
+func record(data string, ttl time.Duration) session.Record {
+	return session.Record{Data: []byte(data), TTL: ttl}
+}
+
+// race runs f in many goroutines at once and returns how many report true.
+func (tab *Table) race(f func(i int) (bool, error)) int64 {
+	tab.Helper()
+	var (
+		wins  atomic.Int64
+		wg    sync.WaitGroup
+		start = make(chan struct{})
+		errs  = make(chan error, 24)
+	)
+	for i := range cap(errs) {
+		wg.Go(func() {
+			<-start
+			ok, err := f(i)
+			errs <- err
+			if ok {
+				wins.Add(1)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		tab.check(err)
+	}
+	return wins.Load()
+}
+
+// NoLeak fails if the text of err, or that of what it wraps where it is ours,
+// holds one of the secrets.
+func NoLeak(t testing.TB, err error, secrets ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, secret := range secrets {
+		if secret != "" && strings.Contains(err.Error(), secret) {
+			t.Errorf("the error holds %q: %v", secret, err)
+		}
+	}
+	if len(err.Error()) < 8 || errors.Unwrap(err) == nil && strings.HasSuffix(err.Error(), ": ") {
+		t.Errorf("the error says nothing: %q", err)
+	}
+}

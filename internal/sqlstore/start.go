@@ -1,0 +1,81 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/flamego/session"
+)
+
+// defaultMaxDataSize is that of session.NewStore.
+const defaultMaxDataSize = 1 << 20
+
+// start makes sure that the server is there and that the table is as it is
+// asked for.
+func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreConfig) error {
+	if err := b.try(ctx, func() error { return b.db.PingContext(ctx) }); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	if initTable {
+		if err := b.initTable(ctx); err != nil {
+			return fmt.Errorf("create table %q: %w", b.name.table, err)
+		}
+	}
+	// Not knowing the limit is no reason to fail: the server will enforce it.
+	if limit, err := b.ask(ctx, b.dialect.Capacity); err == nil && limit.Valid {
+		if sc.MaxDataSize <= 0 {
+			sc.MaxDataSize = defaultMaxDataSize
+		}
+		sc.MaxDataSize = int(min(int64(sc.MaxDataSize), max(limit.Int64, 1)))
+	}
+	return nil
+}
+
+// initTable makes the table and its index where they are missing. It looks
+// first: a user who may not create tables may use one that is there. And it
+// looks again when it failed: another process may be at it, and "IF NOT EXISTS"
+// fails then on some databases.
+func (b *backend) initTable(ctx context.Context) error {
+	exists := func() error { return b.run(ctx, b.sql("SELECT {key}, {data}, {expired_at} FROM {table} WHERE 1 = 0")) }
+	err := exists()
+	for try := 0; err != nil && b.dialect.class(err) == NoTable; try++ {
+		created := b.run(ctx, b.sql(b.dialect.CreateTable))
+		if err = exists(); err != nil && created != nil && try == 3 {
+			return created
+		}
+		pause(ctx, try)
+	}
+	if err != nil {
+		return err
+	}
+
+	// The table may be old, large or somebody else's: without the index GC is
+	// slower, and that is all.
+	if n, err := b.ask(ctx, b.dialect.HasIndex); err == nil && n.Int64 == 0 {
+		_ = b.run(ctx, b.sql(b.dialect.CreateIndex))
+	}
+	return nil
+}
+
+// ask returns the number that a query about the table answers, NULL if there is
+// no such query.
+func (b *backend) ask(ctx context.Context, query string) (n sql.NullInt64, err error) {
+	if query == "" {
+		return n, nil
+	}
+	err = b.try(ctx, func() error {
+		return b.db.QueryRowContext(ctx, b.sql(query), b.name.schema, b.name.table).Scan(&n)
+	})
+	return n, err
+}
+
+// sql makes the text of a statement that runs only at start.
+func (b *backend) sql(template string) string { return b.dialect.compile(template, b.name) }
+
+func (b *backend) run(ctx context.Context, text string) error {
+	return b.try(ctx, func() error {
+		_, err := b.db.ExecContext(ctx, text)
+		return err
+	})
+}

@@ -1,0 +1,19 @@
+package mongo_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/mongo"
+	"github.com/flamego/session/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+		config := testConfig(t)
+		config.Lifetime = lifetime
+		return session.Options{Initer: mongo.Initer(), Config: config}
+	})
+}

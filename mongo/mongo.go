@@ -1,0 +1,127 @@
+// Package mongo keeps sessions in MongoDB.
+//
+// # Model
+//
+// A session is one document {key, data, expired_at} of a collection: the ID, the
+// encoded data as BSON binary, and a BSON date by the clock of this process, from
+// which on the record is dead, swept or not. Every operation is one command on
+// one document, filtered by what must be true of it; MongoDB does not let two of
+// those pass for the same document. An insert that meets a document takes one
+// command more.
+//
+// At start a unique index on key and an index on expired_at are made, as far as
+// the server lets us. There is no TTL index, as the documents may belong to an
+// app that wants them otherwise; the store's GC deletes what has expired, 500
+// documents at a time. Reads go to the primary, whatever the client prefers.
+//
+// # Errors
+//
+// The Initer returns an error when there is neither Client nor Options, when
+// there is no Database, and when no primary answers within 5 seconds. An index
+// that cannot be made keeps nobody from starting: the first GC returns that
+// error instead, which the middleware hands to Options.ErrorFunc. Every
+// operation ends with its context, which for a store is earlier than the
+// driver's own ServerSelectionTimeout of 30 seconds. A command whose connection
+// breaks is sent again, so the first request after a restart of the server
+// succeeds.
+//
+// # Limits
+//
+// Without the unique index two requests that begin the same session at the same
+// time may make two documents of it. The clocks of all processes should agree to
+// a fraction of the Lifetime. Writes must be acknowledged; with a write concern
+// of less than a majority a failover may undo the last commits. In FerretDB 1 a
+// filtered update is not atomic: there, changes of one session by two processes
+// at the same time may get lost.
+package mongo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/bson"
+	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/options"
+	"go.mongodb.org/mongo-driver/mongo/readpref"
+
+	"github.com/flamego/session"
+)
+
+// Options are the settings of a client, those of the driver.
+type Options = options.ClientOptions
+
+// Config says where the sessions are. Client or Options must be given, and
+// Database.
+type Config struct {
+	// Client is a client to share, which the store never disconnects. Default is
+	// a new client made from Options.
+	Client *mongo.Client
+	// Options are the settings for a new client. Default is none, which is an
+	// error if there is no Client either.
+	Options *Options
+	// Database is the name of the database. There is no default.
+	Database string
+	// Collection is the name of the collection, made at start if it does not
+	// exist. Default is "sessions".
+	Collection string
+	// MaxDataSize is how many bytes the encoded data of one session may take, out
+	// of the 16 MiB of a document. Default is 1 MiB.
+	MaxDataSize int
+	// Lifetime is the duration without access after which a session is recycled.
+	// MongoDB counts in milliseconds. Default is 3600 seconds, also for values
+	// below one second.
+	Lifetime time.Duration
+	// Encoder makes the field data of a document. Default is session.GobEncoder.
+	Encoder session.Encoder
+	// Decoder reads the field data of a document. Default is session.GobDecoder.
+	Decoder session.Decoder
+}
+
+// Initer returns the session.Initer of MongoDB, which wants a Config.
+func Initer() session.Initer {
+	return session.NewIniter(open)
+}
+
+func open(ctx context.Context, config Config) (session.Backend, session.StoreConfig, error) {
+	sc := session.StoreConfig{
+		Name:        "mongo",
+		Encoder:     config.Encoder,
+		Decoder:     config.Decoder,
+		Lifetime:    config.Lifetime,
+		MaxDataSize: config.MaxDataSize,
+	}
+	if config.Client == nil && config.Options == nil {
+		return nil, sc, errors.New("empty Options")
+	}
+	if config.Database == "" {
+		return nil, sc, errors.New("empty Database")
+	}
+	if config.Collection == "" {
+		config.Collection = "sessions"
+	}
+
+	b := &backend{atStart: make(chan error, 1)}
+	client := config.Client
+	if client == nil {
+		var err error
+		if client, err = mongo.Connect(ctx, config.Options); err != nil {
+			return nil, sc, fmt.Errorf("mongo: connect: %w", clean(err))
+		}
+		b.own = client
+	}
+	// Not what the client prefers: a secondary may not have the last commit yet,
+	// and a registry made for the app's types may write ours differently.
+	b.coll = client.Database(config.Database).Collection(config.Collection,
+		options.Collection().SetReadPreference(readpref.Primary()).SetRegistry(bson.DefaultRegistry))
+
+	if err := client.Ping(ctx, readpref.Primary()); err != nil {
+		_ = b.Close()
+		return nil, sc, fmt.Errorf("mongo: connect: %w", clean(err))
+	}
+	if err := b.makeIndexes(ctx); err != nil {
+		b.atStart <- err
+	}
+	return b, sc, nil
+}

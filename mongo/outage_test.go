@@ -1,0 +1,147 @@
+package mongo_test
+
+import (
+	"context"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/mongo/options"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/mongo"
+)
+
+func proxied(t testing.TB) (*proxy, mongo.Config) {
+	config := testConfig(t)
+	p, uri := startProxy(t, server(t))
+	config.Options = options.Client().ApplyURI(uri)
+	return p, config
+}
+
+func deadline(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// All connections are dead after a restart; the first request of each of many
+// goes through all the same.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	p, config := proxied(t)
+	b := openBackend(t, config)
+	for _, step := range []string{"01", "12", "23", "34"} {
+		_, err := b.Insert(deadline(t, 5*time.Second), "abc", rec("0", time.Minute))
+		require.NoError(t, err)
+		p.cut()
+		require.EqualValues(t, 1, winners(t, func(int) (bool, error) {
+			return b.Swap(deadline(t, 5*time.Second), "abc", []byte(step[:1]), rec(step[1:], time.Minute))
+		}))
+	}
+	p.cut()
+	_, found, err := b.Load(deadline(t, 5*time.Second), "abc")
+	require.NoError(t, err)
+	require.True(t, found)
+	p.cut()
+	require.NoError(t, b.Extend(deadline(t, 5*time.Second), "abc", time.Minute))
+	p.cut()
+	_, err = b.Sweep(deadline(t, 5*time.Second))
+	require.NoError(t, err)
+	p.cut()
+	require.NoError(t, b.Delete(deadline(t, 5*time.Second), "abc"))
+}
+
+// While all connections are in use, a neighbour's broken one clears the pool.
+func TestRestartUnderLoad(t *testing.T) {
+	t.Parallel()
+	p, config := proxied(t)
+	b := openBackend(t, config)
+	stop := time.Now().Add(3 * time.Second)
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for time.Now().Before(stop) {
+				assert.NoError(t, b.Delete(deadline(t, 5*time.Second), "abc"))
+			}
+		})
+	}
+	for time.Now().Before(stop) {
+		time.Sleep(550 * time.Millisecond)
+		p.cut()
+	}
+	wg.Wait()
+}
+
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	p, config := proxied(t)
+	b := openBackend(t, config)
+	p.stop()
+	for range 3 {
+		start := time.Now()
+		_, _, err := b.Load(deadline(t, 200*time.Millisecond), "abc")
+		require.Error(t, err)
+		require.Less(t, time.Since(start), time.Second)
+		require.NotContains(t, err.Error(), "topology")
+	}
+	p.start(t)
+	_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
+	require.NoError(t, err)
+
+	p.stop()
+	start := time.Now()
+	require.NoError(t, b.(io.Closer).Close())
+	require.Less(t, time.Since(start), 4*time.Second)
+}
+
+// A lost answer is not an error, and what was written once is not lost.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	p, config := proxied(t)
+	store := openStore(t, config)
+	save := func(s session.Session) {
+		t.Helper()
+		p.lose.Store(true)
+		require.NoError(t, store.Save(ctx, s))
+		require.False(t, p.lose.Load())
+	}
+	save(session.NewBaseSessionWithData("abc", session.GobEncoder, noID, session.Data{"n": 0}))
+	for n := 1; n < 3; n++ {
+		s, err := store.Read(ctx, "abc")
+		require.NoError(t, err)
+		require.Equal(t, n-1, s.Get("n"))
+		s.Set("n", n)
+		save(s)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	p, config := proxied(t)
+	b := openBackend(t, config)
+	p.mute.Store(true)
+	for op, call := range map[string]func(context.Context) error{
+		"load":   func(ctx context.Context) error { _, _, err := b.Load(ctx, "abc"); return err },
+		"insert": func(ctx context.Context) error { _, err := b.Insert(ctx, "abc", rec("x", time.Minute)); return err },
+		"swap":   func(ctx context.Context) error { _, err := b.Swap(ctx, "abc", nil, rec("x", time.Minute)); return err },
+		"rename": func(ctx context.Context) error {
+			_, err := b.Rename(ctx, "abc", "def", nil, rec("x", time.Minute))
+			return err
+		},
+		"extend": func(ctx context.Context) error { return b.Extend(ctx, "abc", time.Minute) },
+		"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
+		"sweep":  func(ctx context.Context) error { _, err := b.Sweep(ctx); return err },
+	} {
+		t.Run(op, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			require.Error(t, call(deadline(t, 300*time.Millisecond)))
+			assert.Less(t, time.Since(start), time.Second)
+		})
+	}
+}

@@ -1,0 +1,133 @@
+// Package mysql keeps sessions in a table of MySQL or MariaDB.
+//
+//	f.Use(session.Sessioner(session.Options{
+//		Initer: mysql.Initer(),
+//		Config: mysql.Config{DSN: os.Getenv("MYSQL_DSN"), InitTable: true},
+//	}))
+//
+// # Model
+//
+// A session is one row: its ID, its encoded data, and when it expires, in UTC
+// and by the clock of the server. Every operation is one statement that names
+// the state it expects, so instances of an app share a table without locks or
+// transactions. InitTable makes
+//
+//	CREATE TABLE sessions (
+//		`key`      VARCHAR(255) PRIMARY KEY,
+//		data       BLOB NOT NULL,
+//		expired_at DATETIME NOT NULL
+//	);
+//	CREATE INDEX sessions_expired_at_idx ON sessions (expired_at);
+//
+// and leaves a table alone that is there, but for an index that is missing.
+// Without the index a DELETE of what has expired locks every row, so it is worth
+// making by hand where InitTable is not used. DATETIME keeps whole seconds, to
+// which an expiry is rounded up.
+//
+// # Errors
+//
+// The Initer returns an error for a DSN that does not parse, a name that cannot
+// be that of a table, and a server that does not answer within 10 seconds. No
+// error holds the DSN or any part of it. Without InitTable a missing table is an
+// error of the first operation. Data that the column cannot hold is refused
+// before it is sent, as a server that is not in strict mode would cut it off. A
+// connection that broke is replaced within the operation.
+//
+// # Limits
+//
+// MySQL 5.7 or MariaDB 10.2 or later. Reads must go to the primary. The size of
+// the column is read at start; a table that is made later counts as one of
+// InitTable. Half of max_allowed_packet is a limit too, since a change sends
+// both the old data and the new.
+package mysql
+
+import (
+	"database/sql/driver"
+	"errors"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/flamego/session/internal/sqlstore"
+)
+
+var dialect = sqlstore.Dialect{
+	Name: "mysql",
+
+	Quote: '`', MaxName: 64, NameLength: utf8.RuneCountInString,
+	Prepare: true,
+
+	// Both functions tell the time at which the statement began, so the seconds
+	// of one and the fraction of the other belong together. A fraction would be
+	// cut off or rounded to the column, as the server is configured.
+	Now:    "UTC_TIMESTAMP(6)",
+	Expiry: "UTC_TIMESTAMP() + INTERVAL (MICROSECOND(UTC_TIMESTAMP(6)) + ? * 1000 + 999999) DIV 1000000 SECOND",
+	Left:   "TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), {expired_at}) DIV 1000",
+
+	// ON DUPLICATE KEY UPDATE counts one row both for "inserted" and for "kept"
+	// when the connection has clientFoundRows.
+	Insert: "INSERT INTO {table} ({key}, {data}, {expired_at}) VALUES (?, ?, {expiry})",
+
+	// A DELETE by expired_at locks the gaps of the index up to the first live row.
+	// The read takes no locks, and the addition keeps the index out of the delete.
+	SweepKeys:   "SELECT {key} FROM {table} WHERE {dead} LIMIT 500",
+	SweepDelete: "DELETE FROM {table} WHERE {key} IN ({keys}) AND {expired_at} + INTERVAL 0 SECOND <= {now}",
+
+	CreateTable: "CREATE TABLE IF NOT EXISTS {table} " +
+		"({key} VARCHAR(255) PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} DATETIME NOT NULL)",
+	CreateIndex: "CREATE INDEX {index} ON {table} ({expired_at})",
+	HasIndex: `SELECT COUNT(*) FROM information_schema.statistics
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
+		AND column_name = 'expired_at' AND seq_in_index = 1`,
+	Capacity: `SELECT LEAST(@@max_allowed_packet DIV 2 - 4096, COALESCE((
+		SELECT character_octet_length FROM information_schema.columns
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
+		AND column_name = 'data'), 65535))`,
+
+	Connector: newConnector,
+	DSNFaults: []string{
+		"did you forget to escape a param value?", "network address not terminated (missing closing brace)",
+		"missing the slash separating the database name", "interpolateParams can not be used with unsafe collations",
+		"default addr for network", "invalid dbname", "invalid bool value", "invalid timeTruncate value",
+		"unknown server pub key name", "unknown config name", "invalid connectionAttributes value",
+		"invalid duration", "unknown time zone", "invalid URL escape", "invalid syntax",
+	},
+	ServerError: serverError,
+	Codes: map[string]sqlstore.Class{
+		"1062": sqlstore.Duplicate, // ER_DUP_ENTRY
+		"1146": sqlstore.NoTable,   // ER_NO_SUCH_TABLE
+		"1205": sqlstore.Again,     // ER_LOCK_WAIT_TIMEOUT
+		"1213": sqlstore.Again,     // ER_LOCK_DEADLOCK
+		"1020": sqlstore.Again,     // ER_CHECKREAD, a conflict of snapshots in MariaDB
+		"1615": sqlstore.Again,     // ER_NEED_REPREPARE
+		"1243": sqlstore.Again,     // ER_UNKNOWN_STMT_HANDLER, from a proxy that has changed servers
+		"1053": sqlstore.Broken,    // ER_SERVER_SHUTDOWN
+		"1927": sqlstore.Broken,    // ER_CONNECTION_KILLED
+		"4031": sqlstore.Broken,    // ER_CLIENT_INTERACTION_TIMEOUT
+	},
+	Broken: []error{mysql.ErrInvalidConn},
+}
+
+func serverError(err error) (code, text string, ok bool) {
+	var answer *mysql.MySQLError
+	if !errors.As(err, &answer) {
+		return "", "", false
+	}
+	return strconv.Itoa(int(answer.Number)), answer.Error(), true
+}
+
+func newConnector(dsn string) (driver.Connector, bool, error) {
+	config, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return nil, false, err
+	}
+	config.Logger = &mysql.NopLogger{} // the errors are returned
+	config.ClientFoundRows = true      // see the Swap of the backend
+	if config.Params == nil {
+		config.Params = make(map[string]string)
+	}
+	config.Params["autocommit"] = "1" // or nothing would ever be written
+	c, err := mysql.NewConnector(config)
+	return c, false, err
+}

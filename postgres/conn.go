@@ -1,0 +1,75 @@
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"github.com/jackc/pgx/v4/stdlib"
+
+	"github.com/flamego/session/internal/sqlstore"
+)
+
+var (
+	_ driver.ExecerContext  = (*conn)(nil)
+	_ driver.QueryerContext = (*conn)(nil)
+	_ driver.Pinger         = (*conn)(nil)
+	_ driver.Validator      = (*conn)(nil)
+)
+
+// conn is a connection whose panics are errors. It is not enough to recover
+// around the calls of database/sql, which closes rows in a goroutine of its own
+// when a context is done. What follows on a panic is unknown, so IsValid keeps
+// the connection out of the pool.
+type conn struct {
+	*stdlib.Conn
+	panicked bool
+}
+
+// guarded calls f, which may read what the server sends.
+func guarded[T any](c *conn, f func() (T, error)) (result T, err error) {
+	c.panicked = true
+	defer sqlstore.Guard(&err)
+	result, err = f()
+	c.panicked = false
+	return result, err
+}
+
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	return guarded(c, func() (driver.Result, error) { return c.Conn.ExecContext(ctx, query, args) })
+}
+
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	r, err := guarded(c, func() (driver.Rows, error) { return c.Conn.QueryContext(ctx, query, args) })
+	if err != nil {
+		return nil, err
+	}
+	return rows{r, c}, nil
+}
+
+func (c *conn) Ping(ctx context.Context) error {
+	_, err := guarded(c, func() (any, error) { return nil, c.Conn.Ping(ctx) })
+	return err
+}
+
+func (c *conn) Close() error {
+	_, err := guarded(c, func() (any, error) { return nil, c.Conn.Close() })
+	return err
+}
+
+func (c *conn) IsValid() bool { return !c.panicked }
+
+// rows is what a conn reads.
+type rows struct {
+	driver.Rows
+	conn *conn
+}
+
+func (r rows) Next(dest []driver.Value) error {
+	_, err := guarded(r.conn, func() (any, error) { return nil, r.Rows.Next(dest) })
+	return err
+}
+
+func (r rows) Close() error {
+	_, err := guarded(r.conn, func() (any, error) { return nil, r.Rows.Close() })
+	return err
+}

@@ -1,0 +1,131 @@
+// Package postgres keeps sessions in a table of PostgreSQL.
+//
+//	f.Use(session.Sessioner(session.Options{
+//		Initer: postgres.Initer(),
+//		Config: postgres.Config{DSN: os.Getenv("DATABASE_URL"), InitTable: true},
+//	}))
+//
+// # Model
+//
+// A session is one row: its ID, its encoded data, and when it expires, by the
+// clock of the server. Every operation is one statement that names the state it
+// expects, so instances of an app share a table without locks or transactions.
+// InitTable makes
+//
+//	CREATE TABLE sessions (
+//		key        TEXT PRIMARY KEY,
+//		data       BYTEA NOT NULL,
+//		expired_at TIMESTAMPTZ NOT NULL
+//	);
+//	CREATE INDEX ON sessions (expired_at);
+//
+// and leaves a table alone that is there, but for an index that is missing.
+// Expired rows are deleted 500 at a time, passing over rows that are locked.
+//
+// # Errors
+//
+// The Initer returns an error for a DSN that does not parse, a name that cannot
+// be that of a table, and a server that does not answer within 10 seconds. No
+// error holds the DSN or any part of it. Without InitTable a missing table is an
+// error of the first operation. A connection that broke is replaced within the
+// operation, so a restart of the server costs no request that it can answer.
+//
+// # Limits
+//
+// PostgreSQL 9.5 or later, directly or behind a PgBouncer (in transaction mode
+// with "prefer_simple_protocol=true" in the DSN). Reads must go to the primary:
+// a replica may show what another request has replaced.
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+
+	"github.com/jackc/pgx/v4"
+	"github.com/jackc/pgx/v4/stdlib"
+
+	"github.com/flamego/session/internal/sqlstore"
+)
+
+var dialect = sqlstore.Dialect{
+	Name: "postgres",
+
+	// The server cuts longer names off and goes on with another table.
+	Quote: '"', MaxName: 63, NameLength: func(s string) int { return len(s) },
+	Numbered: true,
+
+	Now:    "now()",
+	Expiry: "now() + ?::bigint * interval '1 millisecond'",
+	Left:   "floor(extract(epoch FROM {expired_at} - now()) * 1000)::bigint",
+
+	// An array is read once; IN may read the keys again for each row, and delete
+	// more than the limit.
+	Sweep: `DELETE FROM {table} WHERE {dead} AND {key} = ANY (ARRAY(
+		SELECT {key} FROM {table} WHERE {dead} LIMIT 500 FOR UPDATE SKIP LOCKED))`,
+
+	CreateTable: `CREATE TABLE IF NOT EXISTS {table}
+		({key} TEXT PRIMARY KEY, {data} BYTEA NOT NULL, {expired_at} TIMESTAMPTZ NOT NULL)`,
+	CreateIndex: "CREATE INDEX IF NOT EXISTS {index} ON {table} ({expired_at})",
+	// IF NOT EXISTS would wait for writers before it looks.
+	HasIndex: `SELECT count(*) FROM pg_index i
+		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+		WHERE i.indrelid = to_regclass(concat_ws('.', quote_ident(nullif(?::text, '')), quote_ident(?::text)))
+		AND a.attname = 'expired_at'`,
+
+	Connector: newConnector,
+	DSNFaults: []string{
+		"invalid port", "invalid connect_timeout", "unknown target_session_attrs value", "failed to configure TLS",
+		"failed to read service", "cannot parse min_read_buffer_size", "cannot parse statement_cache_capacity",
+		"invalid statement_cache_mod", "invalid prefer_simple_protocol",
+		"failed to parse as URL", "failed to parse as DSN",
+	},
+	ServerError: serverError,
+	Codes: map[string]sqlstore.Class{
+		"23505": sqlstore.Duplicate, // unique_violation
+		"42P01": sqlstore.NoTable,   // undefined_table
+		"40001": sqlstore.Again,     // serialization_failure
+		"40P01": sqlstore.Again,     // deadlock_detected
+		"0A000": sqlstore.Again,     // a cached plan that the table has outlived
+		"26000": sqlstore.Again,     // a prepared statement that is on another connection
+		"57P01": sqlstore.Broken,    // admin_shutdown, read when the connection is used next
+		"57P02": sqlstore.Broken,    // crash_shutdown
+		"57P05": sqlstore.Broken,    // idle_session_timeout
+	},
+}
+
+// serverError knows the errors of both pgx and lib/pq by what they have in
+// common. Those of pgx may stand in an error that repeats half of the DSN.
+func serverError(err error) (code, text string, ok bool) {
+	var answer interface {
+		error
+		SQLState() string
+	}
+	if !errors.As(err, &answer) {
+		return "", "", false
+	}
+	return answer.SQLState(), answer.Error(), true
+}
+
+func newConnector(dsn string) (driver.Connector, bool, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, false, err
+	}
+	return connector{stdlib.GetConnector(*config)}, false, nil
+}
+
+// connector makes connections that do not panic.
+type connector struct{ driver.Connector }
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	inner, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pgxConn, ok := inner.(*stdlib.Conn)
+	if !ok {
+		return inner, nil
+	}
+	return &conn{Conn: pgxConn}, nil
+}

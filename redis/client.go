@@ -1,0 +1,100 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/go-redis/redis/v8"
+)
+
+// newClient makes a client that does not sulk: when as many dials in a row have
+// failed as its pool is large, go-redis answers with the last error and tries
+// anew only once a second, in which time the server may be back. So a dial does
+// not fail; it is the first use of the connection that does. (Not with
+// MinIdleConns, which would fill the pool with such connections.)
+func newClient(opts redis.Options) *redis.Client {
+	if opts.DialTimeout == 0 {
+		opts.DialTimeout = 2 * time.Second
+	}
+	if opts.ReadTimeout == 0 {
+		opts.ReadTimeout = time.Second
+	}
+	dial := opts.Dialer
+	if dial == nil {
+		d := &net.Dialer{Timeout: opts.DialTimeout, KeepAlive: 5 * time.Minute}
+		dial = d.DialContext
+		if opts.TLSConfig != nil {
+			dial = (&tls.Dialer{NetDialer: d, Config: opts.TLSConfig}).DialContext
+		}
+	}
+	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err == nil || opts.MinIdleConns > 0 {
+			return conn, err
+		}
+		if opts.Password != "" || opts.DB != 0 || opts.OnConnect != nil {
+			err = fmt.Errorf("%w", err) // that use is a greeting, where go-redis unwraps once
+		}
+		return failedConn{err: err}, nil
+	}
+	return redis.NewClient(&opts)
+}
+
+// failedConn is a connection that could not be made.
+type failedConn struct {
+	net.Conn // nil: go-redis uses nothing but the methods below
+	err      error
+}
+
+func (c failedConn) Read([]byte) (int, error)         { return 0, c.err }
+func (c failedConn) Write([]byte) (int, error)        { return 0, c.err }
+func (c failedConn) SetReadDeadline(time.Time) error  { return c.err }
+func (c failedConn) SetWriteDeadline(time.Time) error { return c.err }
+func (failedConn) Close() error                       { return nil }
+
+// run calls the client and gives up when ctx is done. Go-redis alone does not
+// always: a TLS handshake, a dialer of the app and a Cluster client's first look
+// at the server take the time they take. What call sends must not be the
+// caller's memory, as it may still be looking at it then: the data goes as
+// strings, which are copies.
+//
+// Go-redis makes four attempts by itself, and after a restart of the server the
+// pool may hold more broken connections than that: each attempt removes one. All
+// our operations may be repeated, as a compare fails once it has succeeded, and
+// a refusal is looked into by the portable store.
+func run[T any](ctx context.Context, b *backend, call func() (T, error)) (T, error) {
+	type result struct {
+		val T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		val, err := call()
+		if broken(err) {
+			for n := b.client.PoolStats().TotalConns + 1; n > 0 && broken(err); n-- {
+				val, err = call()
+			}
+		}
+		done <- result{val, err}
+	}()
+	select {
+	case r := <-done:
+		return r.val, r.err
+	case <-ctx.Done():
+		var zero T
+		return zero, ctx.Err()
+	}
+}
+
+// broken tells whether err is that of a connection that once worked.
+func broken(err error) bool {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		return op.Op != "dial"
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}

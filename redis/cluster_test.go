@@ -1,0 +1,158 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/go-redis/redis/v8"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session/redis"
+)
+
+func cluster(t testing.TB, addr string) *goredis.ClusterClient {
+	c := goredis.NewClusterClient(&goredis.ClusterOptions{
+		Addrs: []string{addr},
+		// Go-redis 8 does not understand the answer of Redis 7 to CLUSTER SLOTS.
+		ClusterSlots: func(context.Context) ([]goredis.ClusterSlot, error) {
+			return []goredis.ClusterSlot{{End: 16383, Nodes: []goredis.ClusterNode{{Addr: addr}}}}, nil
+		},
+	})
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// startCluster starts a Cluster of one node, which is as strict about slots as
+// one of many.
+func startCluster(t *testing.T) *private {
+	p := startPrivate(t, "--cluster-enabled", "yes")
+	c := bare(t, &redis.Options{Addr: p.addr})
+	ctx := context.Background()
+	require.NoError(t, c.ClusterAddSlotsRange(ctx, 0, 16383).Err())
+	require.Eventually(t, func() bool {
+		return c.Set(ctx, "x", "y", 0).Err() == nil
+	}, 10*time.Second, 20*time.Millisecond)
+	return p
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	p := startCluster(t)
+	ctx := context.Background()
+	single := &redis.Options{Addr: p.addr}
+	for name, config := range map[string]redis.Config{
+		"cluster client":           {KeyPrefix: "a:", Client: cluster(t, p.addr)},
+		"cluster client, one slot": {KeyPrefix: "{b}:", Client: cluster(t, p.addr)},
+		"client of one server":     {KeyPrefix: "c:", Options: single},
+		"client of unknown kind":   {KeyPrefix: "d:", Client: struct{ goredis.UniversalClient }{cluster(t, p.addr)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := openBackend(t, config)
+			for n := range 5 {
+				old, renamed := fmt.Sprint("old", n), fmt.Sprint("new", n)
+				_, err := b.Insert(ctx, old, rec("one", time.Minute))
+				require.NoError(t, err)
+				ok, err := b.Rename(ctx, old, renamed, []byte("other"), rec("two", time.Minute))
+				require.NoError(t, err)
+				require.False(t, ok)
+				require.EqualValues(t, 1, winners(t, func(i int) (bool, error) {
+					return b.Rename(ctx, old, fmt.Sprint(renamed, "by", i), []byte("one"), rec("two", time.Minute))
+				}))
+				_, found, err := b.Load(ctx, old)
+				require.NoError(t, err)
+				require.False(t, found)
+				ok, err = b.Insert(ctx, renamed, rec("two", time.Minute))
+				require.NoError(t, err)
+				require.True(t, ok)
+				ok, err = b.Swap(ctx, renamed, []byte("two"), rec("three", time.Minute))
+				require.NoError(t, err)
+				require.True(t, ok)
+				require.NoError(t, b.Extend(ctx, renamed, time.Hour))
+				r, found, err := b.Load(ctx, renamed)
+				require.NoError(t, err)
+				require.True(t, found)
+				require.Equal(t, "three", string(r.Data))
+				require.Greater(t, r.TTL, time.Minute)
+				require.NoError(t, b.Delete(ctx, renamed))
+			}
+		})
+	}
+}
+
+// failSetNX is an outage of the slot of the new key.
+type failSetNX struct{ goredis.Hook }
+
+var errOutage = errors.New("outage")
+
+func (failSetNX) BeforeProcess(ctx context.Context, cmd goredis.Cmder) (context.Context, error) {
+	if len(cmd.Args()) > 0 && cmd.Args()[len(cmd.Args())-1] == "nx" {
+		return ctx, errOutage
+	}
+	return ctx, nil
+}
+func (failSetNX) AfterProcess(context.Context, goredis.Cmder) error { return nil }
+
+func TestClusterFailureInBetween(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := cluster(t, startCluster(t).addr)
+	b := openBackend(t, redis.Config{Client: c})
+	_, err := b.Insert(ctx, "old", rec("one", time.Minute))
+	require.NoError(t, err)
+	c.AddHook(failSetNX{})
+	_, err = b.Rename(ctx, "old", "new", []byte("one"), rec("two", time.Minute))
+	require.ErrorIs(t, err, errOutage)
+	for _, sid := range []string{"old", "new"} {
+		exists, err := c.Exists(ctx, "session:"+sid).Result()
+		require.NoError(t, err)
+		require.Zero(t, exists, sid)
+	}
+}
+
+// sharded spreads keys over two servers that know nothing of slots, as the Ring
+// of go-redis does. (The Ring itself finds no keys in the commands of Redis 7.)
+type sharded struct {
+	goredis.UniversalClient
+	new goredis.UniversalClient
+}
+
+func (c sharded) of(key string) goredis.UniversalClient {
+	if strings.HasPrefix(key, "session:new") {
+		return c.new
+	}
+	return c.UniversalClient
+}
+
+func (c sharded) Eval(ctx context.Context, script string, keys []string, args ...interface{}) *goredis.Cmd {
+	return c.of(keys[0]).Eval(ctx, script, keys, args...)
+}
+
+func (c sharded) EvalSha(ctx context.Context, sha1 string, keys []string, args ...interface{}) *goredis.Cmd {
+	return c.of(keys[0]).EvalSha(ctx, sha1, keys, args...)
+}
+
+func (c sharded) SetNX(ctx context.Context, key string, val interface{}, ttl time.Duration) *goredis.BoolCmd {
+	return c.of(key).SetNX(ctx, key, val, ttl)
+}
+
+func TestClientOfManyServers(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c := sharded{
+		bare(t, &redis.Options{Addr: startPrivate(t).addr}),
+		bare(t, &redis.Options{Addr: startPrivate(t).addr}),
+	}
+	b := openBackend(t, redis.Config{Client: c})
+	_, err := b.Insert(ctx, "old", rec("one", time.Minute))
+	require.NoError(t, err)
+	ok, err := b.Rename(ctx, "old", "new", []byte("one"), rec("two", time.Minute))
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Zero(t, c.DBSize(ctx).Val())
+	require.Equal(t, "two", c.new.Get(ctx, "session:new").Val())
+}

@@ -1,0 +1,19 @@
+package redis_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/redis"
+	"github.com/flamego/session/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+		config := testConfig(t)
+		config.Lifetime = lifetime
+		return session.Options{Initer: redis.Initer(), Config: config}
+	})
+}

@@ -1,0 +1,182 @@
+package redis_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	goredis "github.com/go-redis/redis/v8"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/redis"
+)
+
+func TestMain(m *testing.M) { testserver.Main(m) }
+
+var prefixes atomic.Int64
+
+// testConfig is for a prefix of its own on the shared server.
+func testConfig(t testing.TB) redis.Config {
+	return redis.Config{
+		Options:   &redis.Options{Addr: testserver.Redis(t), Password: testserver.RedisPassword()},
+		KeyPrefix: fmt.Sprintf("%s:%d:%d:", t.Name(), time.Now().UnixNano(), prefixes.Add(1)),
+	}
+}
+
+// bare is the driver alone, to look at what is really there.
+func bare(t testing.TB, opts *redis.Options) *goredis.Client {
+	clone := *opts
+	c := goredis.NewClient(&clone)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func openBackend(t testing.TB, config redis.Config) session.Backend {
+	t.Helper()
+	b, _, err := redis.Open(context.Background(), config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.(io.Closer).Close()) })
+	return b
+}
+
+func openStore(t testing.TB, config redis.Config) session.Store {
+	t.Helper()
+	s, err := redis.Initer()(context.Background(), config, session.IDWriter(noID))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.(io.Closer).Close()) })
+	return s
+}
+
+func noID(http.ResponseWriter, *http.Request, string) {}
+
+func rec(data string, ttl time.Duration) session.Record {
+	return session.Record{Data: []byte(data), TTL: ttl}
+}
+
+// deadline is a context with time for anything that does not hang.
+func deadline(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// private is a server that a test may kill.
+type private struct {
+	addr string
+	args []string
+	cmd  *exec.Cmd
+	pipe io.Closer
+}
+
+func startPrivate(t testing.TB, args ...string) *private {
+	t.Helper()
+	testserver.Redis(t) // skips or fails where there is none
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("no redis-server to start: ", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	host, port, _ := net.SplitHostPort(l.Addr().String())
+	p := &private{addr: l.Addr().String()}
+	p.args = append([]string{
+		path, "--bind", host, "--port", port, "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
+	}, args...)
+	p.start(t)
+	t.Cleanup(p.kill)
+	return p
+}
+
+func (p *private) start(t testing.TB) {
+	t.Helper()
+	// The shell ends the server when the pipe closes, so also when we panic.
+	p.cmd = exec.Command("sh", append([]string{"-c", `"$@" & read _; kill -9 $!; wait`, "sh"}, p.args...)...)
+	var err error
+	p.pipe, err = p.cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	require.Eventually(t, func() bool {
+		c := goredis.NewClient(&redis.Options{Addr: p.addr, MaxRetries: -1})
+		defer c.Close()
+		return c.Ping(context.Background()).Err() == nil
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
+func (p *private) kill() {
+	_ = p.pipe.Close()
+	_ = p.cmd.Wait()
+}
+
+// proxy passes everything on, unless a test says otherwise.
+type proxy struct {
+	addr  string
+	lose  atomic.Bool // cut the connection in place of the next answer
+	mute  atomic.Bool // pass on no answer at all
+	conns sync.Map    // net.Conn, of both sides
+}
+
+func startProxy(t testing.TB, server string) *proxy {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	p := &proxy{addr: l.Addr().String()}
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.reset()
+		wg.Wait()
+	})
+	wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			upstream, err := net.Dial("tcp", server)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			p.conns.Store(client, nil)
+			p.conns.Store(upstream, nil)
+			wg.Go(func() { _, _ = io.Copy(upstream, client); _ = upstream.Close() })
+			wg.Go(func() { p.answers(client, upstream); _ = client.Close() })
+		}
+	})
+	return p
+}
+
+// reset breaks all connections without a goodbye.
+func (p *proxy) reset() {
+	p.conns.Range(func(c, _ any) bool {
+		_ = c.(*net.TCPConn).SetLinger(0)
+		_ = c.(*net.TCPConn).Close()
+		return true
+	})
+	p.conns.Clear()
+}
+
+func (p *proxy) answers(client, upstream net.Conn) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := upstream.Read(buf)
+		if err != nil || p.lose.CompareAndSwap(true, false) {
+			return
+		}
+		if p.mute.Load() {
+			continue
+		}
+		if _, err := client.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}

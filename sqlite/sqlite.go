@@ -1,0 +1,137 @@
+// Package sqlite keeps sessions in a table of an SQLite database.
+//
+//	f.Use(session.Sessioner(session.Options{
+//		Initer: sqlite.Initer(),
+//		Config: sqlite.Config{DSN: "app.db", InitTable: true},
+//	}))
+//
+// # Model
+//
+// A session is one row: its ID, its encoded data, and when it expires, as text
+// in UTC. Every operation is one statement that names the state it expects.
+// InitTable makes
+//
+//	CREATE TABLE sessions (
+//		key        TEXT PRIMARY KEY,
+//		data       BLOB NOT NULL,
+//		expired_at TEXT NOT NULL -- 2006-01-02 15:04:05
+//	);
+//	CREATE INDEX sessions_expired_at_idx ON sessions (expired_at);
+//
+// and leaves a table alone that is there, but for an index that is missing. An
+// expiry is rounded up to a whole second.
+//
+// SQLite has one writer at a time, and refuses others at once unless told to
+// wait. A DSN that does not set busy_timeout gets one of 100 ms; after that the
+// operation is tried again until its context is done.
+//
+// In memory (":memory:", "file::memory:", "mode=memory", "vfs=memdb") a database
+// lives as long as its connection: there is exactly one, which is kept until the
+// store is closed. Such sessions end with the process and are no other store's.
+//
+// # Errors
+//
+// The Initer returns an error for a file that cannot be opened, parameters that
+// are not valid, and a name that cannot be that of a table. No error holds the
+// DSN or any part of it. Without InitTable a missing table is an error of the
+// first operation.
+//
+// # Limits
+//
+// All processes must be on one machine, and the file not on a network file
+// system. A write waits for the disk; "?_pragma=journal_mode(WAL)" in the DSN,
+// or "&_pragma=synchronous(NORMAL)" in addition, makes that much shorter and lets
+// reads pass. SQLite does not look at the context while it waits for
+// busy_timeout, so a long one in the DSN (or of a DB that is shared) may hold up
+// an operation beyond its deadline.
+package sqlite
+
+import (
+	"database/sql/driver"
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"modernc.org/sqlite"
+
+	"github.com/flamego/session/internal/sqlstore"
+)
+
+var dialect = sqlstore.Dialect{
+	Name: "sqlite",
+
+	// SQLite takes a name in double quotes that it does not know for a text.
+	Quote:   '`',
+	Prepare: true,
+
+	Now:    "datetime('now')",
+	Expiry: "datetime('now', ((? + 999) / 1000.0) || ' seconds')",
+	Left:   "CAST((julianday({expired_at}) - julianday('now')) * 86400000 AS INTEGER)",
+
+	Sweep: "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {dead} LIMIT 500)",
+
+	CreateTable: `CREATE TABLE IF NOT EXISTS {table}
+		({key} TEXT PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} TEXT NOT NULL)`,
+	CreateIndex: "CREATE INDEX IF NOT EXISTS {schema.}{index} ON {bare} ({expired_at})",
+
+	Connector: newConnector,
+	DSNFaults: []string{"invalid URL escape", "invalid semicolon separator", "conflicting vfs query parameters"},
+
+	ServerError: serverError,
+	Codes: map[string]sqlstore.Class{
+		"no such table": sqlstore.NoTable,
+		"5":             sqlstore.Locked,    // SQLITE_BUSY
+		"6":             sqlstore.Locked,    // SQLITE_LOCKED, of a shared cache
+		"19":            sqlstore.Duplicate, // SQLITE_CONSTRAINT
+	},
+}
+
+func serverError(err error) (code, text string, ok bool) {
+	var answer *sqlite.Error
+	if !errors.As(err, &answer) {
+		return "", "", false
+	}
+	text = answer.Error()
+	if strings.Contains(text, "no such table") {
+		return "no such table", text, true // the code of which is that of any error
+	}
+	return strconv.Itoa(answer.Code() & 0xff), text, true
+}
+
+// newConnector makes sure of a busy_timeout, and knows a database in memory.
+func newConnector(dsn string) (driver.Connector, bool, error) {
+	path, query, hasQuery := strings.Cut(dsn, "?")
+	params, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, false, err
+	}
+	if !waits(params) {
+		sep := "?"
+		if hasQuery {
+			sep = "&"
+		}
+		dsn += sep + "_pragma=busy_timeout(100)"
+	}
+	c, err := sqlite.NewConnector(dsn)
+	return c, inMemory(path, params), err
+}
+
+func waits(params url.Values) bool {
+	for _, pragma := range params["_pragma"] {
+		if strings.HasPrefix(strings.ToLower(strings.TrimSpace(pragma)), "busy_timeout") {
+			return true
+		}
+	}
+	return params.Has("_busy_timeout") || params.Has("_timeout")
+}
+
+// inMemory tells whether a database ends with its connection. Only a URI takes
+// SQLite's own parameters.
+func inMemory(path string, params url.Values) bool {
+	name, isURI := strings.CutPrefix(path, "file:")
+	if name == "" || name == ":memory:" {
+		return true
+	}
+	return isURI && (params.Get("mode") == "memory" || params.Get("vfs") == "memdb")
+}
