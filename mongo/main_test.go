@@ -41,7 +41,7 @@ func testConfig(t testing.TB) mongo.Config {
 // server is the server of the tests. FerretDB 1 goes through documents that
 // match, and writes those it found afterwards; where MongoDB lets one of 64
 // updates with the same filter pass, 2 to 48 did there. So that our filters are
-// tested and not FerretDB, its commands go one by one.
+// tested and not FerretDB, its commands on one collection go one by one.
 var server = func() func(t testing.TB) string {
 	var once sync.Once
 	var uri string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,19 +61,23 @@ func TestRestartUnderLoad(t *testing.T) {
 	t.Parallel()
 	p, config := proxied(t)
 	b := openBackend(t, config)
-	stop := time.Now().Add(3 * time.Second)
+	var done atomic.Int64
+	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() {
-			for time.Now().Before(stop) {
-				assert.NoError(t, b.Delete(deadline(t, 5*time.Second), "abc"))
+			for !stop.Load() {
+				assert.NoError(t, b.Delete(deadline(t, 10*time.Second), "abc"))
+				done.Add(1)
 			}
 		})
 	}
-	for time.Now().Before(stop) {
-		time.Sleep(550 * time.Millisecond)
+	for range 6 {
+		enough := done.Load() + 200
+		assert.Eventually(t, func() bool { return done.Load() >= enough }, 20*time.Second, time.Millisecond)
 		p.cut()
 	}
+	stop.Store(true)
 	wg.Wait()
 }
 

@@ -17,12 +17,12 @@ import (
 type proxy struct {
 	addr   string
 	server string
-	serial bool        // one command at a time for all connections
+	serial bool        // one command at a time in each collection
 	lose   atomic.Bool // cut the connection in place of the answer to the next update
 	mute   atomic.Bool // answer nothing any more
 
 	listener net.Listener
-	turn     sync.Mutex
+	turns    sync.Map // of a *sync.Mutex for each collection
 	mu       sync.Mutex
 	conns    map[net.Conn]bool
 }
@@ -128,14 +128,30 @@ func (p *proxy) serve(client net.Conn) {
 }
 
 func (p *proxy) ask(server net.Conn, command []byte) ([]byte, error) {
-	if p.serial {
-		p.turn.Lock()
-		defer p.turn.Unlock()
+	if name, ok := collection(command); ok && p.serial {
+		turn, _ := p.turns.LoadOrStore(name, new(sync.Mutex))
+		turn.(*sync.Mutex).Lock()
+		defer turn.(*sync.Mutex).Unlock()
 	}
 	if _, err := server.Write(command); err != nil {
 		return nil, err
 	}
 	return message(server)
+}
+
+// collection is the value of the first field of a command, which is a string
+// where the command is about a collection.
+func collection(command []byte) (string, bool) {
+	const first = 16 + 4 + 1 + 4 // after header, flags, kind of section, length
+	if len(command) < first || command[first] != 0x02 {
+		return "", false
+	}
+	_, val, ok := bytes.Cut(command[first+1:], []byte{0}) // the name of the field
+	if !ok || len(val) < 4 {
+		return "", false
+	}
+	name, _, ok := bytes.Cut(val[4:], []byte{0}) // after its length
+	return string(name), ok
 }
 
 func isUpdate(command []byte) bool { return bytes.Contains(command, []byte("\x02update\x00")) }

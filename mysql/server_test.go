@@ -126,15 +126,15 @@ func TestBadDSN(t *testing.T) {
 		"canary-user:canary-pass@unix(/canary-host)/canary-db":                "no such file",
 		"canary-user:canary-pass@tcp(canary-host.invalid:1)/canary-db":        "look up the host",
 		"canary-user:canary-pass@canary-host/canary-db":                       "default addr for network",
-		"canary-user:canary-pass@canary(canary-host)/canary-db":               "default addr for network",
-		"canary-user:canary-pass@canary(canary-host:1)/canary-db":             "connect",
+		"canary-user:canary-pass@canary(canary-host)/canary-db":               "unknown network",
+		"canary-user:canary-pass@canary(canary-host:1)/canary-db":             "unknown network",
 		"canary-user:canary-pass@tcp(canary-host:1/canary-db":                 "network address not terminated",
 		"canary-user:canary-pass@tcp(127.0.0.1:1)":                            "missing the slash",
 		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?parseTime=canary": "invalid bool value",
 		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?loc=canary":       "unknown time zone",
 		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?timeout=canary":   "the DSN is not valid",
 		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?tls=canary":       "unknown config name",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/%canary":                    "invalid",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/%zzcanary":                  "invalid dbname",
 		"canary": "missing the slash",
 	}, "canary")
 

@@ -156,5 +156,9 @@ func (b *backend) Close() error {
 	if !b.own {
 		return nil
 	}
-	return b.fail(b.db.Close())
+	err := b.db.Close()
+	if err != nil && b.dialect.class(err) == Broken {
+		return nil // a connection that was lost is closed
+	}
+	return b.fail(err)
 }
