@@ -57,8 +57,8 @@ func TestRestart(t *testing.T) {
 }
 
 // While all connections are in use, a neighbour's broken one clears the pool.
+// Not in parallel: the load would slow down the tests beside it.
 func TestRestartUnderLoad(t *testing.T) {
-	t.Parallel()
 	p, config := proxied(t)
 	b := openBackend(t, config)
 	var done atomic.Int64

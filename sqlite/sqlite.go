@@ -76,7 +76,11 @@ var dialect = sqlstore.Dialect{
 	CreateIndex: "CREATE INDEX IF NOT EXISTS {schema.}{index} ON {bare} ({expired_at})",
 
 	Connector: newConnector,
-	DSNFaults: []string{"invalid URL escape", "invalid semicolon separator", "conflicting vfs query parameters"},
+	DSNFaults: []string{
+		"invalid URL escape", "invalid semicolon separator", "conflicting vfs query parameters", "no such vfs",
+		"unknown _timezone", "unknown _txlock", "unknown _time_format", "unknown _time_integer_format",
+		"unknown _inttotime", "unknown _texttotime", "conflicting DSN parameters",
+	},
 
 	ServerError: serverError,
 	Codes: map[string]sqlstore.Class{

@@ -153,12 +153,8 @@ func (b *backend) Close() error {
 			_ = stmt.Close()
 		}
 	}
-	if !b.own {
-		return nil
+	if b.own {
+		_ = b.db.Close() // what a lost connection says to that concerns nobody
 	}
-	err := b.db.Close()
-	if err != nil && b.dialect.class(err) == Broken {
-		return nil // a connection that was lost is closed
-	}
-	return b.fail(err)
+	return nil
 }

@@ -80,6 +80,9 @@ func (d *Dialect) describe(err error) string {
 			return done.Error()
 		}
 	}
+	if phrase := d.dsnFault(err); phrase != "" {
+		return phrase // some drivers look at all of the DSN only now
+	}
 	if _, text, ok := d.ServerError(err); ok {
 		return cutQuoted(text)
 	}
@@ -136,13 +139,19 @@ func cutQuoted(text string) string {
 // of what the driver says but phrases that are known to come from the driver.
 func (d *Dialect) badDSN(err error) error {
 	text := "the DSN is not valid"
+	if phrase := d.dsnFault(err); phrase != "" {
+		text += ": " + phrase
+	}
+	return errors.New(d.Name + ": " + text)
+}
+
+func (d *Dialect) dsnFault(err error) string {
 	for _, phrase := range d.DSNFaults {
 		if strings.Contains(err.Error(), phrase) {
-			text += ": " + phrase
-			break
+			return phrase
 		}
 	}
-	return &failure{text: d.Name + ": " + text, err: errors.New(text)}
+	return ""
 }
 
 // Guard turns a panic into an error. Drivers parse what a server sends, and

@@ -86,7 +86,7 @@ type Dialect struct {
 
 	// Connector parses a DSN. With single, one connection is all there may be.
 	Connector func(dsn string) (c driver.Connector, single bool, err error)
-	// DSNFaults are what errors of Connector say and may be repeated.
+	// DSNFaults are what drivers say about a DSN without repeating any of it.
 	DSNFaults []string
 	// ServerError finds the answer of the server in an error.
 	ServerError func(error) (code, text string, ok bool)

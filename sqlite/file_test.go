@@ -1,0 +1,197 @@
+package sqlite_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/sqlstore/sqltest"
+	"github.com/flamego/session/sqlite"
+)
+
+func open(t testing.TB, dsn string) session.Store {
+	t.Helper()
+	m, err := session.New(session.Options{
+		Initer: sqlite.Initer(),
+		Config: sqlite.Config{DSN: dsn, InitTable: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m.Store()
+}
+
+func set(store session.Store, sid string, key, val interface{}) error {
+	s, err := store.Read(ctx, sid)
+	if err != nil {
+		return err
+	}
+	s.Set(key, val)
+	return store.Save(ctx, s)
+}
+
+func want(t testing.TB, store session.Store, sid string, key, val interface{}) {
+	t.Helper()
+	s, err := store.Read(ctx, sid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Get(key); got != val {
+		t.Errorf("%v of session %s is %v, want %v", key, sid, got, val)
+	}
+}
+
+// TestCrowd has 64 goroutines read and write at once, through two stores where
+// the database can be shared. Without a busy_timeout almost all of them fail.
+func TestCrowd(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for dsn, shared := range map[string]bool{
+		filepath.Join(dir, "plain.db"):                                    true,
+		filepath.Join(dir, "wal.db?_pragma=journal_mode(WAL)"):            true,
+		"file:" + filepath.Join(dir, "uri.db?mode=rwc"):                   true,
+		filepath.Join(dir, "impatient.db?_pragma=busy_timeout(0)"):        true,
+		"file:" + filepath.Join(dir, "cache.db?cache=shared&mode=memory"): false,
+		"file:/" + t.Name() + "?vfs=memdb":                                false,
+		":memory:":                                                        false,
+		"file::memory:":                                                   false,
+		"file::memory:?cache=shared":                                      false,
+		"file:mem.db?mode=memory":                                         false,
+		":memory:?_pragma=foreign_keys(1)":                                false,
+	} {
+		t.Run(dsn, func(t *testing.T) {
+			t.Parallel()
+			stores := []session.Store{open(t, dsn), nil}
+			stores[1] = stores[0]
+			if shared {
+				stores[1] = open(t, dsn)
+			}
+			var wg sync.WaitGroup
+			for g := range 64 {
+				wg.Go(func() {
+					store, sid := stores[g%2], fmt.Sprint("session", g/2)
+					for n := range 5 {
+						if err := set(store, sid, fmt.Sprint(g, "key", n), n); err != nil {
+							t.Error(err)
+						}
+					}
+					if err := store.GC(ctx); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			for g := range 64 {
+				for n := range 5 {
+					want(t, stores[0], fmt.Sprint("session", g/2), fmt.Sprint(g, "key", n), n)
+				}
+			}
+		})
+	}
+	t.Cleanup(func() {
+		for _, name := range []string{"mem.db", ":memory:"} {
+			if _, err := os.Stat(name); err == nil {
+				t.Errorf("a file %s was made", name)
+			}
+		}
+	})
+}
+
+// TestMemoryStays: the database must outlive requests that were given up.
+func TestMemoryStays(t *testing.T) {
+	t.Parallel()
+	store := open(t, ":memory:")
+	if err := set(store, "session1", "key", 1); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			short, cancel := context.WithTimeout(ctx, time.Duration(i)*20*time.Microsecond)
+			defer cancel()
+			for range 20 {
+				_, _ = store.Read(short, "session1")
+			}
+		})
+	}
+	wg.Wait()
+	want(t, store, "session1", "key", 1)
+}
+
+func TestNames(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for dsn, file := range map[string]string{
+		"app.db":         "app.db",
+		"with spaces.db": "with spaces.db",
+		"empty.db?":      "empty.db",
+		"./dot.db?_txlock=immediate&_time_format=sqlite": "dot.db",
+		"file:uri.db":                        "uri.db",
+		"file:with%20percent%3F.db?mode=rwc": "with percent?.db",
+		"percent%20.db":                      "percent%20.db",
+		"hash#.db":                           "hash#.db",
+		"mode.db?mode=memory":                "mode.db",
+		"slow.db?_pragma=BUSY_TIMEOUT(7)":    "slow.db",
+		"slower.db?_timeout=8":               "slower.db",
+	} {
+		if err := set(open(t, dsn), "session1", "key", 1); err != nil {
+			t.Errorf("%s: %v", dsn, err)
+		}
+		if _, err := os.Stat(file); err != nil {
+			t.Errorf("%s: %v", dsn, err)
+		}
+		want(t, open(t, dsn), "session1", "key", 1)
+	}
+}
+
+func TestBadDSN(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := filepath.Join(dir, "canary.txt")
+	if err := os.WriteFile(text, []byte(strings.Repeat("this is not a database\n", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env.BadDSNs(t, map[string]string{
+		filepath.Join(dir, "canary", "app.db"): "unable to open database file",
+		dir:                                    "unable to open database file",
+		text:                                   "file is not a database",
+		filepath.Join(dir, "x.db?canary=%zz"):  "invalid URL escape",
+		filepath.Join(dir, "x.db?canary;b=1"):  "invalid semicolon separator",
+		filepath.Join(dir, "x.db?_txlock=canary"):         "unknown _txlock",
+		filepath.Join(dir, "x.db?_pragma=canary(x')"):     "sqlite: connect: ",
+		filepath.Join(dir, "x.db?_timezone=canary"):       "unknown _timezone",
+		"file:" + filepath.Join(dir, "canary.db?mode=ro"): "unable to open database file",
+		"file:x.db?vfs=canary":                            "no such vfs",
+	}, "canary", dir)
+	if _, err := os.Stat(filepath.Join(dir, "canary.db")); err == nil {
+		t.Error("a file was made")
+	}
+}
+
+// TestReadOnly: an error of the database in the middle of an operation.
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	tab := env.New(t).Init()
+	tab.Backend()
+	tab.Config.DSN = "file:" + tab.Config.DSN + "?mode=ro"
+	b := tab.Backend()
+	_, err := b.Insert(ctx, "session1", session.Record{Data: []byte("a"), TTL: time.Minute})
+	sqltest.NoLeak(t, err, "session1", "INSERT", tab.Config.DSN)
+	if !strings.Contains(err.Error(), "readonly") {
+		t.Errorf("the error does not say what is wrong: %v", err)
+	}
+	if errors.Unwrap(err) == nil {
+		t.Error("the original error is lost")
+	}
+}
