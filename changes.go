@@ -7,6 +7,7 @@ import "maps"
 type changes struct {
 	renewed bool // the ID is new
 	flushed bool // all keys that are not in keys were removed
+	ended   bool // the session was destroyed: nothing that follows counts
 	keys    Data // the values that were set; deleted for keys that were removed
 }
 
@@ -14,6 +15,9 @@ type changes struct {
 var deleted interface{} = new(struct{ _ byte })
 
 func (c *changes) put(key, val interface{}) {
+	if c.ended {
+		return
+	}
 	if c.keys == nil {
 		c.keys = make(Data, 1)
 	}
@@ -22,6 +26,12 @@ func (c *changes) put(key, val interface{}) {
 
 func (c *changes) flush() {
 	c.flushed, c.keys = true, nil
+}
+
+// end destroys the session, which includes all of its data.
+func (c *changes) end() {
+	c.flush()
+	c.ended = true
 }
 
 func (c *changes) any() bool {
@@ -65,6 +75,9 @@ func (c *changes) apply(base Data) Data {
 
 // then returns the log of c followed by next.
 func (c changes) then(next changes) changes {
+	if c.ended {
+		return c
+	}
 	next.renewed = next.renewed || c.renewed
 	if next.flushed {
 		return next

@@ -11,7 +11,10 @@ import (
 // the same steps in fewer round trips.
 type native interface {
 	Store
-	bounder
+	// setTimeout sets how long one operation may take.
+	setTimeout(d time.Duration)
+	// maxIdle returns the lifetime of the sessions.
+	maxIdle() time.Duration
 	// fresh returns a session with nothing in it, without asking anybody.
 	fresh(sid string) *BaseSession
 	// load returns the session with the ID: Exist and Read in one. With an
@@ -21,9 +24,6 @@ type native interface {
 	// do so at once only one gets it, the others get nil.
 	takeFlash(ctx context.Context, s *BaseSession) (Flash, error)
 }
-
-// bounder is a store that ends its operations within a timeout by itself.
-type bounder interface{ setTimeout(d time.Duration) }
 
 // errUnreadable says that there is a record that makes no sense.
 var errUnreadable = errors.New("unreadable data")
@@ -58,7 +58,7 @@ func (s *BaseSession) begin(store Store) *pending {
 	if s.origin.store != store {
 		// Made by hand or read from another store: all of it is new to this one.
 		p.origin = origin{store: store, sid: s.sid}
-		p.log = changes{flushed: true, keys: view}
+		p.log = changes{flushed: true, ended: s.log.ended, keys: view}
 		p.gone = false
 	}
 	s.base, s.log = view, changes{}
@@ -99,11 +99,19 @@ func (s *BaseSession) isStored() bool {
 	return s.origin.stored && !s.gone
 }
 
-// isGone reports whether the record vanished after it was read.
-func (s *BaseSession) isGone() bool {
+// isEnded reports whether the session was destroyed, or its record vanished
+// after it was read.
+func (s *BaseSession) isEnded() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.gone
+	return s.gone || s.log.ended
+}
+
+// idle returns how long ago the record was written or extended when it was read.
+func (s *BaseSession) idle() time.Duration {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.origin.idle
 }
 
 // rebase puts the changes on other data than they were made on. It reports
@@ -119,13 +127,18 @@ func (p *pending) rebase(data Data) bool {
 // whether there is something left to insert: a session that has a new ID too
 // keeps what it set itself, and nothing of the old data.
 func (p *pending) orphan() bool {
-	p.base = nil
 	if p.sid == p.origin.sid {
-		p.gone = true
+		p.end()
 		return false
 	}
+	p.base = nil
 	p.origin = origin{store: p.origin.store, sid: p.sid}
 	return len(p.log.keys) > 0
+}
+
+// end notes that the store holds nothing any more, and never will.
+func (p *pending) end() {
+	p.base, p.gone = nil, true
 }
 
 // stored notes that the store now holds data.

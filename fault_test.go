@@ -197,7 +197,7 @@ func TestFailedLateCommit(t *testing.T) {
 }
 
 func TestFailedTouchIsNoOutage(t *testing.T) {
-	a, o := newOutageApp(t, session.Options{})
+	a, o := newOutageApp(t, session.Options{TouchInterval: -1})
 	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
 	a.Get("/", func() string { o.on.Store(true); return "ok" })
 	a.get("/set")

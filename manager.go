@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"reflect"
 	"sync"
 	"time"
 
@@ -32,6 +31,20 @@ type Options struct {
 	// Timeout is how long one operation of the store may take. Values of zero
 	// and below mean the default. Default is 5 seconds.
 	Timeout time.Duration
+	// TouchInterval is how long a stored session that is read and not changed
+	// waits before its life is extended: a write saved, at the price of a session
+	// that may end that much before a full Lifetime after its last access. It must
+	// be shorter than the Lifetime. A negative value extends at every request.
+	// Default is a sixtieth of the Lifetime, at most one minute; with a Lifetime
+	// below one minute it is every request. Stores that are not of this module are
+	// touched at every request.
+	TouchInterval time.Duration
+	// AdoptUnknownIDs lets a session be stored under an ID that came from the
+	// client and that the store does not know. Otherwise such a session moves to a
+	// new ID when something is first stored, unless this process gave out the ID
+	// lately, so that nobody can choose the ID of somebody else's session. Default
+	// is false.
+	AdoptUnknownIDs bool
 	// ErrorFunc receives the errors of the store, from requests and from GC. It
 	// may be called in parallel. Default is to drop them.
 	ErrorFunc func(err error)
@@ -71,10 +84,10 @@ type Manager struct {
 	opts  Options
 	store Store
 
-	native       native        // the store, if it is one of this module
-	storeValue   reflect.Value // the store, as it is injected
-	readsCookie  bool          // the ID comes from the cookie
-	writesCookie bool          // the ID is sent in the cookie
+	native       native     // the store, if it is one of this module
+	issued       *issuedIDs // IDs that were given out and have nothing stored yet
+	readsCookie  bool       // the ID comes from the cookie
+	writesCookie bool       // the ID is sent in the cookie
 
 	stop    context.CancelFunc // ends the GC
 	stopped sync.WaitGroup
@@ -106,7 +119,7 @@ func New(opts ...Options) (*Manager, error) {
 		return nil, fmt.Errorf("IDLength is %d, more than %d", opt.IDLength, maxSIDLength)
 	}
 
-	m := &Manager{opts: opt, readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil}
+	m := &Manager{opts: opt, issued: newIssuedIDs(), readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil}
 	if m.writesCookie {
 		m.opts.WriteIDFunc = m.writeCookie
 	}
@@ -119,13 +132,29 @@ func New(opts ...Options) (*Manager, error) {
 	if m.store == nil {
 		return nil, errors.New("the Initer returned no store")
 	}
-	m.storeValue = reflect.ValueOf(m.store)
 	m.native, _ = m.store.(native)
-	if b, ok := m.store.(bounder); ok {
-		b.setTimeout(opt.Timeout)
+	if err := m.setTimes(); err != nil {
+		_ = m.closeStore()
+		return nil, err
 	}
 	m.startGC()
 	return m, nil
+}
+
+// setTimes settles what depends on the store.
+func (m *Manager) setTimes() error {
+	if m.native == nil {
+		return nil
+	}
+	m.native.setTimeout(m.opts.Timeout)
+	lifetime := m.native.maxIdle()
+	if m.opts.TouchInterval >= lifetime {
+		return fmt.Errorf("TouchInterval is %v, not shorter than the Lifetime of %v", m.opts.TouchInterval, lifetime)
+	}
+	if m.opts.TouchInterval == 0 && lifetime >= time.Minute {
+		m.opts.TouchInterval = min(lifetime/60, time.Minute)
+	}
+	return nil
 }
 
 // Sessioner returns the session middleware. It panics with "session: " and the
@@ -155,11 +184,16 @@ func (m *Manager) Close() error {
 	m.closing.Do(func() {
 		m.stop()
 		m.stopped.Wait()
-		if c, ok := m.store.(io.Closer); ok {
-			err = c.Close()
-		}
+		err = m.closeStore()
 	})
 	return err
+}
+
+func (m *Manager) closeStore() error {
+	if c, ok := m.store.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // startGC makes the store collect what has expired, until Close.
@@ -187,6 +221,7 @@ func (m *Manager) startGC() {
 // idWriter returns the writer that stores hand to their sessions.
 func (m *Manager) idWriter() IDWriter {
 	return func(w http.ResponseWriter, r *http.Request, sid string) {
+		m.issued.add(sid)
 		m.opts.WriteIDFunc(w, r, sid, true)
 	}
 }

@@ -115,6 +115,8 @@ func (e *memoryEntry) unlink() {
 // setTimeout does nothing: no operation waits for anything.
 func (m *memoryStore) setTimeout(time.Duration) {}
 
+func (m *memoryStore) maxIdle() time.Duration { return m.lifetime }
+
 func (m *memoryStore) fresh(sid string) *BaseSession {
 	b := NewBaseSession(sid, GobEncoder, m.writeID)
 	b.origin = origin{store: m, sid: sid}
@@ -229,6 +231,11 @@ func (m *memoryStore) write(p *pending) {
 	from, to, unlock := m.lock(p.origin.sid, p.sid)
 	defer unlock()
 
+	if p.log.ended {
+		from.remove(p.origin.sid)
+		p.end()
+		return
+	}
 	if e := from.live(p.origin.sid); e != nil {
 		if !p.rebase(e.data) {
 			return

@@ -104,6 +104,8 @@ func (s *recordStore) bound(ctx context.Context) (context.Context, context.Cance
 	return context.WithTimeout(ctx, time.Duration(s.timeout.Load()))
 }
 
+func (s *recordStore) maxIdle() time.Duration { return s.Lifetime }
+
 func (s *recordStore) fresh(sid string) *BaseSession {
 	b := NewBaseSession(sid, s.Encoder, s.IDWriter)
 	b.origin = origin{store: s, sid: sid}
@@ -244,6 +246,13 @@ var errContended = errors.New("other requests changed the session faster, time a
 // write brings p into the backend, starting over on fresh data as long as other
 // writers are faster.
 func (s *recordStore) write(ctx context.Context, p *pending) error {
+	if p.log.ended {
+		err := s.backend.Delete(ctx, p.origin.sid)
+		if err == nil {
+			p.end()
+		}
+		return err
+	}
 	const tries = 30
 	for try := range tries {
 		if err := pause(ctx, try); err != nil {

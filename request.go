@@ -26,6 +26,7 @@ type request struct {
 	fresh  bool         // the ID is new to the client
 
 	writer   writer
+	store    requestStore
 	extended bool  // the session lives a full lifetime from this request on
 	aborted  bool  // a handler panicked: nothing is committed any more
 	hijacked bool  // the connection is no longer ours
@@ -46,7 +47,9 @@ func (m *Manager) serve(c flamego.Context) {
 	rq := &request{Context: c, m: m}
 	flash, err := rq.open()
 	if err != nil {
-		m.opts.ErrorFunc(err)
+		if c.Request().Context().Err() == nil { // else the client has hung up, and nobody is to blame
+			m.opts.ErrorFunc(err)
+		}
 		rq.refuse()
 		return
 	}
@@ -73,6 +76,9 @@ func (rq *request) open() (Flash, error) {
 		return nil, err
 	}
 	rq.readAs = rq.sess.ID()
+	if rq.fresh {
+		m.issued.add(rq.readAs)
+	}
 	if b, ok := rq.sess.(based); ok {
 		rq.base = b.baseSession()
 	}
@@ -86,7 +92,7 @@ func (rq *request) open() (Flash, error) {
 		rq.sess.Delete(flashKey)
 		return flash, nil
 	}
-	flash, err := m.native.takeFlash(r.Context(), rq.base)
+	flash, err := m.native.takeFlash(context.WithoutCancel(r.Context()), rq.base)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +142,12 @@ func (rq *request) load(r *http.Request) error {
 func (rq *request) inject(flash Flash) {
 	c := rq.Context
 	c.Set(sessionType, reflect.ValueOf(rq.sess))
-	c.Set(storeType, rq.m.storeValue)
+	if rq.m.native == nil {
+		c.Set(storeType, reflect.ValueOf(rq.m.store))
+	} else {
+		rq.store = requestStore{Store: rq.m.store, rq: rq}
+		c.Set(storeType, reflect.ValueOf(&rq.store))
+	}
 	mapFlash(c, flash)
 
 	w := c.ResponseWriter()
@@ -169,29 +180,51 @@ func (rq *request) commit() error {
 			rq.m.opts.ErrorFunc(rq.err)
 			return rq.err
 		}
-	case rq.stored && !rq.extended:
+		rq.extended = true
+	case rq.dueTouch():
+		rq.extended = true
 		// A session that could not be extended still is what the handler saw.
 		if err := rq.m.touch(ctx, rq.readAs); err != nil {
 			rq.m.opts.ErrorFunc(err)
+			return nil
 		}
-	default:
+	case !rq.ended():
 		return nil
 	}
-	rq.extended = true
 	rq.sendID()
 	return nil
 }
 
 // worthSaving reports whether there are changes that the store must know: those
-// of a session that is neither stored nor holds anything are not.
+// of a session that is neither stored nor holds anything are not, and neither is
+// the end of one that nobody knew.
 func (rq *request) worthSaving() bool {
 	if !rq.sess.HasChanged() {
 		return false
 	}
-	return rq.stored || rq.base == nil || len(rq.base.view()) > 0
+	if rq.stored || rq.base == nil {
+		return true
+	}
+	if rq.base.isEnded() {
+		return !rq.fresh
+	}
+	return len(rq.base.view()) > 0
+}
+
+// dueTouch reports whether the session has to be extended.
+func (rq *request) dueTouch() bool {
+	return rq.stored && !rq.extended && (rq.m.native == nil || rq.base.idle() >= rq.m.opts.TouchInterval)
+}
+
+// ended reports whether there is no session any more.
+func (rq *request) ended() bool {
+	return rq.base != nil && rq.base.isEnded()
 }
 
 func (rq *request) save(ctx context.Context) error {
+	if err := rq.leaveUnknownID(); err != nil {
+		return err
+	}
 	if rq.m.native == nil {
 		ctx, cancel := rq.m.bound(ctx)
 		defer cancel()
@@ -201,12 +234,29 @@ func (rq *request) save(ctx context.Context) error {
 		return err
 	}
 	rq.readAs, rq.stored = rq.base.ID(), rq.base.isStored()
+	if rq.stored {
+		rq.m.issued.remove(rq.readAs)
+	}
 	return nil
+}
+
+// leaveUnknownID gives the session a new ID if nobody knows the one that the
+// client sent: it may have been planted by somebody who waits for it to become
+// worth something (session fixation).
+func (rq *request) leaveUnknownID() error {
+	if rq.stored || rq.ended() || rq.m.opts.AdoptUnknownIDs || rq.sess.ID() != rq.readAs || rq.m.issued.has(rq.readAs) {
+		return nil
+	}
+	return rq.sess.RegenerateID(rq.Context.ResponseWriter(), rq.Request().Request)
 }
 
 // saveForeign saves to a store that knows the six methods of Store and no more:
 // the old ID of a renewed session is destroyed here.
 func (rq *request) saveForeign(ctx context.Context) error {
+	if rq.ended() {
+		rq.stored = false
+		return rq.m.store.Destroy(ctx, rq.readAs)
+	}
 	if err := rq.m.store.Save(ctx, rq.sess); err != nil {
 		return err
 	}
@@ -219,6 +269,7 @@ func (rq *request) saveForeign(ctx context.Context) error {
 		rq.readAs = sid
 	}
 	rq.stored = true
+	rq.m.issued.remove(rq.readAs)
 	if rq.base != nil {
 		rq.base.settle()
 	}
@@ -231,7 +282,7 @@ func (rq *request) sendID() {
 	w := rq.Context.ResponseWriter()
 	switch {
 	case !rq.m.writesCookie || w.Written():
-	case rq.base != nil && rq.base.isGone():
+	case rq.ended():
 		rq.m.opts.Cookie.expire(w)
 	case rq.m.opts.Cookie.MaxAge > 0:
 		rq.m.opts.Cookie.write(w, rq.readAs)

@@ -131,19 +131,25 @@ func (s *BaseSession) ID() string {
 	return s.sid
 }
 
-var errHeaderSent = errors.New("session: the header of the response is already sent")
+var (
+	errHeaderSent = errors.New("session: the header of the response is already sent")
+	errEnded      = errors.New("session: the session has been destroyed or has expired")
+)
 
 // RegenerateID gives the session a new ID of the same length and sends it with
-// w. It returns an error and changes nothing when the random source fails or
-// when w tells (by a method Written() bool, as Flamego's does) that the header
-// is out.
+// w. It returns an error and changes nothing when the random source fails, when
+// the session has been destroyed, or when w tells (by a method Written() bool,
+// as Flamego's does) that the header is out.
 func (s *BaseSession) RegenerateID(w http.ResponseWriter, r *http.Request) error {
-	if hw, ok := w.(interface{ Written() bool }); ok && hw.Written() {
+	if headerSent(w) {
 		return errHeaderSent
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.gone || s.log.ended {
+		return errEnded
+	}
 	sid, err := newID(len(s.sid))
 	if err != nil {
 		return err
@@ -154,6 +160,11 @@ func (s *BaseSession) RegenerateID(w http.ResponseWriter, r *http.Request) error
 		s.writeID(w, r, sid)
 	}
 	return nil
+}
+
+func headerSent(w http.ResponseWriter) bool {
+	hw, ok := w.(interface{ Written() bool })
+	return ok && hw.Written()
 }
 
 func (s *BaseSession) Get(key interface{}) interface{} {
@@ -198,6 +209,14 @@ func (s *BaseSession) HasChanged() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.log.any()
+}
+
+// endSession destroys the session: its data is gone, the next commit deletes its
+// record, and nothing is saved any more.
+func (s *BaseSession) endSession() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log.end()
 }
 
 // view returns the data with the changes of this request, not to be written to.

@@ -1,0 +1,49 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+)
+
+// Destroy ends the session of a visitor, as a logout does: all data is gone at
+// once, the record when the request has been committed, and the cookie is
+// expired in this response. Whatever other requests of the same session were
+// under way, none of them brings it back. What this request sets afterwards is
+// not kept; to begin anew at once, use RegenerateID and Flush instead.
+//
+// It returns an error when the header of the response is already sent: then the
+// session ends all the same, but the visitor keeps a cookie that is good for
+// nothing. It also returns one for a session that neither is nor embeds a
+// [BaseSession], which is for its own store to destroy.
+//
+// With Options.WriteIDFunc, telling the client is up to the caller.
+func Destroy(w http.ResponseWriter, _ *http.Request, s Session) error {
+	b, ok := s.(based)
+	if !ok || b.baseSession() == nil {
+		return fmt.Errorf("session: a session of type %T is for its own store to destroy", s)
+	}
+	b.baseSession().endSession()
+	if headerSent(w) {
+		return errHeaderSent
+	}
+	return nil
+}
+
+// requestStore is the store that handlers receive: it knows which session the
+// request itself has, so that destroying that one by hand is the same as
+// Destroy.
+type requestStore struct {
+	Store
+	rq *request
+}
+
+func (s *requestStore) Destroy(ctx context.Context, sid string) error {
+	if err := s.Store.Destroy(ctx, sid); err != nil {
+		return err
+	}
+	if sid == s.rq.readAs || sid == s.rq.base.ID() {
+		s.rq.base.endSession()
+	}
+	return nil
+}
