@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -183,17 +185,30 @@ func TestFailedFirstCommit(t *testing.T) {
 	require.Empty(t, w.Header().Values("Set-Cookie"))
 }
 
-// Once the response has begun there is nothing left but to break it off.
+// Once the response has begun there is nothing left but to break it off: the
+// client must not take it for a success.
 func TestFailedLateCommit(t *testing.T) {
 	a, o := newOutageApp(t, session.Options{})
+	a.Handlers(flamego.Recovery(), a.m.Handler())
 	a.Get("/", func(s session.Session, w http.ResponseWriter) {
 		_, err := w.Write([]byte("begun"))
 		require.NoError(t, err)
+		w.(http.Flusher).Flush()
 		s.Set("key", 1)
 		o.on.Store(true)
 	})
-	require.Panics(t, func() { a.get("/") })
+	server := httptest.NewServer(a)
+	defer server.Close()
+	resp, err := http.Get(server.URL)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	_, err = io.ReadAll(resp.Body)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Len(t, a.errs.take(), 1)
+
+	o.on.Store(false)
+	a.Handlers(a.m.Handler())
+	require.Panics(t, func() { a.get("/") }, "where there is no connection to close")
 }
 
 func TestFailedTouchIsNoOutage(t *testing.T) {
@@ -217,24 +232,43 @@ func TestTimeout(t *testing.T) {
 	require.ErrorContains(t, errs[0], "session: flaky: read: ")
 }
 
-// A handler that panics changes nothing, and its flash is for the next request.
+// A handler that panics changes nothing, and its flash is for the next request,
+// wherever the panic is caught.
 func TestPanic(t *testing.T) {
+	for name, order := range map[string]func(sessions flamego.Handler) []flamego.Handler{
+		"recovery before": func(s flamego.Handler) []flamego.Handler { return []flamego.Handler{flamego.Recovery(), s} },
+		"recovery after":  func(s flamego.Handler) []flamego.Handler { return []flamego.Handler{s, flamego.Recovery()} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t, session.Options{})
+			a.Handlers(order(a.m.Handler())...)
+			a.Get("/set", func(s session.Session) { s.Set("key", "kept"); s.SetFlash("hello") })
+			a.Get("/panic", func(s session.Session, w http.ResponseWriter, r *http.Request) {
+				s.Set("key", "changed")
+				require.NoError(t, s.RegenerateID(w, r))
+				panic("in the handler")
+			})
+			a.Get("/get", func(s session.Session, flash session.Flash) string {
+				return fmt.Sprintf("%v %v", s.Get("key"), flash)
+			})
+			a.get("/set")
+			w := a.get("/panic")
+			require.Equal(t, http.StatusInternalServerError, w.Code)
+			require.Empty(t, w.Header().Values("Set-Cookie"))
+			require.Equal(t, "kept hello", a.get("/get").Body.String())
+		})
+	}
+}
+
+// An error that a handler reports by status 500 is no panic: its changes count.
+func TestStatus500IsNoPanic(t *testing.T) {
 	a := newApp(t, session.Options{})
-	a.Handlers(flamego.Recovery(), a.m.Handler())
-	a.Get("/set", func(s session.Session) { s.Set("key", "kept"); s.SetFlash("hello") })
-	a.Get("/panic", func(s session.Session, w http.ResponseWriter, r *http.Request) {
-		s.Set("key", "changed")
-		require.NoError(t, s.RegenerateID(w, r))
-		panic("in the handler")
+	a.Get("/", func(s session.Session) (int, string) {
+		s.Set("key", 1)
+		return http.StatusInternalServerError, "sorry"
 	})
-	a.Get("/get", func(s session.Session, flash session.Flash) string {
-		return fmt.Sprintf("%v %v", s.Get("key"), flash)
-	})
-	a.get("/set")
-	w := a.get("/panic")
-	require.Equal(t, http.StatusInternalServerError, w.Code)
-	require.Empty(t, w.Header().Values("Set-Cookie"))
-	require.Equal(t, "kept hello", a.get("/get").Body.String())
+	require.Equal(t, "sorry", a.get("/").Body.String())
+	require.Equal(t, 1, get(t, a.m.Store(), sidOf(a.cookie), "key"))
 }
 
 // What cannot be read is an empty session, and the bytes stay until something

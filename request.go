@@ -25,6 +25,7 @@ type request struct {
 	stored bool         // the store has it
 	fresh  bool         // the ID is new to the client
 
+	flash    Flash
 	writer   writer
 	store    requestStore
 	extended bool  // the session lives a full lifetime from this request on
@@ -53,16 +54,17 @@ func (m *Manager) serve(c flamego.Context) {
 		rq.refuse()
 		return
 	}
-	rq.inject(flash)
+	rq.flash = flash
+	rq.inject()
 
-	panicking := true
+	panicked := true
 	defer func() {
-		if panicking {
-			rq.abort(flash)
+		if panicked {
+			rq.abort()
 		}
 	}()
 	c.Next()
-	panicking = false
+	panicked = false
 	rq.finish()
 }
 
@@ -139,7 +141,7 @@ func (rq *request) load(r *http.Request) error {
 // inject makes the services of the request known to the handlers. They are
 // mapped by their interface types, or Flamego searches through all that is
 // mapped for every handler that asks.
-func (rq *request) inject(flash Flash) {
+func (rq *request) inject() {
 	c := rq.Context
 	c.Set(sessionType, reflect.ValueOf(rq.sess))
 	if rq.m.native == nil {
@@ -148,7 +150,7 @@ func (rq *request) inject(flash Flash) {
 		rq.store = requestStore{Store: rq.m.store, rq: rq}
 		c.Set(storeType, reflect.ValueOf(&rq.store))
 	}
-	mapFlash(c, flash)
+	mapFlash(c, rq.flash)
 
 	w := c.ResponseWriter()
 	w.Before(rq.beforeHeader)
@@ -330,15 +332,31 @@ func (rq *request) finish() {
 	case !rq.begun():
 		rq.refuse()
 	default:
-		// The client must not take this response for a success. All that is left
-		// is to break it off; ErrorFunc knows why.
+		rq.breakOff()
+	}
+}
+
+// breakOff ends a response that has begun so that the client does not take it
+// for a success: it closes the connection, or panics where that belongs to
+// several requests (HTTP/2). ErrorFunc knows why.
+func (rq *request) breakOff() {
+	if rq.hijacked {
+		return
+	}
+	conn, _, err := http.NewResponseController(rq.Context.ResponseWriter()).Hijack()
+	if err != nil {
 		panic(errTooLate)
 	}
+	rq.hijacked = true
+	_ = conn.Close()
 }
 
 // abort undoes what the handlers did to the session, after a panic. The flash
 // is given back, unless a response has begun that may show it.
-func (rq *request) abort(flash Flash) {
+func (rq *request) abort() {
+	if rq.aborted {
+		return
+	}
 	rq.aborted = true
 	if rq.begun() {
 		return
@@ -350,9 +368,9 @@ func (rq *request) abort(flash Flash) {
 			rq.m.opts.Cookie.write(w, rq.readAs)
 		}
 	}
-	if rq.m.native != nil && flash != nil {
+	if rq.m.native != nil && rq.flash != nil {
 		rq.base.discard()
-		rq.base.SetFlash(flash)
+		rq.base.SetFlash(rq.flash)
 		ctx := context.WithoutCancel(rq.Request().Context())
 		if err := rq.m.store.Save(ctx, rq.base); err != nil {
 			rq.m.opts.ErrorFunc(err)

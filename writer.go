@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 
 	"github.com/flamego/flamego"
 )
@@ -21,7 +22,12 @@ type writer struct {
 // our 500.
 var errNotSaved = errors.New("session: not saved, the response is an error")
 
+// WriteHeader aborts when it is called to report a panic: a Recovery that comes
+// after the sessions has caught it, so nothing else shows that there was one.
 func (w *writer) WriteHeader(status int) {
+	if status >= http.StatusInternalServerError && !w.rq.begun() && panicking() {
+		w.rq.abort()
+	}
 	if w.rq.ready() {
 		w.ResponseWriter.WriteHeader(status)
 	}
@@ -72,4 +78,23 @@ func (rq *request) Redirect(location string, status ...int) {
 		code = status[0]
 	}
 	http.Redirect(rq.ResponseWriter(), rq.Request().Request, location, code)
+}
+
+// panicking reports whether the caller runs in a deferred function because of a
+// panic, also one that has been recovered from.
+func panicking() bool {
+	var callers [64]uintptr
+	for skip := 1; ; skip += len(callers) {
+		n := runtime.Callers(skip, callers[:])
+		frames := runtime.CallersFrames(callers[:n])
+		for more := n > 0; more; {
+			var frame runtime.Frame
+			if frame, more = frames.Next(); frame.Function == "runtime.gopanic" {
+				return true
+			}
+		}
+		if n < len(callers) {
+			return false
+		}
+	}
 }
