@@ -17,10 +17,17 @@ import (
 // openBackend opens stores on the backend that wrap makes of a sound one.
 func openBackend(wrap func(*mapbackend.Backend) session.Backend) Open {
 	return func(_ testing.TB, lifetime time.Duration) session.Options {
-		backend := wrap(mapbackend.New())
-		return session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) {
-			return session.NewStore(backend, session.StoreConfig{Lifetime: lifetime}), nil
-		}}
+		return openOn(wrap(mapbackend.New()), lifetime)
+	}
+}
+
+// openOn opens stores on a backend.
+func openOn(backend session.Backend, lifetime time.Duration) session.Options {
+	return session.Options{
+		Initer: session.NewIniter(func(_ context.Context, sc session.StoreConfig) (session.Backend, session.StoreConfig, error) {
+			return backend, sc, nil
+		}),
+		Config: session.StoreConfig{Lifetime: lifetime},
 	}
 }
 
@@ -30,20 +37,19 @@ func TestSoundBackend(t *testing.T) {
 
 // The defects: each is a sound backend but for one thing.
 type (
-	upserts        struct{ *mapbackend.Backend } // a swap writes whatever is there, or not there
-	swapsBlindly   struct{ *mapbackend.Backend } // a swap does not look at the old bytes
-	overwrites     struct{ *mapbackend.Backend } // an insert replaces a live record
-	ignoresExpiry  struct{ *mapbackend.Backend } // a load returns the dead
-	sharesIDs      struct{ *mapbackend.Backend } // IDs count up to their seventh character only
-	forgetsDelete  struct{ *mapbackend.Backend } // a delete does nothing
-	keepsOldID     struct{ *mapbackend.Backend } // a rename leaves the old record
-	losesOnRename  struct{ *mapbackend.Backend } // a rename writes no new record
-	neverExtends   struct{ *mapbackend.Backend } // an extend does nothing
-	extendCreates  struct{ *mapbackend.Backend } // an extend makes what is not there
-	sweepsAll      struct{ *mapbackend.Backend } // GC takes the living too
-	truncates      struct{ *mapbackend.Backend } // data is cut like in a column that is too small
-	neverKeeps     struct{ *mapbackend.Backend } // what is written is dead at once
-	separateStores struct{ *mapbackend.Backend } // each store has its own records
+	upserts       struct{ *mapbackend.Backend } // a swap writes whatever is there, or not there
+	swapsBlindly  struct{ *mapbackend.Backend } // a swap does not look at the old bytes
+	overwrites    struct{ *mapbackend.Backend } // an insert replaces a live record
+	ignoresExpiry struct{ *mapbackend.Backend } // a load returns the dead
+	sharesIDs     struct{ *mapbackend.Backend } // IDs count up to their seventh character only
+	forgetsDelete struct{ *mapbackend.Backend } // a delete does nothing
+	keepsOldID    struct{ *mapbackend.Backend } // a rename leaves the old record
+	losesOnRename struct{ *mapbackend.Backend } // a rename writes no new record
+	neverExtends  struct{ *mapbackend.Backend } // an extend does nothing
+	extendCreates struct{ *mapbackend.Backend } // an extend makes what is not there
+	sweepsAll     struct{ *mapbackend.Backend } // GC takes the living too
+	truncates     struct{ *mapbackend.Backend } // data is cut like in a column that is too small
+	neverKeeps    struct{ *mapbackend.Backend } // what is written is dead at once
 )
 
 func (b upserts) Swap(_ context.Context, sid string, _ []byte, rec session.Record) (bool, error) {
@@ -193,9 +199,12 @@ func TestDefectsAreCaught(t *testing.T) {
 
 // openSeparate opens a store on records of its own each time.
 func openSeparate(_ testing.TB, lifetime time.Duration) session.Options {
-	return session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) {
-		return session.NewStore(separateStores{mapbackend.New()}, session.StoreConfig{Lifetime: lifetime}), nil
-	}}
+	return session.Options{
+		Initer: session.NewIniter(func(_ context.Context, sc session.StoreConfig) (session.Backend, session.StoreConfig, error) {
+			return mapbackend.New(), sc, nil
+		}),
+		Config: session.StoreConfig{Lifetime: lifetime},
+	}
 }
 
 // brokenRules returns those of the named rules that fail.
