@@ -92,6 +92,13 @@ func (s *BaseSession) discard() {
 	s.sid, s.log = s.origin.sid, changes{}
 }
 
+// follow puts the changes on what the store has by now.
+func (s *BaseSession) follow(now *BaseSession) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.base, s.origin = now.base, now.origin
+}
+
 // isStored reports whether the store has a record of the session.
 func (s *BaseSession) isStored() bool {
 	s.mu.RLock()

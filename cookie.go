@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -104,12 +105,7 @@ func (o CookieOptions) expire(w http.ResponseWriter) {
 
 // drop takes our Set-Cookie back.
 func (o CookieOptions) drop(h http.Header) {
-	kept := h["Set-Cookie"][:0]
-	for _, line := range h["Set-Cookie"] {
-		if name, _, _ := strings.Cut(line, "="); name != o.Name {
-			kept = append(kept, line)
-		}
-	}
+	kept := slices.DeleteFunc(h["Set-Cookie"], o.isLine)
 	if len(kept) == 0 {
 		delete(h, "Set-Cookie")
 		return
@@ -117,14 +113,22 @@ func (o CookieOptions) drop(h http.Header) {
 	h["Set-Cookie"] = kept
 }
 
-// replace sets the cookie and what caches need to know about it: a response
-// that gives out an ID is for one visitor only (RFC 9111, section 7.3).
+// replace sets the cookie in place of one that is there already.
 func (o CookieOptions) replace(h http.Header, c *http.Cookie) {
 	o.drop(h)
 	h["Set-Cookie"] = append(h["Set-Cookie"], c.String())
-	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-store")
-	}
+}
+
+// isIn reports whether the response sets the cookie. Such a response is for one
+// visitor only, and no cache may keep it (RFC 9111, section 7.3).
+func (o CookieOptions) isIn(h http.Header) bool {
+	return slices.ContainsFunc(h["Set-Cookie"], o.isLine)
+}
+
+// isLine reports whether the line of a Set-Cookie is ours.
+func (o CookieOptions) isLine(line string) bool {
+	name, _, _ := strings.Cut(line, "=")
+	return name == o.Name
 }
 
 // read returns the values of all our cookies in the request. Several come from
@@ -141,11 +145,14 @@ func (o CookieOptions) read(r *http.Request) []string {
 	return sids
 }
 
-// addVary tells caches that the response depends on the cookie.
+// addVary tells caches that the response depends on the cookie, unless the app
+// has said so.
 func addVary(h http.Header) {
 	for _, line := range h["Vary"] {
-		if line == "Cookie" || line == "*" {
-			return
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Cookie") {
+				return
+			}
 		}
 	}
 	h["Vary"] = append(h["Vary"], "Cookie")

@@ -24,7 +24,7 @@ func Destroy(w http.ResponseWriter, _ *http.Request, s Session) error {
 		return fmt.Errorf("session: a session of type %T is for its own store to destroy", s)
 	}
 	b.baseSession().endSession()
-	if headerSent(w) {
+	if b.baseSession().headerSent(w) {
 		return errHeaderSent
 	}
 	return nil

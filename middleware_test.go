@@ -163,6 +163,23 @@ func TestInvalidIDsNeverReachTheStore(t *testing.T) {
 	require.Equal(t, []string{"aaaaaaaaaaaaaaaa"}, seen)
 }
 
+// A ReadIDFunc may come up with anything, a cookie cannot.
+func TestInvalidIDsFromReadIDFunc(t *testing.T) {
+	var seen []string
+	var sid string
+	a := newApp(t, session.Options{
+		Initer: func(context.Context, ...interface{}) (session.Store, error) {
+			return session.NewStore(spyBackend{loaded: &seen}, session.StoreConfig{}), nil
+		},
+		ReadIDFunc: func(*http.Request) string { return sid },
+	})
+	a.Get("/", func(s session.Session) string { return s.ID() })
+	for _, sid = range []string{"aaaaaaaaaaaaaaa\x00", "aaaaaaaa%00aaaaa", "ääääääää", "aaaaaaaaaaaaaaaА", "../aaaaaaaaaaaaa", "aaaaaaaaaaaaaaa\n", "A000000000000000", strings.Repeat("a", 4096)} {
+		require.NotEqual(t, sid, a.get("/").Body.String())
+	}
+	require.Empty(t, seen)
+}
+
 func TestCustomIDFuncs(t *testing.T) {
 	var calls []bool
 	a := newApp(t, session.Options{

@@ -3,8 +3,10 @@ package session
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"reflect"
+	"strconv"
 
 	"github.com/flamego/flamego"
 )
@@ -71,9 +73,6 @@ func (m *Manager) serve(c flamego.Context) {
 // open finds or makes the session of the request and takes its flash.
 func (rq *request) open() (Flash, error) {
 	m, w, r := rq.m, rq.Context.ResponseWriter(), rq.Request().Request
-	if m.readsCookie {
-		addVary(w.Header())
-	}
 	if err := rq.load(r); err != nil {
 		return nil, err
 	}
@@ -83,6 +82,7 @@ func (rq *request) open() (Flash, error) {
 	}
 	if b, ok := rq.sess.(based); ok {
 		rq.base = b.baseSession()
+		rq.base.begun = rq.begun
 	}
 	m.opts.WriteIDFunc(w, r, rq.readAs, rq.fresh)
 
@@ -199,7 +199,8 @@ func (rq *request) commit() error {
 
 // worthSaving reports whether there are changes that the store must know: those
 // of a session that is neither stored nor holds anything are not, and neither is
-// the end of one that nobody knew.
+// the end of one that nobody knew. An ID that is given up is worth a look: another
+// request may have stored something under it.
 func (rq *request) worthSaving() bool {
 	if !rq.sess.HasChanged() {
 		return false
@@ -210,7 +211,7 @@ func (rq *request) worthSaving() bool {
 	if rq.base.isEnded() {
 		return !rq.fresh
 	}
-	return len(rq.base.view()) > 0
+	return len(rq.base.view()) > 0 || !rq.fresh && rq.base.ID() != rq.readAs
 }
 
 // dueTouch reports whether the session has to be extended.
@@ -224,6 +225,13 @@ func (rq *request) ended() bool {
 }
 
 func (rq *request) save(ctx context.Context) error {
+	if err := rq.catchUp(ctx); err != nil {
+		return err
+	}
+	if !rq.stored && rq.base != nil && !rq.ended() && len(rq.base.view()) == 0 {
+		rq.readAs = rq.sess.ID()
+		return nil
+	}
 	if err := rq.leaveUnknownID(); err != nil {
 		return err
 	}
@@ -238,6 +246,25 @@ func (rq *request) save(ctx context.Context) error {
 	rq.readAs, rq.stored = rq.base.ID(), rq.base.isStored()
 	if rq.stored {
 		rq.m.issued.remove(rq.readAs)
+	}
+	return nil
+}
+
+// catchUp looks for the session once more if it was not there before and is about
+// to get another ID. Of several first requests of a visitor one stores it first;
+// the others must join it, not leave it behind.
+func (rq *request) catchUp(ctx context.Context) error {
+	renewed := rq.sess.ID() != rq.readAs
+	if rq.stored || rq.fresh || rq.ended() || !renewed && (rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.readAs)) {
+		return nil
+	}
+	sess, found, err := rq.m.read(ctx, rq.readAs)
+	if err != nil || !found {
+		return err
+	}
+	rq.stored = true
+	if now, ok := sess.(*BaseSession); ok && rq.m.native != nil {
+		rq.base.follow(now)
 	}
 	return nil
 }
@@ -297,6 +324,19 @@ func (rq *request) beforeHeader(w flamego.ResponseWriter) {
 	if rq.commit() != nil && rq.m.writesCookie {
 		rq.m.opts.Cookie.drop(w.Header())
 	}
+	rq.informCaches()
+}
+
+// informCaches sets the headers for caches as late as possible: only now is it
+// known what the app says itself, which often means to replace what is there.
+func (rq *request) informCaches() {
+	h := rq.Context.ResponseWriter().Header()
+	if rq.m.readsCookie {
+		addVary(h)
+	}
+	if rq.m.writesCookie && rq.m.opts.Cookie.isIn(h) && h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
 }
 
 // ready commits before the response begins, and reports whether the handler may
@@ -312,14 +352,26 @@ func (rq *request) begun() bool {
 	return rq.hijacked || rq.Context.ResponseWriter().Written()
 }
 
-// refuse answers with status 500 and a generic body.
+// refuse answers with status 500 and a generic body. The length, once it is sent,
+// keeps out what middleware before us has left to write, such as the end of a
+// gzip stream.
 func (rq *request) refuse() {
 	rq.refused = true
+	rq.informCaches()
 	w := rq.Context.ResponseWriter()
-	for _, name := range []string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified", "Location"} {
-		w.Header().Del(name)
+	h := w.Header()
+	for _, name := range []string{
+		"Cache-Control", "Content-Encoding", "Content-Range", "Etag", "Expires", "Last-Modified", "Location",
+	} {
+		h.Del(name)
 	}
-	http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+	body := http.StatusText(http.StatusInternalServerError) + "\n"
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusInternalServerError)
+	_, _ = io.WriteString(w, body)
+	w.Flush()
 }
 
 var errTooLate = errors.New("session: the response began before the session could be saved")
@@ -329,6 +381,9 @@ var errTooLate = errors.New("session: the response began before the session coul
 func (rq *request) finish() {
 	switch err := rq.commit(); {
 	case err == nil || rq.refused:
+		if !rq.begun() {
+			rq.informCaches()
+		}
 	case !rq.begun():
 		rq.refuse()
 	default:
@@ -337,18 +392,22 @@ func (rq *request) finish() {
 }
 
 // breakOff ends a response that has begun so that the client does not take it
-// for a success: it closes the connection, or panics where that belongs to
-// several requests (HTTP/2). ErrorFunc knows why.
+// for a success: it closes the connection, or resets the stream where the
+// connection belongs to several requests (HTTP/2). ErrorFunc knows why. To panic
+// is the last resort, as a Recovery would end the response like any other.
 func (rq *request) breakOff() {
 	if rq.hijacked {
 		return
 	}
-	conn, _, err := http.NewResponseController(rq.Context.ResponseWriter()).Hijack()
-	if err != nil {
+	w := rq.Context.ResponseWriter()
+	conn, _, err := http.NewResponseController(w).Hijack()
+	switch {
+	case err == nil:
+		_ = conn.Close()
+	case !resetStream(w):
 		panic(errTooLate)
 	}
 	rq.hijacked = true
-	_ = conn.Close()
 }
 
 // abort undoes what the handlers did to the session, after a panic. The flash

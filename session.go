@@ -94,7 +94,8 @@ type BaseSession struct {
 	encode  Encoder
 	writeID IDWriter
 
-	committing sync.Mutex // held from begin to end
+	committing sync.Mutex  // held from begin to end
+	begun      func() bool // whether the response has begun, nil outside of a request
 
 	mu     sync.RWMutex
 	sid    string
@@ -138,10 +139,10 @@ var (
 
 // RegenerateID gives the session a new ID of the same length and sends it with
 // w. It returns an error and changes nothing when the random source fails, when
-// the session has been destroyed, or when w tells (by a method Written() bool,
-// as Flamego's does) that the header is out.
+// the session has been destroyed, or when the header is out, which the
+// middleware knows, or w tells by a method Written() bool, as Flamego's does.
 func (s *BaseSession) RegenerateID(w http.ResponseWriter, r *http.Request) error {
-	if headerSent(w) {
+	if s.headerSent(w) {
 		return errHeaderSent
 	}
 
@@ -162,9 +163,9 @@ func (s *BaseSession) RegenerateID(w http.ResponseWriter, r *http.Request) error
 	return nil
 }
 
-func headerSent(w http.ResponseWriter) bool {
+func (s *BaseSession) headerSent(w http.ResponseWriter) bool {
 	hw, ok := w.(interface{ Written() bool })
-	return ok && hw.Written()
+	return ok && hw.Written() || s.begun != nil && s.begun()
 }
 
 func (s *BaseSession) Get(key interface{}) interface{} {

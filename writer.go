@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"reflect"
 	"runtime"
+	"time"
 
 	"github.com/flamego/flamego"
 )
@@ -78,6 +80,22 @@ func (rq *request) Redirect(location string, status ...int) {
 		code = status[0]
 	}
 	http.Redirect(rq.ResponseWriter(), rq.Request().Request, location, code)
+}
+
+// resetStream breaks off the response of a server of net/http, by a deadline for
+// writing that has passed. Flamego's writer hides the server's and has no Unwrap,
+// but its field for it is exported.
+func resetStream(w flamego.ResponseWriter) bool {
+	v := reflect.Indirect(reflect.ValueOf(w))
+	if v.Kind() != reflect.Struct {
+		return false
+	}
+	field := v.FieldByName("ResponseWriter")
+	if !field.IsValid() || !field.CanInterface() {
+		return false
+	}
+	server, ok := field.Interface().(http.ResponseWriter)
+	return ok && http.NewResponseController(server).SetWriteDeadline(time.Unix(1, 0)) == nil
 }
 
 // panicking reports whether the caller runs in a deferred function because of a

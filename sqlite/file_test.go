@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -193,5 +194,45 @@ func TestReadOnly(t *testing.T) {
 	}
 	if errors.Unwrap(err) == nil {
 		t.Error("the original error is lost")
+	}
+}
+
+// TestTwoProcesses has this test binary, started again, write to the same
+// session as this process: neither loses an update.
+func TestTwoProcesses(t *testing.T) {
+	const keys = 50
+	if dsn := os.Getenv("SESSION_TEST_DSN"); dsn != "" {
+		store := open(t, dsn)
+		for n := range keys {
+			if err := set(store, "shared", fmt.Sprint("theirs", n), n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	t.Parallel()
+	dsn := filepath.Join(t.TempDir(), "shared.db")
+	store := open(t, dsn)
+	other := exec.Command(os.Args[0], "-test.run=^TestTwoProcesses$")
+	other.Env = append(os.Environ(), "SESSION_TEST_DSN="+dsn)
+	done := make(chan error, 1)
+	go func() {
+		out, err := other.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		done <- err
+	}()
+	for n := range keys {
+		if err := set(store, "shared", fmt.Sprint("ours", n), n); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for n := range keys {
+		want(t, store, "shared", fmt.Sprint("ours", n), n)
+		want(t, store, "shared", fmt.Sprint("theirs", n), n)
 	}
 }

@@ -52,6 +52,25 @@ var endingRules = []rule{
 		},
 	},
 	{
+		name: "destroy/by another instance",
+		text: "A session that was destroyed through one store is not brought back by a request that another store serves.",
+		not:  []Trait{Private},
+		check: func(e *env) {
+			v := e.loggedIn()
+			late := v.copy()
+			v.env = e.another()
+			for range 20 {
+				late.do(func(s session.Session) {
+					v.do(func(s session.Session, w http.ResponseWriter, r *http.Request) { e.check(session.Destroy(w, r, s)) })
+					s.Set("late", 1)
+				})
+				e.wantExist(late.sid, false)
+				late = e.loggedIn()
+				v.cookie = late.cookie
+			}
+		},
+	},
+	{
 		name: "destroy/fresh session",
 		text: "A session that is destroyed by the request that began it is never stored, through session.Destroy or the store.",
 		check: func(e *env) {

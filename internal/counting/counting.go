@@ -1,0 +1,371 @@
+package counting
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/flamego/flamego"
+	"github.com/flamego/session"
+)
+
+// Server is a kind of store on a server.
+type Server struct {
+	// Addr is the host:port of the server.
+	Addr string
+	// Skip is that of the proxies.
+	Skip func(question []byte) bool
+	// Open returns the options of a store that reaches the server at addr. All
+	// its stores have the same storage, which is made where it is missing.
+	Open func(t testing.TB, addr string, encode session.Encoder) session.Options
+	// Bad are options that cannot work, at start or later; with addr to go
+	// through a proxy.
+	Bad map[string]func(t testing.TB, addr string) session.Options
+	// Hidden must be in no error: the password and the DSN for example.
+	Hidden []string
+}
+
+func (s *Server) proxy(t testing.TB) *Proxy {
+	t.Helper()
+	p := NewProxy(t, s.Addr)
+	p.Skip = s.Skip
+	return p
+}
+
+// app is a small app with sessions and a browser for it.
+type app struct {
+	t testing.TB
+	*flamego.Flame
+	m      *session.Manager
+	cookie string
+	sids   []string // all that the browser ever had
+
+	mu   sync.Mutex
+	errs []error
+
+	during func() // what happens in the middle of /set
+}
+
+type opaque struct{ N int }
+
+func newApp(t testing.TB, opts session.Options) (*app, error) {
+	t.Helper()
+	a := &app{t: t, Flame: flamego.NewWithLogger(io.Discard)}
+	opts.ErrorFunc = func(err error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.errs = append(a.errs, err)
+	}
+	var err error
+	if a.m, err = session.New(opts); err != nil {
+		return nil, err
+	}
+	a.Use(a.m.Handler())
+	var n atomic.Int64
+	a.Get("/read", func(s session.Session) string { return fmt.Sprint(s.Get("key")) })
+	a.Get("/set", func(s session.Session) {
+		s.Set("key", n.Add(1))
+		if a.during != nil {
+			a.during()
+		}
+	})
+	a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
+	a.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) })
+	a.Get("/logout", func(s session.Session, w http.ResponseWriter, r *http.Request) error {
+		return session.Destroy(w, r, s)
+	})
+	a.Get("/large", func(s session.Session) { s.Set("large", strings.Repeat("x", 2<<20)) })
+	a.Get("/unregistered", func(s session.Session) { s.Set("opaque", opaque{1}) })
+	return a, nil
+}
+
+func (a *app) get(path string) *httptest.ResponseRecorder {
+	a.t.Helper()
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	if a.cookie != "" {
+		r.Header.Set("Cookie", a.cookie)
+	}
+	w := httptest.NewRecorder()
+	a.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if a.cookie = ""; c.MaxAge >= 0 {
+			a.cookie = c.Name + "=" + c.Value
+			a.sids = append(a.sids, c.Value)
+		}
+	}
+	return w
+}
+
+// ok makes a request that succeeds.
+func (a *app) ok(path string) {
+	a.t.Helper()
+	if w := a.get(path); w.Code != http.StatusOK {
+		a.t.Errorf("%s: status %d: %v", path, w.Code, a.take())
+	}
+}
+
+func (a *app) take() []error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	errs := a.errs
+	a.errs = nil
+	return errs
+}
+
+// visit is some of everything that a visitor does.
+func (a *app) visit() {
+	a.t.Helper()
+	a.cookie = ""
+	for _, path := range []string{"/read", "/read", "/set", "/read", "/set", "/flash", "/read", "/renew", "/read", "/logout"} {
+		a.ok(path)
+	}
+	a.cookie = ""
+	a.ok("/set")
+}
+
+// RoundTrips tests what requests cost, once the connections are made and the
+// statements prepared.
+func (s *Server) RoundTrips(t *testing.T) {
+	p := s.proxy(t)
+	a, err := newApp(t, s.Open(t, p.Addr(), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.m.Close()
+	for range 3 {
+		a.visit()
+	}
+	for _, tt := range []struct {
+		what string
+		path string
+		want int
+		// before prepares the visitor; what it costs is not counted.
+		before string
+	}{
+		{"a request that reads", "/read", 1, "/set"},
+		{"a request that changes something", "/set", 2, "/set"},
+		{"a new visitor for whom nothing is stored", "/read", 0, ""},
+		{"a new visitor for whom something is stored", "/set", 1, ""},
+		{"a visitor for whom nothing is stored yet", "/read", 1, "/read"},
+		{"the first thing that is stored for a visitor", "/set", 2, "/read"},
+		{"a request that takes a flash", "/read", 2, "/flash"},
+		{"a new ID", "/renew", 2, "/set"},
+		{"a new ID for a new visitor", "/renew", 0, ""},
+		{"a logout", "/logout", 2, "/set"},
+		{"a logout of nobody", "/logout", 0, ""},
+	} {
+		for range 5 {
+			a.cookie = ""
+			if tt.before != "" {
+				a.ok(tt.before)
+			}
+			begun := p.Trips()
+			a.ok(tt.path)
+			if got := p.Trips() - begun; got != tt.want {
+				t.Errorf("%s: %d round trips, want %d", tt.what, got, tt.want)
+			}
+		}
+	}
+
+	a.ok("/set")
+	begun := p.Trips()
+	for range 100 {
+		a.ok("/read")
+	}
+	got := p.Trips() - begun
+	t.Logf("100 requests that read: %d round trips", got)
+	if got < 100 || got > 102 {
+		t.Errorf("100 requests that read: %d round trips, want 100, or 102 at most", got)
+	}
+	if errs := a.take(); errs != nil {
+		t.Error(errs)
+	}
+}
+
+// Leaks tests that nothing is left after Close: no goroutine of the store or its
+// driver, and no connection.
+func (s *Server) Leaks(t *testing.T) {
+	p := s.proxy(t)
+	left := Goroutines(t, func() {
+		a, err := newApp(t, s.Open(t, p.Addr(), nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				v := &app{t: t, Flame: a.Flame}
+				v.visit()
+			})
+		}
+		wg.Wait()
+		if p.Conns() == 0 {
+			t.Error("the proxy is not used")
+		}
+		for range 2 {
+			if err := a.m.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}
+	})
+	Eventually(t, func() string {
+		if n := p.Conns(); n > 0 {
+			return fmt.Sprintf("%d connections are left", n)
+		}
+		return ""
+	})
+	Eventually(t, left)
+}
+
+// Goroutines runs f and returns a function that tells which goroutines, started
+// by f or by one of those, still run: nothing if there is none. It knows them by
+// a label that goroutines inherit, so other tests may run meanwhile.
+func Goroutines(t testing.TB, f func()) (left func() string) {
+	t.Helper()
+	label := fmt.Sprintf("%s %p", t.Name(), new(int64))
+	pprof.Do(context.Background(), pprof.Labels("counting", label), func(context.Context) { f() })
+	return func() string {
+		var buf bytes.Buffer
+		if err := pprof.Lookup("goroutine").WriteTo(&buf, 1); err != nil {
+			return err.Error()
+		}
+		var found []string
+		for stack := range strings.SplitSeq(buf.String(), "\n\n") {
+			if strings.Contains(stack, label) {
+				found = append(found, stack)
+			}
+		}
+		return strings.Join(found, "\n\n")
+	}
+}
+
+// Eventually fails the test unless f soon has no problem to report.
+func Eventually(t testing.TB, f func() string) {
+	t.Helper()
+	var problem string
+	for range 1000 {
+		if problem = f(); problem == "" {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error(problem)
+}
+
+// sqlWords are in no text that a visitor or an operator sees.
+var sqlWords = []string{"SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WHERE ", "expired_at", "EVALSHA", "KEYS[", "$set"}
+
+// Secrets tests that no error and no page shows a session ID, a password, a DSN
+// or a statement, whatever goes wrong.
+func (s *Server) Secrets(t *testing.T) {
+	errGarbage := errors.New("not gob")
+	garbage := func(session.Data) ([]byte, error) { return []byte("this is no gob: " + errGarbage.Error()), nil }
+	for name, fail := range map[string]func(t *testing.T, a *app, p *Proxy) []string{
+		"outage": func(_ *testing.T, _ *app, p *Proxy) []string {
+			p.Stop()
+			return []string{"/read", "/set", "/renew", "/logout", "/flash"}
+		},
+		"outage before the commit": func(_ *testing.T, a *app, p *Proxy) []string {
+			a.during = p.Stop
+			return []string{"/set"}
+		},
+		"no answer": func(_ *testing.T, _ *app, p *Proxy) []string {
+			p.Hang(true)
+			return []string{"/read"}
+		},
+		"no answer to the commit": func(_ *testing.T, a *app, p *Proxy) []string {
+			a.during = func() { p.Hang(true) }
+			return []string{"/set"}
+		},
+		"data too large":    func(*testing.T, *app, *Proxy) []string { return []string{"/large"} },
+		"unregistered type": func(*testing.T, *app, *Proxy) []string { return []string{"/unregistered"} },
+		"unreadable data": func(t *testing.T, a *app, p *Proxy) []string {
+			other, err := newApp(t, s.Open(t, p.Addr(), garbage))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.m.Close()
+			other.cookie = a.cookie
+			other.ok("/set")
+			return []string{"/read"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := s.proxy(t)
+			opts := s.Open(t, p.Addr(), nil)
+			opts.Timeout = 500 * time.Millisecond
+			a, err := newApp(t, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.m.Close()
+			a.ok("/set")
+			a.show(s, fail(t, a, p)...)
+		})
+	}
+	for name, open := range s.Bad {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := s.proxy(t)
+			a, err := newApp(t, open(t, p.Addr()))
+			if err != nil {
+				check(t, err.Error(), s.Hidden)
+				return
+			}
+			defer a.m.Close()
+			a.sids = []string{"badbadbadbadbad0"}
+			a.cookie = "flamego_session=" + a.sids[0]
+			a.show(s, "/read", "/set")
+		})
+	}
+}
+
+// show makes requests of which each reports an error, and looks at what is seen.
+func (a *app) show(s *Server, paths ...string) {
+	a.t.Helper()
+	cookie := a.cookie
+	for _, path := range paths {
+		a.cookie = cookie
+		w := a.get(path)
+		errs := a.take()
+		if len(errs) == 0 {
+			a.t.Errorf("%s: no error", path)
+		}
+		hidden := slices.Concat(a.sids, s.Hidden)
+		for _, err := range errs {
+			a.t.Logf("%s: %v", path, err)
+			check(a.t, err.Error(), hidden)
+			if !strings.HasPrefix(err.Error(), "session: ") {
+				a.t.Errorf("%s: the error does not say whose it is: %v", path, err)
+			}
+		}
+		if w.Code != http.StatusOK && w.Body.String() != "Internal Server Error\n" {
+			a.t.Errorf("%s: status %d with the body %q", path, w.Code, w.Body)
+		}
+		check(a.t, w.Body.String(), hidden)
+	}
+}
+
+func check(t testing.TB, text string, hidden []string) {
+	t.Helper()
+	if text == "" {
+		return
+	}
+	for _, secret := range slices.Concat(sqlWords, hidden) {
+		if secret != "" && strings.Contains(text, secret) {
+			t.Errorf("%q is shown: %s", secret, text)
+		}
+	}
+}
