@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 
 	"github.com/flamego/flamego"
@@ -29,7 +30,7 @@ func ExampleIniter() {
 		return fmt.Sprintf("visit number %d", visits+1)
 	})
 
-	request := httptest.NewRequest("GET", "/", nil)
+	request := httptest.NewRequest(http.MethodGet, "/", nil)
 	for range 2 {
 		response := httptest.NewRecorder()
 		f.ServeHTTP(response, request)

@@ -108,7 +108,7 @@ func (d *Dialect) describe(err error) string {
 	case errors.As(err, &sys):
 		return sys.Error()
 	case errors.As(err, &op):
-		if _, ok := op.Err.(net.UnknownNetworkError); ok {
+		if errors.As(op.Err, new(net.UnknownNetworkError)) {
 			return op.Op + ": unknown network"
 		}
 		return op.Op + ": " + cutQuoted(innermost(op.Err).Error())
@@ -122,7 +122,7 @@ func (d *Dialect) describe(err error) string {
 func innermost(err error) error {
 	for {
 		next := errors.Unwrap(err)
-		if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each level is looked at
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
 			next = many.Unwrap()[0]
 		}
 		if next == nil {
