@@ -11,6 +11,7 @@ import (
 	mongodriver "go.mongodb.org/mongo-driver/mongo"
 
 	"github.com/flamego/flamego"
+
 	"github.com/flamego/session"
 	"github.com/flamego/session/mongo"
 	"github.com/flamego/session/mysql"

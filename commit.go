@@ -157,6 +157,14 @@ func (p *pending) stored(data Data, raw []byte) {
 	p.origin = origin{store: p.origin.store, sid: p.sid, stored: true, raw: raw}
 }
 
+// orNone returns a session as the interface, which is nil with an error.
+func orNone(s *BaseSession, err error) (Session, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // sessionOf returns the BaseSession in a session that somebody saves. One of
 // another make is known by what it encodes to.
 func sessionOf(s Session, decode Decoder) (*BaseSession, error) {

@@ -211,8 +211,7 @@ func (b *fileBackend) write(sid string, rec Record) error {
 
 func (b *fileBackend) Extend(ctx context.Context, sid string, _ time.Duration) error {
 	return b.locked(ctx, func() error {
-		_, err := b.stat(sid, true)
-		if err != nil {
+		if err := b.find(sid, true); err != nil {
 			return absent(err)
 		}
 		now := time.Now()
@@ -220,22 +219,22 @@ func (b *fileBackend) Extend(ctx context.Context, sid string, _ time.Duration) e
 	}, sid)
 }
 
-// stat returns what is known about the file of a live or of a dead session; one
-// of the other kind counts as absent.
-func (b *fileBackend) stat(sid string, live bool) (fs.FileInfo, error) {
+// find returns an error unless there is the file of a live, or of a dead,
+// session; one of the other kind counts as absent.
+func (b *fileBackend) find(sid string, live bool) error {
 	if err := b.plainDirs(sid); err != nil {
-		return nil, err
+		return err
 	}
 	info, err := os.Lstat(b.path(sid))
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case !info.Mode().IsRegular():
-		return nil, errNotPlain
+		return errNotPlain
 	case time.Now().Before(b.expiry(info)) != live:
-		return nil, fs.ErrNotExist
+		return fs.ErrNotExist
 	}
-	return info, nil
+	return nil
 }
 
 func (b *fileBackend) Delete(ctx context.Context, sid string) error {

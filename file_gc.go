@@ -76,11 +76,11 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 // removeDead removes a session if it is dead, which is looked at again under
 // the lock: a request may be extending it.
 func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
-	if _, err := b.stat(sid, false); err != nil {
+	if err := b.find(sid, false); err != nil {
 		return b.fail(absent(err))
 	}
 	return b.locked(ctx, func() error {
-		if _, err := b.stat(sid, false); err != nil {
+		if err := b.find(sid, false); err != nil {
 			return absent(err)
 		}
 		return absent(os.Remove(b.path(sid)))

@@ -146,11 +146,7 @@ func (m *memoryStore) Exist(_ context.Context, sid string) bool {
 }
 
 func (m *memoryStore) Read(ctx context.Context, sid string) (Session, error) {
-	b, err := m.load(ctx, sid)
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
+	return orNone(m.load(ctx, sid))
 }
 
 func (m *memoryStore) Destroy(_ context.Context, sid string) error {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/flamego/csrf"
 	"github.com/flamego/flamego"
+
 	"github.com/flamego/session"
 )
 

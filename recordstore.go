@@ -146,11 +146,7 @@ func (s *recordStore) Exist(ctx context.Context, sid string) bool {
 }
 
 func (s *recordStore) Read(ctx context.Context, sid string) (Session, error) {
-	b, err := s.load(ctx, sid)
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
+	return orNone(s.load(ctx, sid))
 }
 
 func (s *recordStore) Destroy(ctx context.Context, sid string) error {

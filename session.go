@@ -126,6 +126,7 @@ func NewBaseSessionWithData(sid string, encoder Encoder, writer IDWriter, data D
 	return &BaseSession{sid: sid, encode: encoder, writeID: writer, base: data}
 }
 
+// ID returns the session ID.
 func (s *BaseSession) ID() string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -168,28 +169,33 @@ func (s *BaseSession) headerSent(w http.ResponseWriter) bool {
 	return ok && hw.Written() || s.begun != nil && s.begun()
 }
 
+// Get returns the value of the key, or nil.
 func (s *BaseSession) Get(key interface{}) interface{} {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.log.get(s.base, key)
 }
 
+// Set sets the value of the key.
 func (s *BaseSession) Set(key, val interface{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log.put(key, val)
 }
 
+// SetFlash sets the flash of the next request.
 func (s *BaseSession) SetFlash(val interface{}) {
 	s.Set(flashKey, val)
 }
 
+// Delete removes the key.
 func (s *BaseSession) Delete(key interface{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log.put(key, deleted)
 }
 
+// Flush removes all keys.
 func (s *BaseSession) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,6 +212,7 @@ func (s *BaseSession) Encode() ([]byte, error) {
 	return s.encode(s.view())
 }
 
+// HasChanged reports whether there are changes that have not been saved.
 func (s *BaseSession) HasChanged() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

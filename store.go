@@ -102,13 +102,13 @@ func NewIniter[C any](open func(ctx context.Context, config C) (Backend, StoreCo
 func initArgs[C any](args []interface{}) (config C, given bool, writer IDWriter, err error) {
 	for _, arg := range args {
 		switch arg := arg.(type) {
-		case C:
-			config, given = arg, true
+		case nil:
 		case IDWriter:
 			writer = arg
 		case func(http.ResponseWriter, *http.Request, string):
 			writer = arg
-		case nil:
+		case C:
+			config, given = arg, true
 		default:
 			return config, false, nil, fmt.Errorf("unexpected argument of type %T, want a config of type %T and an IDWriter", arg, config)
 		}

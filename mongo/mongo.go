@@ -114,7 +114,7 @@ func open(ctx context.Context, config Config) (session.Backend, session.StoreCon
 	// Not what the client prefers: a secondary may not have the last commit yet,
 	// and a registry made for the app's types may write ours differently.
 	b.coll = client.Database(config.Database).Collection(config.Collection,
-		options.Collection().SetReadPreference(readpref.Primary()).SetRegistry(bson.DefaultRegistry))
+		options.Collection().SetReadPreference(readpref.Primary()).SetRegistry(bson.NewRegistry()))
 
 	if err := client.Ping(ctx, readpref.Primary()); err != nil {
 		_ = b.Close()

@@ -27,7 +27,7 @@
 // # Errors
 //
 // The Initer returns an error for a DSN that does not parse, a name that cannot
-// be that of a table, and a server that does not answer within 10 seconds. No
+// be that of a table, and a server that does not answer within 5 seconds. No
 // error holds the DSN or any part of it. Without InitTable a missing table is an
 // error of the first operation. Data that the column cannot hold is refused
 // before it is sent, as a server that is not in strict mode would cut it off. A
@@ -94,17 +94,14 @@ var dialect = sqlstore.Dialect{
 		"invalid duration", "unknown time zone", "invalid URL escape", "invalid syntax",
 	},
 	ServerError: serverError,
-	Codes: map[string]sqlstore.Class{
-		"1062": sqlstore.Duplicate, // ER_DUP_ENTRY
-		"1146": sqlstore.NoTable,   // ER_NO_SUCH_TABLE
-		"1205": sqlstore.Again,     // ER_LOCK_WAIT_TIMEOUT
-		"1213": sqlstore.Again,     // ER_LOCK_DEADLOCK
-		"1020": sqlstore.Again,     // ER_CHECKREAD, a conflict of snapshots in MariaDB
-		"1615": sqlstore.Again,     // ER_NEED_REPREPARE
-		"1243": sqlstore.Again,     // ER_UNKNOWN_STMT_HANDLER, from a proxy that has changed servers
-		"1053": sqlstore.Broken,    // ER_SERVER_SHUTDOWN
-		"1927": sqlstore.Broken,    // ER_CONNECTION_KILLED
-		"4031": sqlstore.Broken,    // ER_CLIENT_INTERACTION_TIMEOUT
+	Codes: map[sqlstore.Class][]string{
+		sqlstore.Duplicate: {"1062"},
+		sqlstore.NoTable:   {"1146"},
+		// Conflict of snapshots (MariaDB), lock wait timeout, deadlock, a prepared
+		// statement that the table has outlived or that is on another server.
+		sqlstore.Again: {"1020", "1205", "1213", "1615", "1243"},
+		// Shutdown, KILL, interactive_timeout.
+		sqlstore.Broken: {"1053", "1927", "4031"},
 	},
 	Broken: []error{mysql.ErrInvalidConn},
 }
@@ -117,10 +114,10 @@ func serverError(err error) (code, text string, ok bool) {
 	return strconv.Itoa(int(answer.Number)), answer.Error(), true
 }
 
-func newConnector(dsn string) (driver.Connector, bool, error) {
+func newConnector(dsn string) (driver.Connector, error) {
 	config, err := mysql.ParseDSN(dsn)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	config.Logger = &mysql.NopLogger{} // the errors are returned
 	config.ClientFoundRows = true      // see the Swap of the backend
@@ -128,6 +125,5 @@ func newConnector(dsn string) (driver.Connector, bool, error) {
 		config.Params = make(map[string]string)
 	}
 	config.Params["autocommit"] = "1" // or nothing would ever be written
-	c, err := mysql.NewConnector(config)
-	return c, false, err
+	return mysql.NewConnector(config)
 }

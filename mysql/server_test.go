@@ -2,9 +2,12 @@ package mysql_test
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
@@ -90,6 +93,36 @@ func TestDataSize(t *testing.T) {
 	}
 }
 
+// TestStatementsAreClosed: a store on a shared pool leaves nothing in it.
+func TestStatementsAreClosed(t *testing.T) {
+	t.Parallel()
+	tab := env.New(t).Init()
+	tab.Config.DB = tab.Pool(tab.Config.DSN)
+	tab.Config.DB.SetMaxOpenConns(1)
+	b, _, err := mysql.Dialect.Open(ctx, tab.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.Load(ctx, "session1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Delete(ctx, "session1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.(io.Closer).Close(); err != nil {
+		t.Fatal(err)
+	}
+	count := func(what string) (n int) {
+		if err := tab.Config.DB.QueryRow("SHOW SESSION STATUS LIKE '"+what+"'").Scan(new(string), &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if made, closed := count("Com_stmt_prepare"), count("Com_stmt_close"); made < 2 || made != closed {
+		t.Errorf("%d statements are prepared, %d closed", made, closed)
+	}
+}
+
 // TestSweepLocksNobody: only by their keys are dead rows deleted without locks on
 // live ones.
 func TestSweepLocksNobody(t *testing.T) {
@@ -109,7 +142,9 @@ func TestSweepLocksNobody(t *testing.T) {
 	if _, err := tx.Exec("INSERT INTO " + tab.Quoted + " VALUES ('new', '', UTC_TIMESTAMP() + INTERVAL 1 SECOND)"); err != nil {
 		t.Fatal(err)
 	}
-	if more, err := b.Sweep(ctx); more || err != nil {
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if more, err := b.Sweep(short); more || err != nil {
 		t.Fatal(more, err)
 	}
 	if n := tab.Scalar("SELECT COUNT(*) FROM %T"); n != 1 {

@@ -25,7 +25,7 @@
 // # Errors
 //
 // The Initer returns an error for a DSN that does not parse, a name that cannot
-// be that of a table, and a server that does not answer within 10 seconds. No
+// be that of a table, and a server that does not answer within 5 seconds. No
 // error holds the DSN or any part of it. Without InitTable a missing table is an
 // error of the first operation. A connection that broke is replaced within the
 // operation, so a restart of the server costs no request that it can answer.
@@ -81,16 +81,15 @@ var dialect = sqlstore.Dialect{
 		"failed to parse as URL", "failed to parse as DSN",
 	},
 	ServerError: serverError,
-	Codes: map[string]sqlstore.Class{
-		"23505": sqlstore.Duplicate, // unique_violation
-		"42P01": sqlstore.NoTable,   // undefined_table
-		"40001": sqlstore.Again,     // serialization_failure
-		"40P01": sqlstore.Again,     // deadlock_detected
-		"0A000": sqlstore.Again,     // a cached plan that the table has outlived
-		"26000": sqlstore.Again,     // a prepared statement that is on another connection
-		"57P01": sqlstore.Broken,    // admin_shutdown, read when the connection is used next
-		"57P02": sqlstore.Broken,    // crash_shutdown
-		"57P05": sqlstore.Broken,    // idle_session_timeout
+	Codes: map[sqlstore.Class][]string{
+		sqlstore.Duplicate: {"23505"},
+		sqlstore.NoTable:   {"42P01"},
+		// Serialization failure, deadlock, a cached plan that the table has
+		// outlived, a prepared statement that is on another connection.
+		sqlstore.Again: {"40001", "40P01", "0A000", "26000"},
+		// Shutdown, crash, idle_session_timeout: last words of the server, read
+		// when the connection is used next.
+		sqlstore.Broken: {"57P01", "57P02", "57P05"},
 	},
 }
 
@@ -107,12 +106,12 @@ func serverError(err error) (code, text string, ok bool) {
 	return answer.SQLState(), answer.Error(), true
 }
 
-func newConnector(dsn string) (driver.Connector, bool, error) {
+func newConnector(dsn string) (driver.Connector, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return connector{stdlib.GetConnector(*config)}, false, nil
+	return connector{stdlib.GetConnector(*config)}, nil
 }
 
 // connector makes connections that do not panic.

@@ -4,14 +4,11 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
 	"github.com/flamego/session/internal/testserver"
 	"github.com/flamego/session/postgres"
-	"github.com/flamego/session/storetest"
 )
 
 func TestMain(m *testing.M) { testserver.Main(m) }
@@ -28,26 +25,8 @@ var env = &sqltest.Env{
 	Time:     "(now() + interval '%d seconds')",
 	HasIndex: `SELECT count(*) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 		WHERE i.indrelid = '%s'::regclass AND a.attname = 'expired_at'`,
-	OddNames: map[string]string{
-		"public.odd_qualified":       `public.odd_qualified`,
-		`"public"."odd.dot"`:         `public."odd.dot"`,
-		"Odd Spaces":                 `"Odd Spaces"`,
-		`odd"quote`:                  `"odd""quote"`,
-		`"odd""quoted"`:              `"odd""quoted"`,
-		`"odd`:                       `"""odd"`,
-		`odd'; DROP TABLE x; --`:     `"odd'; DROP TABLE x; --"`,
-		"odd$1 ? $$ {key} {table}":   `"odd$1 ? $$ {key} {table}"`,
-		"odd\\\n\t%s %d":             "\"odd\\\n\t%s %d\"",
-		"oddä日本語😀":                   `"oddä日本語😀"`,
-		strings.Repeat("odd63by", 9): `"` + strings.Repeat("odd63by", 9) + `"`,
-		"select":                     `"select"`,
-	},
-}
-
-func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
-		return env.New(t).Init().Options(lifetime)
-	})
+	Schema: "public",
+	Long:   strings.Repeat("odd63by", 9),
 }
 
 func TestBackend(t *testing.T) { env.Run(t) }

@@ -1,9 +1,12 @@
 package postgres_test
 
 import (
+	"context"
 	"database/sql"
+	"io"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,55 +97,79 @@ func TestBadDSN(t *testing.T) {
 	sqltest.NoLeak(t, err, "canary-db", password, good.Host)
 }
 
-// TestHostileServer sends what makes the parser of pgx panic.
+// hostileRow makes the parser of pgx panic: a column of -16 bytes.
+var hostileRow = []byte("D\x00\x00\x00\x0a\x00\x01\xff\xff\xff\xf0")
+
+// hostile starts a server that answers a login, the ping at start and what
+// follows with the given messages.
+func hostile(t *testing.T, login, ping, query []byte) (dsn string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	serve := func(c net.Conn) {
+		defer c.Close()
+		b := pgproto3.NewBackend(pgproto3.NewChunkReader(c), c)
+		if _, err := b.ReceiveStartupMessage(); err != nil {
+			return
+		}
+		c.Write(login)
+		for {
+			switch msg, err := b.Receive(); msg.(type) {
+			case *pgproto3.Query:
+				c.Write(ping)
+			default:
+				if err != nil {
+					return
+				}
+				c.Write(query)
+			}
+		}
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(c)
+		}
+	}()
+	return "postgres://u:p@" + l.Addr().String() + "/db?sslmode=disable"
+}
+
 func TestHostileServer(t *testing.T) {
 	t.Parallel()
-	login := []byte("R\x00\x00\x00\x08\x00\x00\x00\x00")
-	ready := []byte("Z\x00\x00\x00\x05I")
-	row := []byte("D\x00\x00\x00\x0a\x00\x01\xff\xff\xff\xf0") // a column of -16 bytes
-	for name, greeting := range map[string][]byte{
-		"on connect": append(login, row...),
-		"later":      append(login, ready...),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			go func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go func() {
-						defer c.Close()
-						b := pgproto3.NewBackend(pgproto3.NewChunkReader(c), c)
-						if _, err := b.ReceiveStartupMessage(); err != nil {
-							return
-						}
-						_, _ = c.Write(greeting)
-						for {
-							if _, err := b.Receive(); err != nil {
-								return
-							}
-							_, _ = c.Write(row)
-						}
-					}()
-				}
-			}()
-			dsn := "postgres://u:p@" + l.Addr().String() + "/db?sslmode=disable"
-			db, err := sql.Open("pgx", dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer db.Close()
-			for _, config := range []sqlstore.Config{{DSN: dsn}, {DB: db}} {
-				_, _, err := postgres.Dialect.Open(ctx, config)
-				sqltest.NoLeak(t, err, "u:p")
-			}
-		})
+	login := []byte("R\x00\x00\x00\x08\x00\x00\x00\x00" + "Z\x00\x00\x00\x05I")
+	ping := []byte("I\x00\x00\x00\x04" + "Z\x00\x00\x00\x05I")
+
+	for _, dsn := range []string{hostile(t, append(login[:9:9], hostileRow...), nil, nil), hostile(t, login, hostileRow, nil)} {
+		db, err := sql.Open("pgx", dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, config := range []sqlstore.Config{{DSN: dsn}, {DB: db}} {
+			_, _, err := postgres.Dialect.Open(ctx, config)
+			sqltest.NoLeak(t, err, "u:p")
+		}
+	}
+
+	// Past the start, a panic inside database/sql would keep its connection out
+	// of the pool for good, and soon there would be none left.
+	b, _, err := postgres.Dialect.Open(ctx, sqlstore.Config{DSN: hostile(t, login, ping, hostileRow)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		short, cancel := context.WithTimeout(ctx, 2*time.Second)
+		_, _, err := b.Load(short, "session1")
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), "panicked") {
+			t.Fatalf("Load: %v", err)
+		}
+	}
+	if err := b.(io.Closer).Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -22,6 +22,8 @@ func open(t testing.TB, dsn string) session.Store {
 	m, err := session.New(session.Options{
 		Initer: sqlite.Initer(),
 		Config: sqlite.Config{DSN: dsn, InitTable: true},
+		// SQLite does not queue: on a slow disk the unlucky wait long for a turn.
+		Timeout: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -21,13 +21,14 @@
 // and leaves a table alone that is there, but for an index that is missing. An
 // expiry is rounded up to a whole second.
 //
-// SQLite has one writer at a time, and refuses others at once unless told to
-// wait. A DSN that does not set busy_timeout gets one of 100 ms; after that the
-// operation is tried again until its context is done.
+// A store uses one connection, for which its operations queue up: SQLite has one
+// writer at a time anyway, and refuses others at once unless told to wait. For
+// other processes, a DSN that does not set busy_timeout gets one of 100 ms;
+// after that an operation is tried again until its context is done.
 //
-// In memory (":memory:", "file::memory:", "mode=memory", "vfs=memdb") a database
-// lives as long as its connection: there is exactly one, which is kept until the
-// store is closed. Such sessions end with the process and are no other store's.
+// In memory (":memory:", "mode=memory") a database lives as long as its
+// connection, which is until the store is closed. Such sessions are no other
+// store's.
 //
 // # Errors
 //
@@ -39,11 +40,11 @@
 // # Limits
 //
 // All processes must be on one machine, and the file not on a network file
-// system. A write waits for the disk; "?_pragma=journal_mode(WAL)" in the DSN,
-// or "&_pragma=synchronous(NORMAL)" in addition, makes that much shorter and lets
-// reads pass. SQLite does not look at the context while it waits for
-// busy_timeout, so a long one in the DSN (or of a DB that is shared) may hold up
-// an operation beyond its deadline.
+// system. A write waits for the disk; "?_pragma=journal_mode(WAL)" in the DSN, or
+// "&_pragma=synchronous(NORMAL)" in addition, makes that much shorter and lets
+// reads of other processes pass. SQLite does not look at the context while it
+// waits for busy_timeout, so a long one in the DSN (or of a DB that is shared)
+// may hold up an operation beyond its deadline.
 package sqlite
 
 import (
@@ -64,6 +65,10 @@ var dialect = sqlstore.Dialect{
 	// SQLite takes a name in double quotes that it does not know for a text.
 	Quote:   '`',
 	Prepare: true,
+	// In memory the connection is the database. With a file it is twice as fast
+	// as 16 that get in each other's way (64 goroutines, 2 cores; with a WAL
+	// about equal), and the slowest operation takes a fifth of the time.
+	Single: true,
 
 	Now:    "datetime('now')",
 	Expiry: "datetime('now', ((? + 999) / 1000.0) || ' seconds')",
@@ -83,13 +88,15 @@ var dialect = sqlstore.Dialect{
 	},
 
 	ServerError: serverError,
-	Codes: map[string]sqlstore.Class{
-		"no such table": sqlstore.NoTable,
-		"5":             sqlstore.Locked,    // SQLITE_BUSY
-		"6":             sqlstore.Locked,    // SQLITE_LOCKED, of a shared cache
-		"19":            sqlstore.Duplicate, // SQLITE_CONSTRAINT
+	Codes: map[sqlstore.Class][]string{
+		sqlstore.Duplicate: {"19"}, // SQLITE_CONSTRAINT
+		sqlstore.NoTable:   {noTable},
+		sqlstore.Locked:    {"5", "6"}, // SQLITE_BUSY, SQLITE_LOCKED of a shared cache
 	},
 }
+
+// noTable is an error without a code of its own.
+const noTable = "no such table"
 
 func serverError(err error) (code, text string, ok bool) {
 	var answer *sqlite.Error
@@ -97,28 +104,27 @@ func serverError(err error) (code, text string, ok bool) {
 		return "", "", false
 	}
 	text = answer.Error()
-	if strings.Contains(text, "no such table") {
-		return "no such table", text, true // the code of which is that of any error
+	if strings.Contains(text, noTable) {
+		return noTable, text, true
 	}
 	return strconv.Itoa(answer.Code() & 0xff), text, true
 }
 
-// newConnector makes sure of a busy_timeout, and knows a database in memory.
-func newConnector(dsn string) (driver.Connector, bool, error) {
-	path, query, hasQuery := strings.Cut(dsn, "?")
+// newConnector makes sure of a busy_timeout.
+func newConnector(dsn string) (driver.Connector, error) {
+	_, query, found := strings.Cut(dsn, "?")
 	params, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if !waits(params) {
 		sep := "?"
-		if hasQuery {
+		if found {
 			sep = "&"
 		}
 		dsn += sep + "_pragma=busy_timeout(100)"
 	}
-	c, err := sqlite.NewConnector(dsn)
-	return c, inMemory(path, params), err
+	return sqlite.NewConnector(dsn)
 }
 
 func waits(params url.Values) bool {
@@ -128,14 +134,4 @@ func waits(params url.Values) bool {
 		}
 	}
 	return params.Has("_busy_timeout") || params.Has("_timeout")
-}
-
-// inMemory tells whether a database ends with its connection. Only a URI takes
-// SQLite's own parameters.
-func inMemory(path string, params url.Values) bool {
-	name, isURI := strings.CutPrefix(path, "file:")
-	if name == "" || name == ":memory:" {
-		return true
-	}
-	return isURI && (params.Get("mode") == "memory" || params.Get("vfs") == "memdb")
 }

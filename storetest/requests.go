@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/flamego/flamego"
+
 	"github.com/flamego/session"
 )
 

@@ -38,6 +38,7 @@ func (b *Backend) Put(sid string, rec session.Record) {
 	b.Records[sid] = Rec{bytes.Clone(rec.Data), time.Now().Add(rec.TTL)}
 }
 
+// Load is that of session.Backend.
 func (b *Backend) Load(_ context.Context, sid string) (session.Record, bool, error) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
@@ -45,6 +46,7 @@ func (b *Backend) Load(_ context.Context, sid string) (session.Record, bool, err
 	return session.Record{Data: r.Data, TTL: time.Until(r.Expiry)}, ok, nil
 }
 
+// Insert is that of session.Backend.
 func (b *Backend) Insert(_ context.Context, sid string, rec session.Record) (bool, error) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
@@ -55,10 +57,12 @@ func (b *Backend) Insert(_ context.Context, sid string, rec session.Record) (boo
 	return true, nil
 }
 
+// Swap is that of session.Backend.
 func (b *Backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
 	return b.Rename(ctx, sid, sid, old, rec)
 }
 
+// Rename is that of session.Backend.
 func (b *Backend) Rename(_ context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
@@ -70,6 +74,7 @@ func (b *Backend) Rename(_ context.Context, sid, newSID string, old []byte, rec 
 	return true, nil
 }
 
+// Extend is that of session.Backend.
 func (b *Backend) Extend(_ context.Context, sid string, ttl time.Duration) error {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
@@ -80,6 +85,7 @@ func (b *Backend) Extend(_ context.Context, sid string, ttl time.Duration) error
 	return nil
 }
 
+// Delete is that of session.Backend.
 func (b *Backend) Delete(_ context.Context, sid string) error {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
@@ -87,6 +93,7 @@ func (b *Backend) Delete(_ context.Context, sid string) error {
 	return nil
 }
 
+// Sweep is that of session.Backend.
 func (b *Backend) Sweep(context.Context) (bool, error) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()

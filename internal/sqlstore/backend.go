@@ -56,12 +56,9 @@ func newBackend(d *Dialect, db *sql.DB, n name, own bool) *backend {
 
 func (b *backend) Load(ctx context.Context, sid string) (rec session.Record, found bool, err error) {
 	var left int64
-	err = b.row(ctx, &b.load, []interface{}{sid}, &rec.Data, &left)
-	if errors.Is(err, sql.ErrNoRows) {
-		return session.Record{}, false, nil
-	}
+	found, err = b.row(ctx, &b.load, []interface{}{sid}, &rec.Data, &left)
 	rec.TTL = time.Duration(left) * time.Millisecond
-	return rec, err == nil, err
+	return rec, found, err
 }
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {

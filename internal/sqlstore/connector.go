@@ -17,11 +17,9 @@ const (
 	poolIdleTime   = 5 * time.Minute
 	poolLifetime   = 30 * time.Minute
 	connectTimeout = 5 * time.Second
-	startTimeout   = 10 * time.Second
 )
 
-// openPool opens a pool of our own. A single connection is kept for good: with
-// SQLite in memory it is the database.
+// openPool opens a pool of our own.
 func openPool(c driver.Connector, single bool) *sql.DB {
 	db := sql.OpenDB(&connector{Connector: c})
 	if single {

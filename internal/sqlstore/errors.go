@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -35,7 +36,12 @@ const (
 // class tells what an error means.
 func (d *Dialect) class(err error) Class {
 	if code, _, ok := d.ServerError(err); ok {
-		return d.Codes[code]
+		for class, codes := range d.Codes {
+			if slices.Contains(codes, code) {
+				return class
+			}
+		}
+		return Other
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		if op.Op == "dial" || op.Timeout() {
@@ -43,7 +49,8 @@ func (d *Dialect) class(err error) Class {
 		}
 		return Broken
 	}
-	for _, broken := range append(d.Broken, driver.ErrBadConn, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed) {
+	lost := []error{driver.ErrBadConn, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed}
+	for _, broken := range slices.Concat(d.Broken, lost) {
 		if errors.Is(err, broken) {
 			return Broken
 		}
@@ -101,7 +108,7 @@ func (d *Dialect) describe(err error) string {
 	case errors.As(err, &sys):
 		return sys.Error()
 	case errors.As(err, &op):
-		if _, ok := op.Err.(net.UnknownNetworkError); ok {
+		if errors.As(op.Err, new(net.UnknownNetworkError)) {
 			return op.Op + ": unknown network"
 		}
 		return op.Op + ": " + cutQuoted(innermost(op.Err).Error())
@@ -115,7 +122,7 @@ func (d *Dialect) describe(err error) string {
 func innermost(err error) error {
 	for {
 		next := errors.Unwrap(err)
-		if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each level is looked at
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
 			next = many.Unwrap()[0]
 		}
 		if next == nil {

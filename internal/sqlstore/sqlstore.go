@@ -38,15 +38,38 @@ import (
 	"github.com/flamego/session"
 )
 
-// Config has the fields of the Config of each dialect, which converts to it.
-type Config struct {
-	Lifetime    time.Duration
-	DSN, Table  string
-	Encoder     session.Encoder
-	Decoder     session.Decoder
-	InitTable   bool
+// Config says where the sessions are. DSN or DB must be given. It is the Config
+// of each dialect, whose comment says what its DSN and Table may be. (It has no
+// name of its own, so that Initer can take the types that are made of it.)
+type Config = struct {
+	// Lifetime is the duration without access after which a session is
+	// recycled. Default is 3600 seconds, also for values below one second.
+	Lifetime time.Duration
+	// DSN is the address of the database, as its driver takes it. Default is none,
+	// which is an error if there is no DB either.
+	DSN string
+	// Table is the table, "schema.table" or just its name. Default is "sessions".
+	Table string
+	// Encoder encodes the data of a session. Default is session.GobEncoder.
+	Encoder session.Encoder
+	// Decoder decodes what Encoder made. Default is session.GobDecoder.
+	Decoder session.Decoder
+	// InitTable makes the table and its index where they are missing. Default is
+	// false.
+	InitTable bool
+	// MaxDataSize is the greatest number of bytes of encoded data of one session;
+	// a column that holds less lowers it. Default is 1 MiB.
 	MaxDataSize int
-	DB          *sql.DB
+	// DB is a pool to share, which the store never closes; DSN is ignored then.
+	// Default is a pool of up to 16 connections to DSN, with SQLite of one.
+	DB *sql.DB
+}
+
+// Initer returns the Initer of a dialect whose Config is of type C.
+func Initer[C interface{ ~Config }](d *Dialect) session.Initer {
+	return session.NewIniter(func(ctx context.Context, config C) (session.Backend, session.StoreConfig, error) {
+		return d.Open(ctx, Config(config))
+	})
 }
 
 // Dialect is what the backend has to know about a database.
@@ -62,6 +85,7 @@ type Dialect struct {
 	NameLength func(string) int // how it is measured
 	Numbered   bool             // parameters are $1, $2 instead of ?
 	Prepare    bool             // the driver wants statements to be prepared
+	Single     bool             // a pool is one connection, kept for good
 
 	Now    string // the time of the server
 	Expiry string // the time ? milliseconds from now; whole seconds are rounded up
@@ -84,14 +108,14 @@ type Dialect struct {
 	// are those of HasIndex. Without it there is no limit worth knowing.
 	Capacity string
 
-	// Connector parses a DSN. With single, one connection is all there may be.
-	Connector func(dsn string) (c driver.Connector, single bool, err error)
+	// Connector parses a DSN.
+	Connector func(dsn string) (driver.Connector, error)
 	// DSNFaults are what drivers say about a DSN without repeating any of it.
 	DSNFaults []string
 	// ServerError finds the answer of the server in an error.
 	ServerError func(error) (code, text string, ok bool)
 	// Codes are the codes of ServerError that mean something.
-	Codes map[string]Class
+	Codes map[Class][]string
 	// Broken are the driver's own errors for a lost connection.
 	Broken []error
 }
@@ -109,8 +133,6 @@ func (d *Dialect) Open(ctx context.Context, config Config) (session.Backend, ses
 		return nil, sc, err
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
 	if err := b.start(ctx, config.InitTable, &sc); err != nil {
 		_ = b.Close()
 		return nil, sc, fmt.Errorf("%s: %w", d.Name, err)
@@ -132,9 +154,9 @@ func (d *Dialect) open(config Config) (*backend, error) {
 	if config.DSN == "" {
 		return nil, errors.New("empty DSN")
 	}
-	c, single, err := d.Connector(config.DSN)
+	c, err := d.Connector(config.DSN)
 	if err != nil {
 		return nil, d.badDSN(err)
 	}
-	return newBackend(d, openPool(c, single), n, true), nil
+	return newBackend(d, openPool(c, d.Single), n, true), nil
 }

@@ -34,17 +34,18 @@ func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreCo
 
 // initTable makes the table and its index where they are missing. It looks
 // first: a user who may not create tables may use one that is there. And it
-// looks again when it failed: another process may be at it, and "IF NOT EXISTS"
-// fails then on some databases.
+// looks again when it failed: another process may just have done it, and then
+// "IF NOT EXISTS" fails on some databases.
 func (b *backend) initTable(ctx context.Context) error {
-	exists := func() error { return b.run(ctx, b.sql("SELECT {key}, {data}, {expired_at} FROM {table} WHERE 1 = 0")) }
+	exists := func() error {
+		return b.run(ctx, "SELECT {key}, {data}, {expired_at} FROM {table} WHERE 1 = 0")
+	}
 	err := exists()
-	for try := 0; err != nil && b.dialect.class(err) == NoTable; try++ {
-		created := b.run(ctx, b.sql(b.dialect.CreateTable))
-		if err = exists(); err != nil && created != nil && try == 3 {
+	if err != nil && b.dialect.class(err) == NoTable {
+		created := b.run(ctx, b.dialect.CreateTable)
+		if err = exists(); err != nil && created != nil {
 			return created
 		}
-		pause(ctx, try)
 	}
 	if err != nil {
 		return err
@@ -53,7 +54,7 @@ func (b *backend) initTable(ctx context.Context) error {
 	// The table may be old, large or somebody else's: without the index GC is
 	// slower, and that is all.
 	if n, err := b.ask(ctx, b.dialect.HasIndex); err == nil && n.Int64 == 0 {
-		_ = b.run(ctx, b.sql(b.dialect.CreateIndex))
+		_ = b.run(ctx, b.dialect.CreateIndex)
 	}
 	return nil
 }
@@ -65,17 +66,16 @@ func (b *backend) ask(ctx context.Context, query string) (n sql.NullInt64, err e
 		return n, nil
 	}
 	err = b.try(ctx, func() error {
-		return b.db.QueryRowContext(ctx, b.sql(query), b.name.schema, b.name.table).Scan(&n)
+		text := b.dialect.compile(query, b.name)
+		return b.db.QueryRowContext(ctx, text, b.name.schema, b.name.table).Scan(&n)
 	})
 	return n, err
 }
 
-// sql makes the text of a statement that runs only at start.
-func (b *backend) sql(template string) string { return b.dialect.compile(template, b.name) }
-
-func (b *backend) run(ctx context.Context, text string) error {
+// run runs a statement that is needed only at start.
+func (b *backend) run(ctx context.Context, template string) error {
 	return b.try(ctx, func() error {
-		_, err := b.db.ExecContext(ctx, text)
+		_, err := b.db.ExecContext(ctx, b.dialect.compile(template, b.name))
 		return err
 	})
 }

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -59,15 +60,20 @@ func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 	return stmt, nil
 }
 
-// row reads the one row of a query.
-func (b *backend) row(ctx context.Context, q *query, args []interface{}, dest ...interface{}) error {
-	return b.try(ctx, func() error {
+// row reads the row of a query, if there is one.
+func (b *backend) row(ctx context.Context, q *query, args []interface{}, dest ...interface{}) (found bool, err error) {
+	err = b.try(ctx, func() error {
 		stmt, err := b.statement(ctx, q)
 		if err != nil {
 			return err
 		}
-		return stmt.QueryRowContext(ctx, args...).Scan(dest...)
+		err = stmt.QueryRowContext(ctx, args...).Scan(dest...)
+		if found = err == nil; errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
 	})
+	return found, err
 }
 
 // exec runs a statement and returns how many rows it changed.
@@ -103,27 +109,32 @@ func (b *backend) try(ctx context.Context, f func() error) error {
 	limit := 0
 	for n := 0; ; n++ {
 		err := b.guarded(f)
-		if err == nil || ctx.Err() != nil {
-			return b.fail(err)
+		if err == nil {
+			return nil
+		}
+		if done := ctx.Err(); done != nil {
+			return b.ended(done, err)
 		}
 		if n == 0 {
 			limit = b.db.Stats().OpenConnections + 8
 		}
-		switch b.dialect.class(err) {
-		case Locked:
+		switch class := b.dialect.class(err); {
+		case class == Broken && n < limit:
+		case class == Again && n < limit, class == Locked:
 			pause(ctx, n)
-		case Again:
-			pause(ctx, n)
-			fallthrough
-		case Broken:
-			if n < limit {
-				continue
-			}
-			fallthrough
 		default:
 			return b.fail(err)
 		}
 	}
+}
+
+// ended is the error of an operation whose context is done. Drivers say that in
+// their own words, or do not say it.
+func (b *backend) ended(done, err error) error {
+	if errors.Is(err, done) {
+		return b.fail(err)
+	}
+	return &failure{text: done.Error() + " (" + b.fail(err).Error() + ")", err: errors.Join(done, err)}
 }
 
 func (b *backend) guarded(f func() error) (err error) {

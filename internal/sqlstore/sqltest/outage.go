@@ -124,6 +124,35 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 			tab.want(true)(b.Rename(ctx, "two", "one", []byte("a"), record("a", time.Minute)))
 		}
 	})
+	t.Run("connections cut in flight", func(t *testing.T) {
+		t.Parallel()
+		tab, p, b := open(t)
+		stop := make(chan struct{})
+		cutter := sync.WaitGroup{}
+		cutter.Go(func() {
+			for range 25 {
+				time.Sleep(20 * time.Millisecond)
+				p.cut()
+			}
+			close(stop)
+		})
+		tab.race(func(i int) (bool, error) {
+			for {
+				select {
+				case <-stop:
+					return true, nil
+				default:
+				}
+				if _, found, err := b.Load(ctx, "one"); err != nil || !found {
+					return false, fmt.Errorf("found: %t: %w", found, err)
+				}
+				if err := b.Extend(ctx, "one", time.Hour); err != nil {
+					return false, err
+				}
+			}
+		})
+		cutter.Wait()
+	})
 	t.Run("server hangs", func(t *testing.T) {
 		t.Parallel()
 		tab, p, b := open(t)

@@ -12,10 +12,16 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
+	"github.com/flamego/session/storetest"
 )
 
-// Run runs the tests that all dialects share.
+// Run runs the conformance suite and the tests that all dialects share.
 func (env *Env) Run(t *testing.T) {
+	t.Run("conformance", func(t *testing.T) {
+		storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+			return env.New(t).Init().Options(lifetime)
+		})
+	})
 	for name, test := range map[string]func(*Table){
 		"operations":         testOperations,
 		"dead records":       testDead,
@@ -305,7 +311,7 @@ func testInitOld(tab *Table) {
 }
 
 func testInitOddNames(tab *Table) {
-	for name, quoted := range tab.OddNames {
+	for name, quoted := range tab.oddNames() {
 		tab.named(name, quoted)
 		tab.Exec("DROP TABLE IF EXISTS %T")
 		b := tab.Init().Backend()

@@ -35,9 +35,26 @@ type Env struct {
 	Time string
 	// HasIndex counts the indexes on expired_at of the table %s.
 	HasIndex string
-	// OddNames are names of tables that the dialect can take, unquoted, with
-	// the quoted form.
-	OddNames map[string]string
+	// Schema is a schema that there is, Long the longest name of a table.
+	Schema, Long string
+}
+
+// oddNames are names of tables and what they look like in SQL.
+func (env *Env) oddNames() map[string]string {
+	q := string(env.Dialect.Quote)
+	odd := map[string]string{
+		env.Schema + ".odd_qualified":                env.Schema + ".odd_qualified",
+		q + env.Schema + q + "." + q + "odd.dot" + q: env.Schema + "." + q + "odd.dot" + q,
+		"odd" + q + "quote":                          q + "odd" + q + q + "quote" + q,
+		q + "odd" + q + q + "quoted" + q:             q + "odd" + q + q + "quoted" + q,
+		q + "odd":                                    q + q + q + "odd" + q,
+	}
+	for _, name := range []string{
+		"Odd Spaces", "odd'; DROP TABLE x; --", "odd$1 ? $$ {key} {table}", "odd\\\n\t%s", "oddä日本語", "select", env.Long,
+	} {
+		odd[name] = q + name + q
+	}
+	return odd
 }
 
 // Table is a table of one test.
