@@ -94,7 +94,7 @@ func (r rule) run(t testing.TB, open Open) {
 }
 
 // rules are all rules.
-var rules = slices.Concat(basicRules, deathRules, mergeRules, badInputRules, requestRules, endingRules)
+var rules = slices.Concat(basicRules, deathRules, mergeRules, badInputRules, requestRules, endingRules, historyRules, loadRules)
 
 // env is what a rule works with: a store on storage of its own.
 type env struct {

@@ -1,0 +1,366 @@
+package gobmap
+
+import (
+	"bytes"
+	"encoding/gob"
+	"errors"
+	"reflect"
+	"slices"
+	"sync"
+)
+
+// What gob allocates, rounded up from measurements. Structs are charged by their
+// size in Go, as a value stands in one place and is copied to another.
+const (
+	costPlan  = 1024 // to prepare the decoding of a type, or of a field
+	costNamed = 128  // for the value of an interface
+	costNum   = 16   // or an empty string, a nil
+	costBytes = 96
+	costList  = 128
+	costDict  = 512
+	costPair  = 96 // for a place in a map, beyond key and element
+	costGob   = 384
+)
+
+// Check returns nil if encoding/gob may be given the message to decode it into a
+// map that is there already. That does not mean that gob can decode it.
+func Check(raw []byte) error {
+	c := checker{
+		cursor:  newCursor(raw),
+		planned: make(map[named]reflect.Type),
+		structs: make(map[layout][]reflect.Type),
+	}
+	c.charge(2 * len(raw)) // gob reads a copy
+	c.top = c.typeSequence(false)
+	if !dataCodec.match(&c.cursor, c.top) {
+		c.fail(errors.New("the message holds no map[interface {}]interface {}"))
+	}
+	c.zero()
+	c.depth = -1 // the map itself is no level
+	c.value(c.top, nil, false)
+	return c.err
+}
+
+// A checker goes through a message as gob does. Where the message has a struct,
+// what gob does depends on the Go type that it decodes into: a field that this
+// type has not is skipped, in ways of its own. So the checker needs to know that
+// type. It is nil for values that are skipped, and for those in which there is no
+// struct outside of interfaces: their shape on the wire is all there is to know.
+type checker struct {
+	cursor
+	top     int32
+	planned map[named]reflect.Type
+	structs map[layout][]reflect.Type // the types of the fields, nil if skipped
+}
+
+// A named is a type on the wire that is to be decoded into what is registered
+// under a name.
+type named struct {
+	name string
+	id   int32
+}
+
+// A layout is a struct on the wire that is to be decoded into a struct type, or
+// skipped if that is nil.
+type layout struct {
+	id  int32
+	typ reflect.Type
+}
+
+// value goes through the value of a type on the wire.
+func (c *checker) value(id int32, t reflect.Type, skip bool) {
+	switch id {
+	case idBool, idInt, idUint, idFloat:
+		c.uint()
+		c.charge(costNum)
+		return
+	case idComplex:
+		c.uint()
+		c.uint()
+		c.charge(2 * costNum)
+		return
+	case idBytes:
+		c.charge(costBytes + costString(len(c.bytes())))
+		return
+	case idString:
+		c.charge(costNum + costString(len(c.bytes())))
+		return
+	case idAny:
+		c.any(skip)
+		return
+	}
+	d := c.types[id]
+	if d == nil {
+		c.undefined(id)
+		return
+	}
+	c.enter()
+	defer c.leave()
+	key, elem := parts(t)
+	switch d.kind {
+	case kindArray, kindSlice:
+		n := c.count()
+		if d.kind == kindArray && n != d.len {
+			c.fail(errors.New("array of another length"))
+		}
+		for c.charge(costList); n > 0 && c.err == nil; n-- {
+			c.more()
+			c.value(d.elem, elem, skip)
+		}
+	case kindMap:
+		n := c.count()
+		for c.charge(costDict); n > 0 && c.err == nil; n-- {
+			c.charge(costPair)
+			c.more()
+			c.value(d.key, key, skip)
+			c.more()
+			c.value(d.elem, elem, skip)
+		}
+	case kindStruct:
+		c.structValue(id, d, t, skip)
+	default:
+		c.charge(costGob + 2*len(c.bytes()))
+	}
+}
+
+// more makes sure that something is left where an element begins. Gob takes the
+// end of the message for a struct without fields, and a map of these as endless.
+func (c *checker) more() {
+	if c.pos == c.end {
+		c.limit("no element")
+	}
+}
+
+func (c *checker) undefined(id int32) {
+	if id > 0 && id < firstID {
+		c.limit("type that describes types")
+		return
+	}
+	c.fail(errors.New("undefined type"))
+}
+
+func (c *checker) structValue(id int32, d *definition, t reflect.Type, skip bool) {
+	t = base(t)
+	types, ok := c.structs[layout{id, t}]
+	if !ok || skip != (t == nil) {
+		c.misfit()
+		return
+	}
+	c.charge(costNum)
+	if t != nil {
+		c.charge(2 * int(t.Size()))
+	}
+	c.fields(len(d.fields), func(i int) {
+		c.value(d.fields[i].id, types[i], types[i] == nil)
+	})
+}
+
+func (c *checker) misfit() {
+	c.fail(errors.New("the value does not fit the type that is registered under its name"))
+}
+
+// any goes through the value of an interface. When gob skips one it does not care
+// for the name, not even for an empty one, and believes the length.
+func (c *checker) any(skip bool) {
+	name := c.bytes()
+	if skip {
+		c.typeSequence(true)
+		c.bytes()
+		return
+	}
+	if len(name) == 0 {
+		c.charge(costNum)
+		return
+	}
+	c.charge(costNamed + 2*len(name))
+	id := c.typeSequence(true)
+	c.uint()
+	if c.err != nil {
+		return
+	}
+	t, ok := c.planned[named{string(name), id}]
+	if !ok {
+		t = c.prepare(named{string(name), id})
+	}
+	if d := c.types[id]; d == nil || d.kind != kindStruct {
+		c.zero()
+	}
+	c.value(id, t, false)
+}
+
+// prepare does for a type and a name what gob does when it meets them first.
+func (c *checker) prepare(n named) (t reflect.Type) {
+	if ids, holdsStruct := c.reach(n.id); holdsStruct {
+		if t = c.registered(n, ids); t == nil {
+			return nil
+		}
+	}
+	c.plan(n.id, t, false, nil)
+	c.planned[n] = t
+	return t
+}
+
+// reach returns the types that a type is made of, down to structs, and whether
+// there are any of these.
+func (c *checker) reach(id int32) (ids []int32, holdsStruct bool) {
+	ids = []int32{id}
+	for i := 0; i < len(ids) && c.err == nil; i++ {
+		d := c.types[ids[i]]
+		if d == nil {
+			continue
+		}
+		c.charge(costNum)
+		if d.kind == kindStruct {
+			holdsStruct = true
+			continue
+		}
+		for _, id := range []int32{d.key, d.elem} {
+			if c.types[id] != nil && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids, holdsStruct
+}
+
+// plan counts what gob prepares before it decodes the first value of a type: a
+// step for each part of the type, for a struct only once. Path is what the type
+// is a part of, up to the struct next to it.
+func (c *checker) plan(id int32, t reflect.Type, skip bool, path []int32) {
+	c.charge(costPlan)
+	if c.err != nil || id > 0 && id <= idAny || slices.Contains(path, id) {
+		return
+	}
+	d := c.types[id]
+	if d == nil {
+		c.undefined(id)
+		return
+	}
+	if len(path) == maxTypeDepth {
+		c.limit("nesting of types")
+		return
+	}
+	path = append(path, id)
+	key, elem := parts(t)
+	switch d.kind {
+	case kindStruct:
+		c.enter()
+		c.planStruct(id, d, t, skip)
+		c.leave()
+	case kindMap:
+		c.plan(d.key, key, skip, path)
+		c.plan(d.elem, elem, skip, path)
+	case kindArray, kindSlice:
+		c.plan(d.elem, elem, skip, path)
+	default: // its bytes are its own affair
+	}
+}
+
+func (c *checker) planStruct(id int32, d *definition, t reflect.Type, skip bool) {
+	t = base(t)
+	if skip != (t == nil) || t != nil && t.Kind() != reflect.Struct {
+		c.misfit()
+		return
+	}
+	if c.structs[layout{id, t}] != nil {
+		return
+	}
+	types := make([]reflect.Type, len(d.fields))
+	c.structs[layout{id, t}] = types
+	for i, f := range d.fields {
+		if !skip {
+			if sf, ok := t.FieldByName(f.name); ok && sf.IsExported() {
+				types[i] = sf.Type
+			}
+		}
+		c.plan(f.id, types[i], types[i] == nil, nil)
+	}
+}
+
+// base returns what pointers point to, as gob sends only that.
+func base(t reflect.Type) reflect.Type {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+// parts returns the types that a type is made of, nil where there are none.
+func parts(t reflect.Type) (key, elem reflect.Type) {
+	t = base(t)
+	if t == nil {
+		return nil, nil
+	}
+	switch t.Kind() {
+	case reflect.Map:
+		return t.Key(), t.Elem()
+	case reflect.Array, reflect.Slice:
+		return nil, t.Elem()
+	default:
+		return nil, nil
+	}
+}
+
+// registry has the types that were found by name. What is registered stays.
+var registry sync.Map // string to reflect.Type
+
+// registered returns the type that is registered under a name. Gob tells it to
+// nobody, so it is made to decode the smallest value there is of it: one with no
+// elements, and in which structs have no fields. The definitions are written for
+// this, so that nothing of the message reaches gob but the name.
+func (c *checker) registered(n named, ids []int32) reflect.Type {
+	if t, ok := registry.Load(n.name); ok {
+		t, _ := t.(reflect.Type)
+		return t
+	}
+	w := newWriter()
+	c.smallest(w, n.id)
+	if c.err != nil {
+		return nil
+	}
+	if c.types[n.id].kind != kindStruct {
+		w.byte(0)
+	}
+	w.uint(uint64(w.len()))
+	w.int(int64(n.id))
+	w.string(n.name)
+	w.byte(0) // the key is nil
+	w.message(1, c.top)
+	if !slices.Contains(ids, c.top) {
+		ids = append(ids, c.top)
+	}
+	for _, id := range ids {
+		w.bytes(newWriter().definition(id, "", *c.types[id]))
+	}
+
+	m := make(map[interface{}]interface{})
+	if err := gob.NewDecoder(bytes.NewReader(w.buf[w.pos:])).Decode(&m); err != nil {
+		c.fail(err)
+		return nil
+	}
+	t := reflect.TypeOf(m[nil])
+	registry.Store(n.name, t)
+	return t
+}
+
+// smallest writes the smallest value of a type.
+func (c *checker) smallest(w *writer, id int32) {
+	c.enter()
+	defer c.leave()
+	d := c.types[id]
+	switch {
+	case d != nil && d.kind == kindArray:
+		for n := d.len; n > 0 && c.err == nil; n-- {
+			c.charge(costNum)
+			if c.smallest(w, d.elem); w.len() > len(c.raw) {
+				c.fail(errShort) // the value itself cannot be there either
+			}
+		}
+		w.uint(uint64(d.len))
+	case id == idComplex:
+		w.byte(0)
+		w.byte(0)
+	default:
+		w.byte(0)
+	}
+}

@@ -1,0 +1,285 @@
+package gobmap
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// The types that need no definition. The IDs between these and firstID belong to
+// the types that describe types.
+const (
+	idBool = 1 + iota
+	idInt
+	idUint
+	idFloat
+	idBytes
+	idString
+	idComplex
+	idAny
+
+	firstID = 64
+)
+
+// The kinds of types that a message can define, in the order of the fields of
+// the struct that it does so with.
+type kind int
+
+const (
+	kindArray kind = 1 + iota
+	kindSlice
+	kindStruct
+	kindMap
+	kindGob
+	kindBinary
+	kindText
+)
+
+// A definition is what a message says of one type.
+type definition struct {
+	kind      kind
+	key, elem int32
+	len       int
+	fields    []field
+}
+
+type field struct {
+	name string
+	id   int32
+}
+
+// A cursor reads a message from its beginning to its end. After an error, which
+// it keeps, it stands at the end and gives zeros.
+type cursor struct {
+	raw   []byte
+	pos   int
+	end   int // where the part ends that pos is in
+	err   error
+	types map[int32]*definition
+	left  int // of the budget
+	depth int
+}
+
+func newCursor(raw []byte) cursor { return cursor{raw: raw, left: budget(raw)} }
+
+var (
+	errShort = errors.New("unexpected end")
+	errUint  = errors.New("bad number")
+)
+
+func (c *cursor) fail(err error) {
+	if c.err == nil {
+		c.err = fmt.Errorf("at byte %d: %w", c.pos, err)
+	}
+	c.pos, c.end = len(c.raw), len(c.raw)
+}
+
+func (c *cursor) limit(what string) { c.fail(fmt.Errorf("%s: %w", what, ErrLimit)) }
+
+// charge takes n bytes of memory from what is left.
+func (c *cursor) charge(n int) {
+	if c.left -= n; c.left < 0 {
+		c.limit("the memory that it takes")
+	}
+}
+
+func (c *cursor) enter() {
+	if c.depth++; c.depth > maxDepth {
+		c.limit("nesting")
+	}
+}
+
+func (c *cursor) leave() { c.depth-- }
+
+// uint reads a number: itself below 128, otherwise the negated number of bytes
+// that follow, high byte first.
+func (c *cursor) uint() uint64 {
+	if c.pos >= c.end {
+		c.fail(errShort)
+		return 0
+	}
+	b := c.raw[c.pos]
+	c.pos++
+	if b < 0x80 {
+		return uint64(b)
+	}
+	n := -int(int8(b))
+	if n > 8 {
+		c.fail(errUint)
+		return 0
+	}
+	if n > c.end-c.pos {
+		c.fail(errShort)
+		return 0
+	}
+	var u uint64
+	for _, b := range c.raw[c.pos : c.pos+n] {
+		u = u<<8 | uint64(b)
+	}
+	c.pos += n
+	return u
+}
+
+// int reads a signed number, whose lowest bit says that the others are inverted.
+func (c *cursor) int() int64 {
+	u := c.uint()
+	if u&1 != 0 {
+		return ^int64(u >> 1)
+	}
+	return int64(u >> 1)
+}
+
+func (c *cursor) typeID() int32 {
+	i := c.int()
+	if i < math.MinInt32 || i > math.MaxInt32 {
+		c.fail(errors.New("type ID out of range"))
+		return 0
+	}
+	return int32(i)
+}
+
+// bytes reads a length and as many bytes. They are part of the message.
+func (c *cursor) bytes() []byte {
+	n := c.uint()
+	if n > uint64(c.end-c.pos) {
+		c.fail(errShort)
+		return nil
+	}
+	c.pos += int(n)
+	return c.raw[c.pos-int(n) : c.pos]
+}
+
+// count reads the number of elements of something. Each takes a byte at least,
+// though the last may stand in parts of the message that are still to come.
+func (c *cursor) count() int {
+	n := c.uint()
+	if n > uint64(len(c.raw)-c.pos) {
+		c.limit("number of elements")
+		return 0
+	}
+	return int(n)
+}
+
+// zero reads the zero that stands before each value that is no struct.
+func (c *cursor) zero() {
+	if c.uint() != 0 {
+		c.fail(errors.New("no value"))
+	}
+}
+
+// fields reads a struct of at most n fields and calls f on those that are there:
+// each is preceded by its distance from the one before. A zero ends the struct,
+// and so does the end of the part.
+func (c *cursor) fields(n int, f func(i int)) {
+	for i := -1; c.pos < c.end; f(i) {
+		delta := c.uint()
+		if delta == 0 {
+			return
+		}
+		if delta > uint64(n-1-i) {
+			c.fail(errors.New("no such field"))
+			return
+		}
+		i += int(delta)
+	}
+}
+
+// part goes on to the next part of the message.
+func (c *cursor) part() {
+	c.end = len(c.raw)
+	n := c.uint()
+	if n > uint64(c.end-c.pos) {
+		c.fail(errShort)
+		return
+	}
+	c.end = c.pos + int(n)
+}
+
+// typeSequence reads the definitions that stand before a value and returns the
+// ID of the value's type. Inside of an interface, a length follows each of them,
+// and the part may end: an encoder begins a new part with each definition.
+func (c *cursor) typeSequence(inside bool) int32 {
+	for c.err == nil {
+		if c.pos == c.end {
+			c.part()
+		}
+		id := int32(c.int()) // gob cuts it off as well
+		if id >= 0 {
+			return id
+		}
+		c.define(-id)
+		if c.pos < c.end {
+			if !inside {
+				c.fail(errors.New("bytes after a type definition"))
+			}
+			c.uint()
+		}
+	}
+	return 0
+}
+
+// fieldsOf is the number of fields in the description of a type. The first is
+// the name and the ID, which say nothing new.
+var fieldsOf = [...]int{kindArray: 3, kindSlice: 2, kindStruct: 2, kindMap: 3, kindGob: 1, kindBinary: 1, kindText: 1}
+
+func (c *cursor) define(id int32) {
+	if id < firstID || c.types[id] != nil {
+		c.fail(errors.New("type defined before"))
+		return
+	}
+	c.charge(costDefinition)
+	d := new(definition)
+	c.fields(int(kindText), func(i int) {
+		if d.kind != 0 {
+			c.limit("type of two kinds")
+			return
+		}
+		d.kind = kind(i + 1)
+		c.fields(fieldsOf[d.kind], func(i int) {
+			switch {
+			case i == 0:
+				c.fields(2, func(i int) {
+					if i == 0 {
+						c.bytes()
+					} else {
+						c.typeID()
+					}
+				})
+			case d.kind == kindStruct:
+				c.structFields(d)
+			case d.kind == kindMap && i == 1:
+				d.key = c.typeID()
+			case d.kind == kindArray && i == 2:
+				d.len = int(c.int())
+			default:
+				d.elem = c.typeID()
+			}
+		})
+	})
+	if d.kind == 0 {
+		c.limit("type of no kind")
+	}
+	if c.types == nil {
+		c.types = make(map[int32]*definition)
+	}
+	c.types[id] = d
+}
+
+func (c *cursor) structFields(d *definition) {
+	for n := c.count(); n > 0 && c.err == nil; n-- {
+		c.charge(costDefinition)
+		if c.pos == c.end {
+			c.fail(errShort)
+			return
+		}
+		var f field
+		c.fields(2, func(i int) {
+			if i == 0 {
+				f.name = string(c.bytes())
+			} else {
+				f.id = c.typeID()
+			}
+		})
+		d.fields = append(d.fields, f)
+	}
+}

@@ -1,0 +1,223 @@
+package storetest
+
+import (
+	"context"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/mapbackend"
+)
+
+// seeds is how many histories each of the tests plays.
+func seeds() uint64 {
+	if testing.Short() {
+		return 50
+	}
+	return 500
+}
+
+// playMany plays histories in as many goroutines as there are processors.
+func playMany(t *testing.T, size int, play func(t *testing.T, seed uint64, size int)) {
+	var next atomic.Uint64
+	for range max(2, runtime.GOMAXPROCS(0)) {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			for seed := next.Add(1); seed <= seeds() && !t.Failed(); seed = next.Add(1) {
+				play(t, seed, size)
+			}
+		})
+	}
+}
+
+// playOn plays one history on a backend that can fake expiry.
+func playOn(t testing.TB, seed uint64, size int, backend session.Backend, records *mapbackend.Backend, settle func()) {
+	playHistories(&env{TB: t}, seed, seed, size, func(h *history) {
+		e := newEnv(t, func(_ testing.TB, lifetime time.Duration) session.Options { return openOn(backend, lifetime) }, long)
+		h.envs = []*env{e}
+		if h.seed%2 == 0 {
+			h.envs = append(h.envs, e.another())
+		}
+		h.expire = func(sid string) { expire(records, sid) }
+		h.settle = settle
+	})
+}
+
+func expire(b *mapbackend.Backend, sid string) {
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	if rec, ok := b.Records[sid]; ok {
+		rec.Expiry = time.Now()
+		b.Records[sid] = rec
+	}
+}
+
+func TestHistoriesInMemory(t *testing.T) {
+	playMany(t, 200, func(t *testing.T, seed uint64, size int) {
+		playHistories(&env{TB: t}, seed, seed, size, func(h *history) {
+			h.envs = []*env{newEnv(t, openMemory, long)}
+		})
+	})
+}
+
+func TestHistoriesOnRecords(t *testing.T) {
+	playMany(t, 200, func(t *testing.T, seed uint64, size int) {
+		b := mapbackend.New()
+		playOn(t, seed, size, b, b, nil)
+	})
+}
+
+func TestHistoriesInFiles(t *testing.T) {
+	playMany(t, 60, func(t *testing.T, seed uint64, size int) {
+		playHistories(&env{TB: t}, seed, seed, size, func(h *history) {
+			e := newEnv(t, func(t testing.TB, lifetime time.Duration) session.Options {
+				return session.Options{
+					Initer: session.FileIniter(),
+					Config: session.FileConfig{Lifetime: lifetime, RootDir: filepath.Join(t.TempDir(), "sessions")},
+				}
+			}, long)
+			h.envs = []*env{e, e.another()}[:1+h.seed%2]
+		})
+	})
+}
+
+// TestHistoriesStepByStep has the clients take turns before each operation of the
+// backend too, so that chance decides between any two of them, and a seed that
+// fails fails again.
+func TestHistoriesStepByStep(t *testing.T) {
+	playMany(t, 150, func(t *testing.T, seed uint64, size int) {
+		synctest.Test(t, func(t *testing.T) {
+			b := mapbackend.New()
+			playOn(t, seed, size, stepwise{b}, b, settle)
+		})
+	})
+}
+
+// settle waits until all clients wait, and lets some time pass for those that
+// wait for time.
+func settle() {
+	time.Sleep(time.Millisecond)
+	synctest.Wait()
+}
+
+// TestHistoriesCatchDefects plays histories on stores with a defect, until one
+// shows it.
+func TestHistoriesCatchDefects(t *testing.T) {
+	for name, defect := range map[string]func(*mapbackend.Backend) session.Backend{
+		"revives the dead":      func(b *mapbackend.Backend) session.Backend { return upserts{b} },
+		"loses an update":       func(b *mapbackend.Backend) session.Backend { return swapsBlindly{b} },
+		"inserts over":          func(b *mapbackend.Backend) session.Backend { return overwrites{b} },
+		"ignores expiry":        func(b *mapbackend.Backend) session.Backend { return ignoresExpiry{b} },
+		"shares data":           func(b *mapbackend.Backend) session.Backend { return sharesIDs{b} },
+		"forgets to delete":     func(b *mapbackend.Backend) session.Backend { return forgetsDelete{b} },
+		"keeps the old ID":      func(b *mapbackend.Backend) session.Backend { return keepsOldID{b} },
+		"loses data on renewal": func(b *mapbackend.Backend) session.Backend { return losesOnRename{b} },
+		"extend creates":        func(b *mapbackend.Backend) session.Backend { return extendCreates{b} },
+		"sweeps the living":     func(b *mapbackend.Backend) session.Backend { return sweepsAll{b} },
+		"keeps nothing":         func(b *mapbackend.Backend) session.Backend { return neverKeeps{b} },
+		"reads what is old":     func(b *mapbackend.Backend) session.Backend { return &readsLate{Backend: b} },
+		"shares no storage":     nil,
+		"saves blindly":         nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := uint64(1); seed <= 50; seed++ {
+				play := func(t *testing.T, wrap func(session.Backend) session.Backend, settle func()) string {
+					b := mapbackend.New()
+					e := newEnv(t, func(_ testing.TB, lifetime time.Duration) session.Options {
+						switch name {
+						case "shares no storage":
+							return openSeparate(t, lifetime)
+						case "saves blindly":
+							return openBlind(t, lifetime)
+						default:
+							return openOn(wrap(defect(b)), lifetime)
+						}
+					}, long)
+					h := &history{seed: seed, size: 100, envs: []*env{e, e.another()}, settle: settle}
+					h.expire = func(sid string) { expire(b, sid) }
+					h.play()
+					return h.problem()
+				}
+				problem := play(t, func(b session.Backend) session.Backend { return b }, nil)
+				if problem == "" {
+					synctest.Test(t, func(t *testing.T) {
+						problem = play(t, func(b session.Backend) session.Backend { return stepwise{b} }, settle)
+					})
+				}
+				if problem != "" {
+					t.Logf("seed %d: %s", seed, problem)
+					return
+				}
+			}
+			t.Error("no history shows the defect")
+		})
+	}
+}
+
+// readsLate is a replica that is behind: a load returns what the load before it
+// should have returned.
+type readsLate struct {
+	*mapbackend.Backend
+	mu   sync.Mutex
+	last map[string]session.Record
+}
+
+func (b *readsLate) Load(ctx context.Context, sid string) (session.Record, bool, error) {
+	rec, ok, err := b.Backend.Load(ctx, sid)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old, seen := b.last[sid]
+	if b.last == nil {
+		b.last = make(map[string]session.Record)
+	}
+	b.last[sid] = rec
+	if seen && ok && old.Data != nil {
+		return old, true, err
+	}
+	return rec, ok, err
+}
+
+// stepwise is a backend that is called by one client at a time, in turns.
+type stepwise struct{ session.Backend }
+
+func wait(ctx context.Context) {
+	if c, ok := ctx.Value(clientKey{}).(*historyClient); ok {
+		c.pause()
+	}
+}
+
+func (b stepwise) Load(ctx context.Context, sid string) (session.Record, bool, error) {
+	wait(ctx)
+	return b.Backend.Load(ctx, sid)
+}
+
+func (b stepwise) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	wait(ctx)
+	return b.Backend.Insert(ctx, sid, rec)
+}
+
+func (b stepwise) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	wait(ctx)
+	return b.Backend.Swap(ctx, sid, old, rec)
+}
+
+func (b stepwise) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+	wait(ctx)
+	return b.Backend.Rename(ctx, sid, newSID, old, rec)
+}
+
+func (b stepwise) Extend(ctx context.Context, sid string, ttl time.Duration) error {
+	wait(ctx)
+	return b.Backend.Extend(ctx, sid, ttl)
+}
+
+func (b stepwise) Delete(ctx context.Context, sid string) error {
+	wait(ctx)
+	return b.Backend.Delete(ctx, sid)
+}
