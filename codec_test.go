@@ -581,7 +581,7 @@ func TestGobDecoderAtItsLimit(t *testing.T) {
 			filler := gobValue("[]uint8", 5, zero, text(size))
 			return gobMessage(gobValue(anyList, 65, []byte{0, 2}, filler, val), gobSliceDef(65, 8), e.extra, def)
 		}
-		most, steps := 8192, 8
+		most, steps := 8192, 4
 		if e.def != nil {
 			most = (mib - 600) / len(e.elem(1))
 		}

@@ -391,9 +391,9 @@ func TestDoorsCommitBeforeTheFirstByte(t *testing.T) {
 	}{
 		// Only a slow store leaves time for a response that does not wait.
 		{"slow", backendOptions(slowBackend{mapbackend.New()}), false, 300},
-		{"slow http2", backendOptions(slowBackend{mapbackend.New()}), true, 100},
-		{"memory", session.Options{}, false, 100},
-		{"file", session.Options{Initer: session.FileIniter(), Config: session.FileConfig{RootDir: t.TempDir()}}, false, 100},
+		{"slow http2", backendOptions(slowBackend{mapbackend.New()}), true, 30},
+		{"memory", session.Options{}, false, 30},
+		{"file", session.Options{Initer: session.FileIniter(), Config: session.FileConfig{RootDir: t.TempDir()}}, false, 30},
 	} {
 		if testing.Short() {
 			tt.rounds /= 10
