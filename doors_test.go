@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/flamego"
+
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/mapbackend"
 )

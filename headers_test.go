@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/flamego"
+
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/mapbackend"
 )

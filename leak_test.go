@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/flamego"
+
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/counting"
 )

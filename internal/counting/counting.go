@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/flamego/flamego"
+
 	"github.com/flamego/session"
 )
 
