@@ -49,6 +49,12 @@ vet: ## Run go vet on all modules
 test-all: ## Run all tests on all servers
 	CI=true go test -race -shuffle=on ./...
 
+# Each backend with all rounds of the load rules: 10,000 requests on one session
+# and so on. Not part of "make test", as it takes some minutes.
+.PHONY: test-full
+test-full: deps ## Run the conformance suites with all rounds of the load rules
+	STORETEST_FULL=1 CI=true go test -race -run 'Conformance|Backend/conformance' -timeout 60m . ./postgres ./mysql ./sqlite ./redis ./mongo
+
 # go.mod has the oldest Flamego that is supported, this is the newest. It wants
 # Go 1.26, which an older Go command fetches for itself.
 .PHONY: test-newest

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -24,9 +25,15 @@ var loadRules = []rule{
 		},
 	},
 	{
-		name:  "load/many requests",
-		text:  "Of many requests on one session all succeed, and every key is kept.",
-		check: func(e *env) { e.manyRequests(512, 32, patience) },
+		name: "load/many requests",
+		text: "Of many requests on one session all succeed, and every key is kept.",
+		check: func(e *env) {
+			if full {
+				e.manyRequests(10_000, 32, patience)
+				return
+			}
+			e.manyRequests(512, 32, patience)
+		},
 	},
 	{
 		name: "load/nobody waits",
@@ -105,8 +112,19 @@ var loadRules = []rule{
 	},
 }
 
+// full makes the rules "load/..." play all their rounds, however slow the server:
+//
+//	STORETEST_FULL=1 go test -race -run Conformance -timeout 30m ./...
+var full = os.Getenv("STORETEST_FULL") != ""
+
 // patience is how long a rule does the same again and again on a slow server.
-const patience = 2 * time.Second
+var patience = 2 * time.Second
+
+func init() {
+	if full {
+		patience = 10 * time.Minute
+	}
+}
 
 // rounds counts to n, but not for longer than the limit.
 func rounds(n int, limit time.Duration) iter.Seq[int] {
