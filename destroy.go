@@ -18,7 +18,7 @@ import (
 // [BaseSession], which is for its own store to destroy.
 //
 // With Options.WriteIDFunc, telling the client is up to the caller.
-func Destroy(w http.ResponseWriter, _ *http.Request, s Session) error {
+func Destroy(w http.ResponseWriter, r *http.Request, s Session) error {
 	b, ok := s.(based)
 	if !ok || b.baseSession() == nil {
 		return fmt.Errorf("session: a session of type %T is for its own store to destroy", s)

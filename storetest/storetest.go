@@ -13,9 +13,14 @@
 //
 // # Model
 //
-// Each rule is a subtest with storage of its own; all run in parallel, and the
-// whole takes about as long as the longest, some six seconds, since stores keep
-// their own clocks and expiry can only be waited for. Run it with -race.
+// Each rule is a subtest with storage of its own, and says in its name what it is
+// about: basic, dead (and to stay so), merge, bad input, request, flash, destroy,
+// id, load, history. The last plays random histories of several clients on one
+// session and checks what they saw. All rules run in parallel, as many at a time
+// as go test allows; on two cores the whole takes some twenty seconds, since
+// stores keep their own clocks and expiry can only be waited for. Run it with
+// -race. The environment variable STORETEST_FULL=1 makes it play all rounds of the
+// rules that otherwise stop after two seconds, STORETEST_SEED replays a history.
 //
 // A store of six methods that saves blindly, whatever happened since it read,
 // breaks the rules "merge/..." and "dead/...": that is what they are for. Make
