@@ -8,6 +8,7 @@ type changes struct {
 	renewed bool // the ID is new
 	flushed bool // all keys that are not in keys were removed
 	ended   bool // the session was destroyed: nothing that follows counts
+	count   int  // how many changes there were
 	keys    Data // the values that were set; deleted for keys that were removed
 }
 
@@ -18,6 +19,7 @@ func (c *changes) put(key, val interface{}) {
 	if c.ended {
 		return
 	}
+	c.count++
 	if c.keys == nil {
 		c.keys = make(Data, 1)
 	}
@@ -25,6 +27,7 @@ func (c *changes) put(key, val interface{}) {
 }
 
 func (c *changes) flush() {
+	c.count++
 	c.flushed, c.keys = true, nil
 }
 

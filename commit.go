@@ -78,11 +78,30 @@ func (s *BaseSession) end(p *pending, err error) {
 	s.base, s.origin, s.gone = p.base, p.origin, p.gone
 }
 
-// settle forgets the changes, which a store that cannot say so has saved.
-func (s *BaseSession) settle() {
+// changeCount returns a number that grows with every change.
+func (s *BaseSession) changeCount() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.log.count
+}
+
+// settle forgets the changes, which a store that cannot say so has saved; unless
+// there are more than when it began.
+func (s *BaseSession) settle(count int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.base, s.log = s.log.apply(s.base), changes{}
+	if s.log.count == count {
+		s.base, s.log = s.log.apply(s.base), changes{count: count}
+	}
+}
+
+// detach makes a session that has a new ID one that is not stored: the record
+// under the old ID was deleted, and its data is to be saved under the new one.
+func (s *BaseSession) detach() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log = changes{renewed: true, flushed: true, keys: s.log.apply(s.base)}
+	s.base, s.origin = nil, origin{store: s.origin.store, sid: s.sid}
 }
 
 // discard undoes the changes since the last commit.
@@ -157,12 +176,12 @@ func (p *pending) stored(data Data, raw []byte) {
 	p.origin = origin{store: p.origin.store, sid: p.sid, stored: true, raw: raw}
 }
 
-// orNone returns a session as the interface, which is nil with an error.
+// orNone returns a session as the interface, which is nil if there is none.
 func orNone(s *BaseSession, err error) (Session, error) {
-	if err != nil {
+	if s == nil {
 		return nil, err
 	}
-	return s, nil
+	return s, err
 }
 
 // sessionOf returns the BaseSession in a session that somebody saves. One of

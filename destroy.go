@@ -31,8 +31,8 @@ func Destroy(w http.ResponseWriter, r *http.Request, s Session) error {
 }
 
 // requestStore is the store that handlers receive: it knows which session the
-// request itself has, so that destroying that one by hand is the same as
-// Destroy.
+// request itself has, so that saving or destroying that one by hand is the same
+// as the middleware's saving and Destroy.
 type requestStore struct {
 	Store
 	rq *request
@@ -42,8 +42,25 @@ func (s *requestStore) Destroy(ctx context.Context, sid string) error {
 	if err := s.Store.Destroy(ctx, sid); err != nil {
 		return err
 	}
-	if sid == s.rq.readAs || sid == s.rq.base.ID() {
+	switch sid {
+	case s.rq.base.ID():
 		s.rq.base.endSession()
+	case s.rq.readAs:
+		// The old ID after RegenerateID, by an app that does what the commit does.
+		s.rq.base.detach()
+		s.rq.readAs, s.rq.stored = s.rq.base.ID(), false
 	}
+	return nil
+}
+
+func (s *requestStore) Save(ctx context.Context, sess Session) error {
+	if b, ok := sess.(based); !ok || b.baseSession() != s.rq.base {
+		return s.Store.Save(ctx, sess)
+	}
+	if err := s.rq.save(ctx); err != nil {
+		return err
+	}
+	s.rq.extended = true
+	s.rq.sendID()
 	return nil
 }

@@ -178,7 +178,8 @@ func (m *Manager) Store() Store { return m.store }
 
 // Close ends the GC and closes what the store opened itself: never a client or
 // pool that the Config brought. It returns the error of the store. Requests
-// must have ended before; closing again does nothing.
+// must have ended before; closing again does nothing. It waits for a GC that is
+// running, so ErrorFunc must not call it.
 func (m *Manager) Close() error {
 	var err error
 	m.closing.Do(func() {
@@ -263,6 +264,10 @@ func (m *Manager) read(ctx context.Context, sid string) (sess Session, found boo
 		defer cancel()
 		found = m.store.Exist(ctx, sid)
 		sess, err = m.readForeign(ctx, sid)
+		if sess != nil && errors.Is(err, errUnreadable) { // a store of ours behind theirs
+			m.opts.ErrorFunc(err)
+			err = nil
+		}
 		return sess, found, err
 	}
 	b, err := m.native.load(ctx, sid)

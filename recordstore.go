@@ -46,7 +46,8 @@ type StoreConfig struct {
 // errors.As see the original. Save returns an error when the data cannot be
 // encoded (naming the key and the type of the value) or takes more than
 // MaxDataSize bytes, and when other requests that change the same session were
-// faster time and again. Read returns an error for data that it cannot decode.
+// faster time and again. Read returns an empty session and an error for data that
+// it cannot decode.
 // In each case the record stays as it is. Every method ends within 5 seconds,
 // or what Options.Timeout says instead.
 func NewStore(backend Backend, config StoreConfig) Store {
@@ -211,18 +212,19 @@ func (s *recordStore) takeFlash(ctx context.Context, b *BaseSession) (Flash, err
 	return p.flash, err
 }
 
-func (s *recordStore) commit(ctx context.Context, b *BaseSession, take bool) (*pending, error) {
+func (s *recordStore) commit(ctx context.Context, b *BaseSession, take bool) (p *pending, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 
-	p := b.begin(s)
+	p = b.begin(s)
 	p.take = take
-	err := checkSID(p.sid)
-	if err == nil && !p.gone {
-		err = s.queue(ctx, p.origin.sid, func() error { return s.write(ctx, p) })
+	result := errPanicked
+	defer func() { b.end(p, result) }()
+	if result = checkSID(p.sid); result == nil && !p.gone {
+		result = errPanicked
+		result = s.queue(ctx, p.origin.sid, func() error { return s.write(ctx, p) })
 	}
-	b.end(p, err)
-	return p, s.fail("save", err, p.sid, p.origin.sid)
+	return p, s.fail("save", result, p.sid, p.origin.sid)
 }
 
 // queue runs f while no other commit of the same session runs in this process.
@@ -236,6 +238,9 @@ func (s *recordStore) queue(ctx context.Context, sid string, f func() error) err
 		return ctx.Err()
 	}
 }
+
+// errPanicked is what end is told when a backend panics.
+var errPanicked = errors.New("the backend panicked")
 
 var errContended = errors.New("other requests changed the session faster, time and again")
 
@@ -339,7 +344,7 @@ func pause(ctx context.Context, try int) error {
 }
 
 func (s *recordStore) encode(data Data) ([]byte, error) {
-	raw, err := s.Encoder(data)
+	raw, err := s.encodeSafely(data)
 	if err != nil {
 		return nil, err
 	}
@@ -347,6 +352,17 @@ func (s *recordStore) encode(data Data) ([]byte, error) {
 		return nil, fmt.Errorf("the data takes %d bytes, more than the limit of %d", len(raw), s.MaxDataSize)
 	}
 	return raw, nil
+}
+
+// encodeSafely makes an error of a panic: values of the app may have methods
+// that the encoder calls.
+func (s *recordStore) encodeSafely(data Data) (raw []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			raw, err = nil, fmt.Errorf("the encoder panicked with a %T", v)
+		}
+	}()
+	return s.Encoder(data)
 }
 
 // decode decodes bytes that may be anything.

@@ -27,14 +27,15 @@ type request struct {
 	stored bool         // the store has it
 	fresh  bool         // the ID is new to the client
 
-	flash    Flash
-	writer   writer
-	store    requestStore
-	extended bool  // the session lives a full lifetime from this request on
-	aborted  bool  // a handler panicked: nothing is committed any more
-	hijacked bool  // the connection is no longer ours
-	err      error // why the commit failed
-	refused  bool  // the response is our 500
+	flash     Flash
+	writer    writer
+	store     requestStore
+	extended  bool  // the session lives a full lifetime from this request on
+	committed bool  // our writer has committed before it let the response begin
+	aborted   bool  // a handler panicked: nothing is committed any more
+	hijacked  bool  // the connection is no longer ours
+	err       error // why the commit failed
+	refused   bool  // the response is our 500
 }
 
 var (
@@ -82,6 +83,8 @@ func (rq *request) open() (Flash, error) {
 	}
 	if b, ok := rq.sess.(based); ok {
 		rq.base = b.baseSession()
+	}
+	if m.native != nil { // another store may hand out one session to many requests
 		rq.base.begun = rq.begun
 	}
 	m.opts.WriteIDFunc(w, r, rq.readAs, rq.fresh)
@@ -202,10 +205,13 @@ func (rq *request) commit() error {
 // the end of one that nobody knew. An ID that is given up is worth a look: another
 // request may have stored something under it.
 func (rq *request) worthSaving() bool {
+	if rq.m.native == nil { // only its own session knows
+		return rq.sess.HasChanged() || rq.sess.ID() != rq.readAs
+	}
 	if !rq.sess.HasChanged() {
 		return false
 	}
-	if rq.stored || rq.base == nil {
+	if rq.stored {
 		return true
 	}
 	if rq.base.isEnded() {
@@ -228,7 +234,7 @@ func (rq *request) save(ctx context.Context) error {
 	if err := rq.catchUp(ctx); err != nil {
 		return err
 	}
-	if !rq.stored && rq.base != nil && !rq.ended() && len(rq.base.view()) == 0 {
+	if rq.m.native != nil && !rq.stored && !rq.ended() && len(rq.base.view()) == 0 {
 		rq.readAs = rq.sess.ID()
 		return nil
 	}
@@ -286,6 +292,10 @@ func (rq *request) saveForeign(ctx context.Context) error {
 		rq.stored = false
 		return rq.m.store.Destroy(ctx, rq.readAs)
 	}
+	count := 0
+	if rq.base != nil {
+		count = rq.base.changeCount()
+	}
 	if err := rq.m.store.Save(ctx, rq.sess); err != nil {
 		return err
 	}
@@ -300,7 +310,7 @@ func (rq *request) saveForeign(ctx context.Context) error {
 	rq.stored = true
 	rq.m.issued.remove(rq.readAs)
 	if rq.base != nil {
-		rq.base.settle()
+		rq.base.settle(count)
 	}
 	return nil
 }
@@ -321,8 +331,12 @@ func (rq *request) sendID() {
 // beforeHeader is called by Flamego when the response is about to begin, in
 // whatever way. Here it is too late for another status.
 func (rq *request) beforeHeader(w flamego.ResponseWriter) {
-	if rq.commit() != nil && rq.m.writesCookie {
-		rq.m.opts.Cookie.drop(w.Header())
+	// A session of another make may say forever that it has changed: that it was
+	// saved a moment ago, by our writer, is enough.
+	if rq.m.native != nil || !rq.committed {
+		if rq.commit() != nil && rq.m.writesCookie {
+			rq.m.opts.Cookie.drop(w.Header())
+		}
 	}
 	rq.informCaches()
 }
@@ -342,8 +356,11 @@ func (rq *request) informCaches() {
 // ready commits before the response begins, and reports whether the handler may
 // write: it may not once the commit has failed and the response is our 500.
 func (rq *request) ready() bool {
-	if !rq.begun() && rq.commit() != nil {
-		rq.refuse()
+	if !rq.begun() {
+		rq.committed = true
+		if rq.commit() != nil {
+			rq.refuse()
+		}
 	}
 	return !rq.refused
 }

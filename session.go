@@ -147,21 +147,31 @@ func (s *BaseSession) RegenerateID(w http.ResponseWriter, r *http.Request) error
 		return errHeaderSent
 	}
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.gone || s.log.ended {
-		return errEnded
-	}
-	sid, err := newID(len(s.sid))
+	sid, err := s.renew()
 	if err != nil {
 		return err
 	}
-	s.sid = sid
-	s.log.renewed = true
 	if s.writeID != nil {
-		s.writeID(w, r, sid)
+		s.writeID(w, r, sid) // not under the lock: it may look at the session
 	}
 	return nil
+}
+
+// renew gives the session a new ID and returns it.
+func (s *BaseSession) renew() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone || s.log.ended {
+		return "", errEnded
+	}
+	sid, err := newID(len(s.sid))
+	if err != nil {
+		return "", err
+	}
+	s.sid = sid
+	s.log.renewed = true
+	s.log.count++
+	return sid, nil
 }
 
 func (s *BaseSession) headerSent(w http.ResponseWriter) bool {
