@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"hash/maphash"
 	"sync/atomic"
 )
@@ -37,4 +38,33 @@ func (t *issuedIDs) has(sid string) bool {
 func (t *issuedIDs) remove(sid string) {
 	hash, slot := t.place(sid)
 	slot.CompareAndSwap(hash, 0)
+}
+
+// catchUp looks for the session once more if it was not there before and is about
+// to get another ID. Of several first requests of a visitor one stores it first;
+// the others must join it, not leave it behind.
+func (rq *request) catchUp(ctx context.Context) error {
+	renewed := rq.sess.ID() != rq.readAs
+	if rq.stored || rq.fresh || rq.ended() || !renewed && (rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.readAs)) {
+		return nil
+	}
+	sess, found, err := rq.m.read(ctx, rq.readAs)
+	if err != nil || !found {
+		return err
+	}
+	rq.stored = true
+	if now, ok := sess.(*BaseSession); ok && rq.m.native != nil {
+		rq.base.follow(now)
+	}
+	return nil
+}
+
+// leaveUnknownID gives the session a new ID if nobody knows the one that the
+// client sent: it may have been planted by somebody who waits for it to become
+// worth something (session fixation).
+func (rq *request) leaveUnknownID() error {
+	if rq.stored || rq.ended() || rq.m.opts.AdoptUnknownIDs || rq.sess.ID() != rq.readAs || rq.m.issued.has(rq.readAs) {
+		return nil
+	}
+	return rq.sess.RegenerateID(rq.Context.ResponseWriter(), rq.Request().Request)
 }

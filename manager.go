@@ -289,14 +289,6 @@ func (m *Manager) create(ctx context.Context, sid string) (Session, error) {
 	return m.readForeign(ctx, sid)
 }
 
-func (m *Manager) readForeign(ctx context.Context, sid string) (Session, error) {
-	sess, err := m.store.Read(ctx, sid)
-	if err == nil && sess == nil {
-		err = errors.New("session: the store returned no session and no error")
-	}
-	return sess, err
-}
-
 // touch extends the life of a stored session.
 func (m *Manager) touch(ctx context.Context, sid string) error {
 	ctx, cancel := m.bound(ctx)

@@ -8,7 +8,6 @@ import (
 	"hash/maphash"
 	"io"
 	"math/rand/v2"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -47,9 +46,8 @@ type StoreConfig struct {
 // encoded (naming the key and the type of the value) or takes more than
 // MaxDataSize bytes, and when other requests that change the same session were
 // faster time and again. Read returns an empty session and an error for data that
-// it cannot decode.
-// In each case the record stays as it is. Every method ends within 5 seconds,
-// or what Options.Timeout says instead.
+// it cannot decode. In each case the record stays as it is. Every method ends
+// within 5 seconds, or what Options.Timeout says instead.
 func NewStore(backend Backend, config StoreConfig) Store {
 	if config.Name == "" {
 		config.Name = "store"
@@ -376,29 +374,4 @@ func (s *recordStore) decode(raw []byte) (data Data, err error) {
 		}
 	}()
 	return s.Decoder(raw)
-}
-
-// storeError is an error of a store: a text that is safe to show, and the
-// original for errors.Is and errors.As.
-type storeError struct {
-	text string
-	err  error
-}
-
-func (e *storeError) Error() string { return e.text }
-func (e *storeError) Unwrap() error { return e.err }
-
-// fail says which step of which store failed, without the session IDs that the
-// error of a driver may hold. The result is nil if err is.
-func (s *recordStore) fail(op string, err error, sids ...string) error {
-	if err == nil {
-		return nil
-	}
-	text := "session: " + s.Name + ": " + op + ": " + err.Error()
-	for _, sid := range sids {
-		if checkSID(sid) == nil {
-			text = strings.ReplaceAll(text, sid, "[session ID]")
-		}
-	}
-	return &storeError{text: text, err: err}
 }

@@ -256,65 +256,6 @@ func (rq *request) save(ctx context.Context) error {
 	return nil
 }
 
-// catchUp looks for the session once more if it was not there before and is about
-// to get another ID. Of several first requests of a visitor one stores it first;
-// the others must join it, not leave it behind.
-func (rq *request) catchUp(ctx context.Context) error {
-	renewed := rq.sess.ID() != rq.readAs
-	if rq.stored || rq.fresh || rq.ended() || !renewed && (rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.readAs)) {
-		return nil
-	}
-	sess, found, err := rq.m.read(ctx, rq.readAs)
-	if err != nil || !found {
-		return err
-	}
-	rq.stored = true
-	if now, ok := sess.(*BaseSession); ok && rq.m.native != nil {
-		rq.base.follow(now)
-	}
-	return nil
-}
-
-// leaveUnknownID gives the session a new ID if nobody knows the one that the
-// client sent: it may have been planted by somebody who waits for it to become
-// worth something (session fixation).
-func (rq *request) leaveUnknownID() error {
-	if rq.stored || rq.ended() || rq.m.opts.AdoptUnknownIDs || rq.sess.ID() != rq.readAs || rq.m.issued.has(rq.readAs) {
-		return nil
-	}
-	return rq.sess.RegenerateID(rq.Context.ResponseWriter(), rq.Request().Request)
-}
-
-// saveForeign saves to a store that knows the six methods of Store and no more:
-// the old ID of a renewed session is destroyed here.
-func (rq *request) saveForeign(ctx context.Context) error {
-	if rq.ended() {
-		rq.stored = false
-		return rq.m.store.Destroy(ctx, rq.readAs)
-	}
-	count := 0
-	if rq.base != nil {
-		count = rq.base.changeCount()
-	}
-	if err := rq.m.store.Save(ctx, rq.sess); err != nil {
-		return err
-	}
-	if sid := rq.sess.ID(); sid != rq.readAs {
-		if rq.stored {
-			if err := rq.m.store.Destroy(ctx, rq.readAs); err != nil {
-				return err
-			}
-		}
-		rq.readAs = sid
-	}
-	rq.stored = true
-	rq.m.issued.remove(rq.readAs)
-	if rq.base != nil {
-		rq.base.settle(count)
-	}
-	return nil
-}
-
 // sendID tells the client what became of its session: gone, or good for another
 // MaxAge.
 func (rq *request) sendID() {

@@ -1,0 +1,45 @@
+package session
+
+import (
+	"context"
+	"errors"
+)
+
+// readForeign reads from a store that knows the six methods of Store and no more.
+func (m *Manager) readForeign(ctx context.Context, sid string) (Session, error) {
+	sess, err := m.store.Read(ctx, sid)
+	if err == nil && sess == nil {
+		err = errors.New("session: the store returned no session and no error")
+	}
+	return sess, err
+}
+
+// saveForeign saves to a store that knows the six methods of Store and no more:
+// the old ID of a renewed session is destroyed here.
+func (rq *request) saveForeign(ctx context.Context) error {
+	if rq.ended() {
+		rq.stored = false
+		return rq.m.store.Destroy(ctx, rq.readAs)
+	}
+	count := 0
+	if rq.base != nil {
+		count = rq.base.changeCount()
+	}
+	if err := rq.m.store.Save(ctx, rq.sess); err != nil {
+		return err
+	}
+	if sid := rq.sess.ID(); sid != rq.readAs {
+		if rq.stored {
+			if err := rq.m.store.Destroy(ctx, rq.readAs); err != nil {
+				return err
+			}
+		}
+		rq.readAs = sid
+	}
+	rq.stored = true
+	rq.m.issued.remove(rq.readAs)
+	if rq.base != nil {
+		rq.base.settle(count)
+	}
+	return nil
+}
