@@ -118,7 +118,6 @@ func TestLostAnswer(t *testing.T) {
 }
 
 func TestDeadline(t *testing.T) {
-	t.Parallel()
 	muted := testConfig(t)
 	p := startProxy(t, muted.Options.Addr)
 	muted.Options.Addr = p.addr
@@ -153,7 +152,6 @@ func TestDeadline(t *testing.T) {
 			"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
 		} {
 			t.Run(name+"/"+op, func(t *testing.T) {
-				t.Parallel()
 				start := time.Now()
 				require.Error(t, call(deadline(t, 200*time.Millisecond)))
 				assert.Less(t, time.Since(start), time.Second)
