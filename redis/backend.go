@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -131,7 +132,8 @@ func (b *backend) Close() error {
 	if b.close == nil {
 		return nil
 	}
-	if err := b.close(); !errors.Is(err, redis.ErrClosed) {
+	// A connection that an operation given up has closed by itself is closed.
+	if err := b.close(); !errors.Is(err, redis.ErrClosed) && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil
