@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"sync"
 	"sync/atomic"
@@ -81,8 +82,11 @@ func startPrivate(t testing.TB, args ...string) *private {
 	t.Helper()
 	testserver.Redis(t) // skips or fails where there is none
 	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("no redis-server to start: ", err)
+	if err != nil && os.Getenv("CI") == "true" {
+		t.Fatal("no redis-server to start: ", err)
+	}
+	if err != nil { // REDIS_HOST names a server, which no test may stop
+		t.Skip("no redis-server to start, apt-get install redis-server: ", err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
