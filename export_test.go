@@ -1,5 +1,7 @@
 package session
 
+import "sync"
+
 // MemoryLen returns how many sessions a memory store keeps, dead or alive, and
 // checks that its maps and lists agree.
 func MemoryLen(s Store) int {
@@ -23,10 +25,17 @@ func MemoryLen(s Store) int {
 	return total
 }
 
-// SetRandomSource replaces the random source of IDs until the function it
-// returns is called.
+// SetRandomSource replaces the random source of IDs, and what has been drawn from
+// it, until the function it returns is called.
 func SetRandomSource(f func([]byte) (int, error)) (restore func()) {
+	set := func(f func([]byte) (int, error)) {
+		randomSource = f
+		randomPool = sync.Pool{New: randomPool.New}
+	}
 	old := randomSource
-	randomSource = f
-	return func() { randomSource = old }
+	set(f)
+	return func() { set(old) }
 }
+
+// NewID is newID.
+func NewID(length int) (string, error) { return newID(length) }

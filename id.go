@@ -3,15 +3,13 @@ package session
 import (
 	"crypto/rand"
 	"fmt"
+	"sync"
 )
 
 const (
 	idAlphabet      = "0123456789abcdefghijklmnopqrstuvwxyz"
 	defaultIDLength = 16
 )
-
-// randomSource is crypto/rand; tests make it fail.
-var randomSource = rand.Read
 
 // newID returns a random session ID of the given length, or of the default
 // length if that is less than the minimum. 16 characters hold 82 bits.
@@ -20,20 +18,53 @@ func newID(length int) (string, error) {
 		length = defaultIDLength
 	}
 
-	// A byte below the greatest multiple of 36 is taken modulo 36, any other is
-	// drawn again: all characters are equally likely.
-	const limit = 256 - 256%len(idAlphabet)
-	id := make([]byte, 0, length)
-	buf := make([]byte, length+length/4)
+	random := randomPool.Get().(*randomBytes)
+	defer randomPool.Put(random)
+	id := make([]byte, 0, maxSIDLength) // on the stack
 	for len(id) < length {
-		if _, err := randomSource(buf); err != nil {
-			return "", fmt.Errorf("session: random source: %w", err)
-		}
-		for _, b := range buf {
-			if int(b) < limit && len(id) < length {
-				id = append(id, idAlphabet[int(b)%len(idAlphabet)])
+		if random.left == 0 {
+			if err := random.refill(); err != nil {
+				return "", err
 			}
 		}
+		id = random.appendTo(id, length)
 	}
 	return string(id), nil
+}
+
+// randomSource is crypto/rand; tests make it fail.
+var randomSource = rand.Read
+
+// randomPool holds bytes of the random source that wait to be used: asking the
+// kernel for few takes as long as asking it for many.
+var randomPool = sync.Pool{New: func() interface{} { return new(randomBytes) }}
+
+type randomBytes struct {
+	buf  [256]byte
+	left int // how many at the end of buf have not been used
+}
+
+func (r *randomBytes) refill() error {
+	if _, err := randomSource(r.buf[:]); err != nil {
+		return fmt.Errorf("session: random source: %w", err)
+	}
+	r.left = len(r.buf)
+	return nil
+}
+
+// appendTo makes characters of the bytes that are left, up to the given length
+// of id, and forgets the bytes. One below the greatest multiple of 36 is taken
+// modulo 36, any other is skipped: all characters are equally likely.
+func (r *randomBytes) appendTo(id []byte, length int) []byte {
+	const limit = 256 - 256%len(idAlphabet)
+	buf := r.buf[len(r.buf)-r.left:]
+	used := 0
+	for ; used < len(buf) && len(id) < length; used++ {
+		if b := int(buf[used]); b < limit {
+			id = append(id, idAlphabet[b%len(idAlphabet)])
+		}
+	}
+	clear(buf[:used])
+	r.left -= used
+	return id
 }
