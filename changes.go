@@ -42,30 +42,30 @@ func (c *changes) any() bool {
 }
 
 // get returns the value of the key in base with the changes laid over it.
-func (c *changes) get(base Data, key interface{}) interface{} {
+func (c *changes) get(base values, key interface{}) interface{} {
 	if val, ok := c.keys[key]; ok {
 		if val == deleted {
 			return nil
 		}
 		return val
 	}
-	if c.flushed {
+	if c.flushed || base == nil {
 		return nil
 	}
-	return base[key]
+	return base.get(key)
 }
 
 // apply returns base with the changes; base itself stays as it is.
-func (c *changes) apply(base Data) Data {
-	if c.flushed {
-		base = nil
+func (c *changes) apply(base values) values {
+	if c.flushed || base == nil {
+		base = Data(nil)
 	}
-	if len(c.keys) == 0 && base != nil {
+	if len(c.keys) == 0 {
 		return base
 	}
 
-	data := make(Data, len(base)+len(c.keys))
-	maps.Copy(data, base)
+	data := make(Data, base.len()+len(c.keys))
+	base.copyTo(data)
 	for key, val := range c.keys {
 		if val == deleted {
 			delete(data, key)
@@ -74,6 +74,16 @@ func (c *changes) apply(base Data) Data {
 		}
 	}
 	return data
+}
+
+// leavesNothing reports whether base with the changes is empty.
+func (c *changes) leavesNothing(base values) bool {
+	for _, val := range c.keys {
+		if val != deleted {
+			return false
+		}
+	}
+	return c.apply(base).len() == 0
 }
 
 // then returns the log of c followed by next.

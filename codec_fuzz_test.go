@@ -175,6 +175,22 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// checkScan checks that what is said to be readable without reading it is so, and
+// to have the key that it has.
+func checkScan(t *testing.T, raw []byte) {
+	t.Helper()
+	data, readable := gobmap.Read(raw)
+	for _, key := range []string{"key", "user_id", "flamego::session::flash"} {
+		has, ok := gobmap.Scan(raw, key)
+		if ok != readable {
+			t.Fatalf("readable %v, but a scan says %v", readable, ok)
+		}
+		if _, found := data[key]; ok && found != has {
+			t.Fatalf("key %q there: %v, but a scan says %v", key, found, has)
+		}
+	}
+}
+
 // checkDecode checks that the decoder is safe for raw and agrees with plain gob,
 // but for what is documented as beyond the limits.
 func checkDecode(t *testing.T, raw []byte) {
@@ -191,6 +207,7 @@ func checkDecode(t *testing.T, raw []byte) {
 	if err != nil && got != nil {
 		t.Fatal("data beside an error")
 	}
+	checkScan(t, raw)
 	if errors.Is(err, gobmap.ErrLimit) {
 		return // plain gob might not survive it
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -32,14 +33,14 @@ var errUnreadable = errors.New("unreadable data")
 type pending struct {
 	sid    string  // the ID the session shall have
 	origin origin  // where base is from
-	base   Data    // what the changes apply to
+	base   values  // what the changes apply to
 	log    changes // the changes
 
 	take  bool        // the change is to take the flash, void if there is none
 	flash interface{} // the flash that was taken
 	gone  bool        // the record vanished: the changes are void
 
-	wasBase Data // to undo begin
+	wasBase values // to undo begin
 	wasLog  changes
 }
 
@@ -54,11 +55,14 @@ func (s *BaseSession) begin(store Store) *pending {
 		sid: s.sid, origin: s.origin, base: s.base, log: s.log, gone: s.gone,
 		wasBase: s.base, wasLog: s.log,
 	}
-	view := s.log.apply(s.base)
+	view := s.base
+	if s.log.any() {
+		view = &overlay{s.base, s.log}
+	}
 	if s.origin.store != store {
 		// Made by hand or read from another store: all of it is new to this one.
 		p.origin = origin{store: store, sid: s.sid}
-		p.log = changes{flushed: true, ended: s.log.ended, keys: view}
+		p.log = changes{flushed: true, ended: s.log.ended, keys: dataOf(view)}
 		p.gone = false
 	}
 	s.base, s.log = view, changes{}
@@ -100,7 +104,7 @@ func (s *BaseSession) settle(count int) {
 func (s *BaseSession) detach() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log = changes{renewed: true, flushed: true, keys: s.log.apply(s.base)}
+	s.log = changes{renewed: true, flushed: true, keys: maps.Clone(dataOf(s.log.apply(s.base)))}
 	s.base, s.origin = nil, origin{store: s.origin.store, sid: s.sid}
 }
 
@@ -142,10 +146,9 @@ func (s *BaseSession) idle() time.Duration {
 
 // rebase puts the changes on other data than they were made on. It reports
 // false when there is nothing left to do.
-func (p *pending) rebase(data Data) bool {
-	p.base = data
-	_, ok := data[flashKey]
-	return ok || !p.take
+func (p *pending) rebase(base values) bool {
+	p.base = base
+	return !p.take || base.get(flashKey) != nil
 }
 
 // orphan decides what becomes of the changes when the record has vanished: it
@@ -168,11 +171,11 @@ func (p *pending) end() {
 }
 
 // stored notes that the store now holds data.
-func (p *pending) stored(data Data, raw []byte) {
+func (p *pending) stored(now values, raw []byte) {
 	if p.take {
-		p.flash = p.base[flashKey]
+		p.flash = p.base.get(flashKey)
 	}
-	p.base = data
+	p.base = now
 	p.origin = origin{store: p.origin.store, sid: p.sid, stored: true, raw: raw}
 }
 

@@ -133,16 +133,14 @@ func (o CookieOptions) isLine(line string) bool {
 
 // read returns the values of all our cookies in the request. Several come from
 // cookies of one name with different paths or domains.
-func (o CookieOptions) read(r *http.Request) []string {
-	cookies := r.CookiesNamed(o.Name)
-	if len(cookies) == 0 {
-		return nil
+func (o CookieOptions) read(r *http.Request) (ids candidates) {
+	for i, c := range r.CookiesNamed(o.Name) {
+		if i == len(ids) {
+			break
+		}
+		ids[i] = c.Value
 	}
-	sids := make([]string, len(cookies))
-	for i, c := range cookies {
-		sids[i] = c.Value
-	}
-	return sids
+	return ids
 }
 
 // addVary tells caches that the response depends on the cookie, unless the app

@@ -3,23 +3,29 @@ package session
 import "sync"
 
 // MemoryLen returns how many sessions a memory store keeps, dead or alive, and
-// checks that its maps and lists agree.
+// checks that its tables and rings agree.
 func MemoryLen(s Store) int {
 	total := 0
 	for i := range s.(*memoryStore).shards {
 		sh := &s.(*memoryStore).shards[i]
 		sh.mu.Lock()
-		listed := 0
-		for e := sh.list.next; e != &sh.list; e = e.next {
-			if sh.entries[e.sid] != e || e.prev.next != e || e.next.prev != e {
-				panic("the list and the map of a shard disagree")
+		linked := 0
+		for _, e := range sh.buckets {
+			for ; e != nil; e = e.link {
+				linked++
 			}
-			listed++
 		}
-		if listed != len(sh.entries) {
-			panic("the list and the map of a shard disagree")
+		inRing := 0
+		for e := sh.ring.next; e != &sh.ring; e = e.next {
+			if *sh.place(e.memoryKey) != e || e.shard() != i || e.prev.next != e || e.next.prev != e {
+				panic("the table and the ring of a shard disagree")
+			}
+			inRing++
 		}
-		total += listed
+		if inRing != sh.n || linked != sh.n {
+			panic("the table and the ring of a shard disagree")
+		}
+		total += sh.n
 		sh.mu.Unlock()
 	}
 	return total

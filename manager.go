@@ -233,12 +233,16 @@ func (m *Manager) writeCookie(w http.ResponseWriter, _ *http.Request, sid string
 	}
 }
 
-// readIDs returns the IDs that the request claims, best first.
-func (m *Manager) readIDs(r *http.Request) []string {
+// candidates are the IDs that a request claims, best first; empty strings are
+// none. No more of them than there is room for are looked up.
+type candidates [4]string
+
+func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 	if m.opts.ReadIDFunc == nil {
 		return m.opts.Cookie.read(r)
 	}
-	return []string{m.opts.ReadIDFunc(r)}
+	ids[0] = m.opts.ReadIDFunc(r)
+	return ids
 }
 
 // valid reports whether the ID can be one that we made.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"sync"
 	"time"
 )
 
@@ -35,82 +34,40 @@ func MemoryIniter() Initer {
 
 var _ native = (*memoryStore)(nil)
 
-// memoryStore keeps live values: a map and a list in order of last access, in
-// shards that are locked on their own. With one lifetime for all the list is in
-// order of expiry too, so nothing is ever searched.
+// memoryStore keeps live values, in shards that are locked on their own.
 type memoryStore struct {
+	born     time.Time // times are counted from here
 	lifetime time.Duration
 	writeID  IDWriter
 	seed     maphash.Seed
-	shards   [64]memoryShard
-}
-
-type memoryShard struct {
-	mu      sync.Mutex
-	entries map[string]*memoryEntry
-	list    memoryEntry // head of the ring: next is the longest idle, prev the latest
-}
-
-// memoryEntry is one session. Its data is shared with the requests that have
-// read it and is never written to, only replaced.
-type memoryEntry struct {
-	sid        string
-	data       Data
-	expiry     time.Time
-	prev, next *memoryEntry
+	shards   [1 << memoryShardBits]memoryShard
 }
 
 func newMemoryStore(lifetime time.Duration, writer IDWriter) *memoryStore {
-	m := &memoryStore{lifetime: lifetime, writeID: writer, seed: maphash.MakeSeed()}
+	m := &memoryStore{born: time.Now(), lifetime: lifetime, writeID: writer, seed: maphash.MakeSeed()}
 	for i := range m.shards {
-		sh := &m.shards[i]
-		sh.entries = make(map[string]*memoryEntry)
-		sh.list.prev, sh.list.next = &sh.list, &sh.list
+		m.shards[i].init()
 	}
 	return m
 }
 
-func (m *memoryStore) index(sid string) int {
-	return int(maphash.String(m.seed, sid) % uint64(len(m.shards)))
+func (m *memoryStore) key(sid string) memoryKey {
+	return memoryKey{sid: sid, hash: maphash.String(m.seed, sid)}
 }
 
-func (m *memoryStore) shard(sid string) *memoryShard {
-	return &m.shards[m.index(sid)]
+func (m *memoryStore) shard(key memoryKey) *memoryShard {
+	return &m.shards[key.shard()]
 }
 
-// live returns the entry of a live session.
-func (sh *memoryShard) live(sid string) *memoryEntry {
-	e := sh.entries[sid]
-	if e == nil || !time.Now().Before(e.expiry) {
-		return nil
-	}
-	return e
+// locked locks the shard of a session ID; the caller unlocks it.
+func (m *memoryStore) locked(sid string) (*memoryShard, memoryKey) {
+	key := m.key(sid)
+	sh := m.shard(key)
+	sh.mu.Lock()
+	return sh, key
 }
 
-// put makes data the session of the ID, accessed now.
-func (sh *memoryShard) put(sid string, data Data, expiry time.Time) {
-	e := sh.entries[sid]
-	if e == nil {
-		e = &memoryEntry{sid: sid}
-		sh.entries[sid] = e
-	} else {
-		e.unlink()
-	}
-	e.data, e.expiry = data, expiry
-	e.prev, e.next = sh.list.prev, &sh.list
-	e.prev.next, e.next.prev = e, e
-}
-
-func (sh *memoryShard) remove(sid string) {
-	if e := sh.entries[sid]; e != nil {
-		e.unlink()
-		delete(sh.entries, sid)
-	}
-}
-
-func (e *memoryEntry) unlink() {
-	e.prev.next, e.next.prev = e.next, e.prev
-}
+func (m *memoryStore) now() time.Duration { return time.Since(m.born) }
 
 // setTimeout does nothing: no operation waits for anything.
 func (m *memoryStore) setTimeout(time.Duration) {}
@@ -128,21 +85,20 @@ func (m *memoryStore) load(_ context.Context, sid string) (*BaseSession, error) 
 		return nil, memoryError("read", err)
 	}
 	b := m.fresh(sid)
-	sh := m.shard(sid)
-	sh.mu.Lock()
+	sh, key := m.locked(sid)
 	defer sh.mu.Unlock()
-	if e := sh.live(sid); e != nil {
-		b.base, b.origin.stored = e.data, true
-		b.origin.idle = m.lifetime - time.Until(e.expiry)
+	now := m.now()
+	if e := sh.live(key, now); e != nil {
+		b.base, b.origin.stored = e, true
+		b.origin.idle = m.lifetime - (e.expiry - now)
 	}
 	return b, nil
 }
 
 func (m *memoryStore) Exist(_ context.Context, sid string) bool {
-	sh := m.shard(sid)
-	sh.mu.Lock()
+	sh, key := m.locked(sid)
 	defer sh.mu.Unlock()
-	return sh.live(sid) != nil
+	return sh.live(key, m.now()) != nil
 }
 
 func (m *memoryStore) Read(ctx context.Context, sid string) (Session, error) {
@@ -150,19 +106,18 @@ func (m *memoryStore) Read(ctx context.Context, sid string) (Session, error) {
 }
 
 func (m *memoryStore) Destroy(_ context.Context, sid string) error {
-	sh := m.shard(sid)
-	sh.mu.Lock()
+	sh, key := m.locked(sid)
 	defer sh.mu.Unlock()
-	sh.remove(sid)
+	sh.remove(key)
 	return memoryError("destroy", checkSID(sid))
 }
 
 func (m *memoryStore) Touch(_ context.Context, sid string) error {
-	sh := m.shard(sid)
-	sh.mu.Lock()
+	sh, key := m.locked(sid)
 	defer sh.mu.Unlock()
-	if e := sh.live(sid); e != nil {
-		sh.put(sid, e.data, time.Now().Add(m.lifetime))
+	now := m.now()
+	if e := sh.live(key, now); e != nil {
+		sh.touch(e, now+m.lifetime)
 	}
 	return memoryError("touch", checkSID(sid))
 }
@@ -171,28 +126,13 @@ func (m *memoryStore) Touch(_ context.Context, sid string) error {
 // long for the lock.
 func (m *memoryStore) GC(ctx context.Context) error {
 	for i := range m.shards {
-		for m.shards[i].sweep(100) {
+		for m.shards[i].sweep(100, m.now()) {
 			if err := ctx.Err(); err != nil {
 				return memoryError("gc", err)
 			}
 		}
 	}
 	return nil
-}
-
-// sweep removes up to n expired sessions and reports whether there may be more.
-func (sh *memoryShard) sweep(n int) bool {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	now := time.Now()
-	for range n {
-		e := sh.list.next
-		if e == &sh.list || now.Before(e.expiry) {
-			return false
-		}
-		sh.remove(e.sid)
-	}
-	return true
 }
 
 func (m *memoryStore) Save(_ context.Context, sess Session) error {
@@ -224,46 +164,48 @@ func (m *memoryStore) commit(b *BaseSession, take bool) (*pending, error) {
 // write applies the changes of p to what the session holds at this moment.
 // Nobody else can write meanwhile, so nothing is ever tried twice.
 func (m *memoryStore) write(p *pending) {
-	from, to, unlock := m.lock(p.origin.sid, p.sid)
+	at, key := m.key(p.origin.sid), m.key(p.sid)
+	from, to, unlock := m.lockBoth(at, key)
 	defer unlock()
 
+	now := m.now()
 	if p.log.ended {
-		from.remove(p.origin.sid)
+		from.remove(at)
 		p.end()
 		return
 	}
-	if e := from.live(p.origin.sid); e != nil {
-		if !p.rebase(e.data) {
+	if e := from.live(at, now); e != nil {
+		if !p.rebase(e) {
 			return
 		}
 	} else if p.origin.stored && !p.orphan() {
 		return
 	}
 
-	data := p.log.apply(p.base)
-	if p.origin.sid != p.sid {
-		from.remove(p.origin.sid)
+	e := &memoryEntry{memoryKey: key, packed: pack(dataOf(p.log.apply(p.base)))}
+	if at != key {
+		from.remove(at)
 	}
-	to.put(p.sid, data, time.Now().Add(m.lifetime))
-	p.stored(data, nil)
+	to.put(e, now+m.lifetime)
+	p.stored(e, nil)
 }
 
-// lock locks the shards of two IDs, in an order that all agree on.
-func (m *memoryStore) lock(sidA, sidB string) (a, b *memoryShard, unlock func()) {
-	i, j := m.index(sidA), m.index(sidB)
-	a, b = &m.shards[i], &m.shards[j]
-	if i == j {
-		a.mu.Lock()
-		return a, b, a.mu.Unlock
-	}
+// lockBoth locks the shards of two keys, which may be one, in an order that all
+// agree on.
+func (m *memoryStore) lockBoth(keyA, keyB memoryKey) (a, b *memoryShard, unlock func()) {
+	a, b = m.shard(keyA), m.shard(keyB)
 	first, second := a, b
-	if i > j {
+	if keyA.shard() > keyB.shard() {
 		first, second = b, a
 	}
 	first.mu.Lock()
-	second.mu.Lock()
+	if first != second {
+		second.mu.Lock()
+	}
 	return a, b, func() {
-		second.mu.Unlock()
+		if first != second {
+			second.mu.Unlock()
+		}
 		first.mu.Unlock()
 	}
 }

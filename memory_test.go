@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http/httptest"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -87,29 +86,6 @@ func TestMemoryGCEndsWithItsContext(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, store.GC(ctx), context.Canceled)
 	})
-}
-
-// 20,000 visitors for whom nothing is stored leave nothing behind.
-func TestMemoryVisitorsLeaveNothing(t *testing.T) {
-	a := newApp(t, session.Options{})
-	a.Get("/", func(s session.Session) string { s.Get("key"); return "ok" })
-	visit := func(n int) {
-		for range n {
-			a.cookie = ""
-			a.get("/")
-		}
-	}
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	visit(1000)
-	before := heap()
-	visit(20_000)
-	require.Zero(t, session.MemoryLen(a.m.Store()))
-	require.Less(t, int64(heap())-int64(before), int64(1<<20))
 }
 
 // Sessions move between shards, are destroyed and collected, all at once: no

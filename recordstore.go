@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/flamego/session/internal/gobmap"
 )
 
 const (
@@ -55,14 +57,15 @@ func NewStore(backend Backend, config StoreConfig) Store {
 	if config.Encoder == nil {
 		config.Encoder = GobEncoder
 	}
-	if config.Decoder == nil {
+	lazy := config.Decoder == nil
+	if lazy {
 		config.Decoder = GobDecoder
 	}
 	if config.MaxDataSize <= 0 {
 		config.MaxDataSize = defaultMaxDataSize
 	}
 	config.Lifetime = lifetimeOrDefault(config.Lifetime)
-	s := &recordStore{StoreConfig: config, backend: backend, seed: maphash.MakeSeed()}
+	s := &recordStore{StoreConfig: config, backend: backend, lazy: lazy, seed: maphash.MakeSeed()}
 	s.setTimeout(defaultTimeout)
 	for i := range s.queues {
 		s.queues[i] = make(chan struct{}, 1)
@@ -88,6 +91,7 @@ type recordStore struct {
 	StoreConfig
 	backend Backend
 	timeout atomic.Int64 // a time.Duration
+	lazy    bool         // the decoder is ours, and can wait
 
 	// Commits of one session queue up inside this process, so that neighbours
 	// do not make each other start over. Sessions that share a queue only wait
@@ -127,8 +131,7 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 		return b, nil
 	}
 	b.origin.stored, b.origin.raw, b.origin.idle = true, rec.Data, s.Lifetime-rec.TTL
-	b.base, err = s.decode(rec.Data)
-	if err != nil {
+	if b.base, err = s.open(rec.Data); err != nil {
 		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, err), sid)
 	}
 	return b, nil
@@ -258,7 +261,7 @@ func (s *recordStore) write(ctx context.Context, p *pending) error {
 			return err
 		}
 		data := p.log.apply(p.base)
-		raw, err := s.encode(data)
+		raw, err := s.encode(dataOf(data))
 		if err != nil {
 			return err
 		}
@@ -316,11 +319,11 @@ func (s *recordStore) refused(ctx context.Context, p *pending, raw []byte) (ok, 
 		return false, false, err
 	case found:
 		p.origin.sid, p.origin.stored, p.origin.raw = at, true, rec.Data
-		data, err := s.decode(rec.Data)
+		base, err := s.open(rec.Data)
 		if err != nil {
-			data = nil // what cannot be read counts as empty
+			base = Data(nil) // what cannot be read counts as empty
 		}
-		return false, p.rebase(data), nil
+		return false, p.rebase(base), nil
 	default:
 		return false, !p.origin.stored || p.orphan(), nil
 	}
@@ -361,6 +364,18 @@ func (s *recordStore) encodeSafely(data Data) (raw []byte, err error) {
 		}
 	}()
 	return s.Encoder(data)
+}
+
+// open returns the values in the bytes of a record, decoded only if there is no
+// other way to know that they can be.
+func (s *recordStore) open(raw []byte) (values, error) {
+	if s.lazy && len(raw) <= s.MaxDataSize {
+		if hasFlash, ok := gobmap.Scan(raw, flashKey); ok {
+			return &encoded{raw: raw, hasFlash: hasFlash}, nil
+		}
+	}
+	data, err := s.decode(raw)
+	return data, err
 }
 
 // decode decodes bytes that may be anything.

@@ -85,7 +85,7 @@ func (rq *request) open() (Flash, error) {
 		rq.base = b.baseSession()
 	}
 	if m.native != nil { // another store may hand out one session to many requests
-		rq.base.begun = rq.begun
+		rq.base.request = rq
 	}
 	m.opts.WriteIDFunc(w, r, rq.readAs, rq.fresh)
 
@@ -97,7 +97,7 @@ func (rq *request) open() (Flash, error) {
 		rq.sess.Delete(flashKey)
 		return flash, nil
 	}
-	flash, err := m.native.takeFlash(context.WithoutCancel(r.Context()), rq.base)
+	flash, err := m.native.takeFlash(rq.uncancelled(), rq.base)
 	if err != nil {
 		return nil, err
 	}
@@ -106,14 +106,10 @@ func (rq *request) open() (Flash, error) {
 	return flash, nil
 }
 
-// maxCandidates is how many of the IDs that a request claims are looked up.
-const maxCandidates = 4
-
 // load reads the session of the first ID in the request that the store knows;
 // failing that, of the first that could be one of ours; failing that, a new one.
 func (rq *request) load(r *http.Request) error {
-	ids := rq.m.readIDs(r)
-	for _, sid := range ids[:min(len(ids), maxCandidates)] {
+	for _, sid := range rq.m.readIDs(r) {
 		if !rq.m.valid(sid) {
 			continue
 		}
@@ -178,10 +174,9 @@ func (rq *request) commit() error {
 	if rq.aborted || rq.err != nil {
 		return rq.err
 	}
-	ctx := context.WithoutCancel(rq.Request().Context())
 	switch {
 	case rq.worthSaving():
-		if rq.err = rq.save(ctx); rq.err != nil {
+		if rq.err = rq.save(rq.uncancelled()); rq.err != nil {
 			rq.m.opts.ErrorFunc(rq.err)
 			return rq.err
 		}
@@ -189,7 +184,7 @@ func (rq *request) commit() error {
 	case rq.dueTouch():
 		rq.extended = true
 		// A session that could not be extended still is what the handler saw.
-		if err := rq.m.touch(ctx, rq.readAs); err != nil {
+		if err := rq.m.touch(rq.uncancelled(), rq.readAs); err != nil {
 			rq.m.opts.ErrorFunc(err)
 			return nil
 		}
@@ -198,6 +193,11 @@ func (rq *request) commit() error {
 	}
 	rq.sendID()
 	return nil
+}
+
+// uncancelled is the context of what a client that hangs up does not end.
+func (rq *request) uncancelled() context.Context {
+	return context.WithoutCancel(rq.Request().Context())
 }
 
 // worthSaving reports whether there are changes that the store must know: those
@@ -217,7 +217,7 @@ func (rq *request) worthSaving() bool {
 	if rq.base.isEnded() {
 		return !rq.fresh
 	}
-	return len(rq.base.view()) > 0 || !rq.fresh && rq.base.ID() != rq.readAs
+	return !rq.base.isEmpty() || !rq.fresh && rq.base.ID() != rq.readAs
 }
 
 // dueTouch reports whether the session has to be extended.
@@ -234,7 +234,7 @@ func (rq *request) save(ctx context.Context) error {
 	if err := rq.catchUp(ctx); err != nil {
 		return err
 	}
-	if rq.m.native != nil && !rq.stored && !rq.ended() && len(rq.base.view()) == 0 {
+	if rq.m.native != nil && !rq.stored && !rq.ended() && rq.base.isEmpty() {
 		rq.readAs = rq.sess.ID()
 		return nil
 	}
@@ -388,8 +388,7 @@ func (rq *request) abort() {
 	if rq.m.native != nil && rq.flash != nil {
 		rq.base.discard()
 		rq.base.SetFlash(rq.flash)
-		ctx := context.WithoutCancel(rq.Request().Context())
-		if err := rq.m.store.Save(ctx, rq.base); err != nil {
+		if err := rq.m.store.Save(rq.uncancelled(), rq.base); err != nil {
 			rq.m.opts.ErrorFunc(err)
 		}
 	}

@@ -94,12 +94,12 @@ type BaseSession struct {
 	encode  Encoder
 	writeID IDWriter
 
-	committing sync.Mutex  // held from begin to end
-	begun      func() bool // whether the response has begun, nil outside of a request
+	committing sync.Mutex // held from begin to end
+	request    *request   // nil outside of one, and with a store of another make
 
 	mu     sync.RWMutex
 	sid    string
-	base   Data    // as read or last committed; shared with others, never written to
+	base   values  // as read or last committed; shared with others, never written to
 	log    changes // what happened since, laid over base
 	origin origin  // where base is from
 	gone   bool    // the record vanished after it was read: nothing is saved any more
@@ -176,7 +176,7 @@ func (s *BaseSession) renew() (string, error) {
 
 func (s *BaseSession) headerSent(w http.ResponseWriter) bool {
 	hw, ok := w.(interface{ Written() bool })
-	return ok && hw.Written() || s.begun != nil && s.begun()
+	return ok && hw.Written() || s.request != nil && s.request.begun()
 }
 
 // Get returns the value of the key, or nil.
@@ -219,7 +219,7 @@ func (s *BaseSession) Encode() ([]byte, error) {
 	if s.encode == nil {
 		return nil, errors.New("session: encode: the session has no encoder")
 	}
-	return s.encode(s.view())
+	return s.encode(dataOf(s.view()))
 }
 
 // HasChanged reports whether there are changes that have not been saved.
@@ -238,10 +238,17 @@ func (s *BaseSession) endSession() {
 }
 
 // view returns the data with the changes of this request, not to be written to.
-func (s *BaseSession) view() Data {
+func (s *BaseSession) view() values {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.log.apply(s.base)
+}
+
+// isEmpty reports whether the session holds nothing.
+func (s *BaseSession) isEmpty() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.log.leavesNothing(s.base)
 }
 
 // based is implemented by every session that is or embeds a BaseSession.

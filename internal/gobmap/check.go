@@ -89,7 +89,7 @@ func (c *checker) value(id int32, t reflect.Type, skip bool) {
 		c.any(skip)
 		return
 	}
-	d := c.types[id]
+	d := c.typeOf(id)
 	if d == nil {
 		c.undefined(id)
 		return
@@ -182,7 +182,7 @@ func (c *checker) any(skip bool) {
 	if !ok {
 		t = c.prepare(named{string(name), id})
 	}
-	if d := c.types[id]; d == nil || d.kind != kindStruct {
+	if d := c.typeOf(id); d == nil || d.kind != kindStruct {
 		c.zero()
 	}
 	c.value(id, t, false)
@@ -205,7 +205,7 @@ func (c *checker) prepare(n named) (t reflect.Type) {
 func (c *checker) reach(id int32) (ids []int32, holdsStruct bool) {
 	ids = []int32{id}
 	for i := 0; i < len(ids) && c.err == nil; i++ {
-		d := c.types[ids[i]]
+		d := c.typeOf(ids[i])
 		if d == nil {
 			continue
 		}
@@ -215,7 +215,7 @@ func (c *checker) reach(id int32) (ids []int32, holdsStruct bool) {
 			continue
 		}
 		for _, id := range []int32{d.key, d.elem} {
-			if c.types[id] != nil && !slices.Contains(ids, id) {
+			if c.typeOf(id) != nil && !slices.Contains(ids, id) {
 				ids = append(ids, id)
 			}
 		}
@@ -231,7 +231,7 @@ func (c *checker) plan(id int32, t reflect.Type, skip bool, path []int32) {
 	if c.err != nil || id > 0 && id <= idAny || slices.Contains(path, id) {
 		return
 	}
-	d := c.types[id]
+	d := c.typeOf(id)
 	if d == nil {
 		c.undefined(id)
 		return
@@ -318,7 +318,7 @@ func (c *checker) registered(n named, ids []int32) reflect.Type {
 	if c.err != nil {
 		return nil
 	}
-	if c.types[n.id].kind != kindStruct {
+	if c.typeOf(n.id).kind != kindStruct {
 		w.byte(0)
 	}
 	w.uint(uint64(w.len()))
@@ -330,7 +330,7 @@ func (c *checker) registered(n named, ids []int32) reflect.Type {
 		ids = append(ids, c.top)
 	}
 	for _, id := range ids {
-		w.bytes(newWriter().definition(id, "", *c.types[id]))
+		w.bytes(newWriter().definition(id, "", *c.typeOf(id)))
 	}
 
 	m := make(map[interface{}]interface{})
@@ -347,7 +347,7 @@ func (c *checker) registered(n named, ids []int32) reflect.Type {
 func (c *checker) smallest(w *writer, id int32) {
 	c.enter()
 	defer c.leave()
-	d := c.types[id]
+	d := c.typeOf(id)
 	switch {
 	case d != nil && d.kind == kindArray:
 		for n := d.len; n > 0 && c.err == nil; n-- {

@@ -93,13 +93,36 @@ func Readable(raw []byte) error {
 // Read returns the map that a message holds, and whether it could.
 func Read(raw []byte) (map[interface{}]interface{}, bool) {
 	c := newCursor(raw)
-	if id := c.typeSequence(false); !dataCodec.match(&c, id) {
+	if !c.data() {
 		return nil, false
 	}
-	c.zero()
 	m := dataCodec.read(&c)
-	return m, c.err == nil && c.pos == len(raw)
+	return m, c.complete()
 }
+
+// Scan reports whether Read can read a message, and whether the map in it has the
+// key. It takes less than half of the time and next to no memory.
+func Scan(raw []byte, key string) (has, ok bool) {
+	c := newCursor(raw)
+	c.want = key
+	if !c.data() {
+		return false, false
+	}
+	dataCodec.skip(&c)
+	return c.found, c.complete()
+}
+
+// data reads what stands before a map and reports whether it is one of ours.
+func (c *cursor) data() bool {
+	id := c.typeSequence(false)
+	if !dataCodec.match(c, id) {
+		return false
+	}
+	c.zero()
+	return true
+}
+
+func (c *cursor) complete() bool { return c.err == nil && c.pos == len(c.raw) }
 
 // Write returns a message that holds the map, without the keys whose values are
 // nil. Its error is ErrOther or ErrLimit; when it is ErrOther, all that Write does

@@ -33,9 +33,9 @@ func TestDefinitionsAreThoseOfGob(t *testing.T) {
 		cur := newCursor(buf.Bytes())
 		id := cur.typeSequence(false)
 		if cur.err != nil || !c.match(&cur, id) {
-			t.Fatalf("%v does not match %+v: %v", typ, cur.types[id], cur.err)
+			t.Fatalf("%v does not match %+v: %v", typ, cur.typeOf(id), cur.err)
 		}
-		want := newWriter().definition(id, typ.Name(), *cur.types[id])
+		want := newWriter().definition(id, typ.Name(), *cur.typeOf(id))
 		if !bytes.HasPrefix(buf.Bytes(), want) {
 			t.Errorf("%v: gob has %x, ours is %x", typ, buf.Bytes(), want)
 		}

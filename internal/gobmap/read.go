@@ -1,18 +1,19 @@
 package gobmap
 
-import (
-	"errors"
-	"reflect"
-)
+import "errors"
 
-// any reads a value and, before it, the name of its type, perhaps type
-// definitions, and the length of what follows, which gob does not look at either.
-func (c *cursor) any() any {
+// head reads what stands before a value of any type: the name of its type, perhaps
+// type definitions, and the length of what follows, which gob does not look at
+// either. It returns nil if there is no value, or after an error.
+func (c *cursor) head() *common {
 	name := c.bytes()
 	if len(name) == 0 {
 		return nil
 	}
-	t := byName[string(name)]
+	t := stringType // that of most keys, found without a look-up
+	if string(name) != "string" {
+		t = byName[string(name)]
+	}
 	if t == nil {
 		c.fail(ErrOther)
 		return nil
@@ -23,6 +24,11 @@ func (c *cursor) any() any {
 	}
 	c.uint()
 	c.zero()
+	return t
+}
+
+// body reads the value after its head.
+func (c *cursor) body(t *common) any {
 	c.enter()
 	c.charge(costBox)
 	v := t.read(c)
@@ -30,12 +36,55 @@ func (c *cursor) any() any {
 	return v
 }
 
-// key reads a value that a map can have as a key.
-func (c *cursor) key() any {
-	key := c.any()
-	if key != nil && !reflect.TypeOf(key).Comparable() {
+func (c *cursor) any() any {
+	t := c.head()
+	if t == nil {
+		return nil
+	}
+	return c.body(t)
+}
+
+func (c *cursor) skipAny() {
+	if t := c.head(); t != nil {
+		c.skipBody(t)
+	}
+}
+
+func (c *cursor) skipBody(t *common) {
+	c.enter()
+	c.charge(costBox)
+	t.skip(c)
+	c.leave()
+}
+
+// keyHead is head for a value that a map can have as a key.
+func (c *cursor) keyHead() *common {
+	t := c.head()
+	if t != nil && !t.comparable {
 		c.fail(errors.New("the key is of a type that cannot be one"))
 		return nil
 	}
-	return key
+	return t
+}
+
+func (c *cursor) key() any {
+	t := c.keyHead()
+	if t == nil {
+		return nil
+	}
+	return c.body(t)
+}
+
+// skipKey looks out for the wanted key of the outermost map.
+func (c *cursor) skipKey() {
+	t := c.keyHead()
+	if t == nil {
+		return
+	}
+	from := c.pos
+	c.skipBody(t)
+	if c.depth == 0 && t == stringType && c.err == nil {
+		c.pos = from
+		c.found = string(c.bytes()) == c.want || c.found
+	}
 }

@@ -9,12 +9,14 @@ import (
 	"unsafe"
 )
 
-// A codec reads and writes the values of a type of Go.
+// A codec reads and writes the values of a type of Go. To skip one is to read it
+// and keep nothing: skip fails, and charges, exactly where read does.
 type codec[T any] struct {
 	id    int32 // that Write gives to the type
 	defs  uint64
 	match func(c *cursor, id int32) bool // whether id is the type in this message
 	read  func(c *cursor) T
+	skip  func(c *cursor)
 	write func(w *writer, v T)
 }
 
@@ -25,7 +27,10 @@ type common struct {
 	defs   uint64
 	match  func(c *cursor, id int32) bool
 	read   func(c *cursor) any
+	skip   func(c *cursor)
 	write  func(w *writer, v any)
+
+	comparable bool // can be a key
 }
 
 var (
@@ -36,7 +41,8 @@ var (
 	// of them is a bit mask.
 	definitions [][]byte
 
-	dataCodec codec[map[interface{}]interface{}]
+	dataCodec  codec[map[interface{}]interface{}]
+	stringType *common
 )
 
 // define adds a definition, and returns the ID it gives to the type and the set
@@ -50,26 +56,43 @@ func define(k kind, name string, d definition, needs uint64) (id int32, defs uin
 }
 
 func basic[T any](id int32, read func(c *cursor) T, write func(w *writer, v T)) codec[T] {
-	return codec[T]{id: id, match: func(_ *cursor, got int32) bool { return got == id }, read: read, write: write}
+	return codec[T]{
+		id:    id,
+		match: func(_ *cursor, got int32) bool { return got == id },
+		read:  read,
+		skip:  func(c *cursor) { read(c) },
+		write: write,
+	}
+}
+
+// skippedBy returns the codec with a way to skip that allocates less than to read.
+func (cd codec[T]) skippedBy(skip func(c *cursor)) codec[T] {
+	cd.skip = skip
+	return cd
 }
 
 func listOf[T any](elem codec[T]) codec[[]T] {
 	var zero T
+	// room reads the number of elements.
+	room := func(c *cursor) int {
+		n := c.count()
+		if c.charge(n * int(unsafe.Sizeof(zero))); c.err != nil {
+			return 0
+		}
+		return n
+	}
 	id, defs := define(kindSlice, "", definition{elem: elem.id}, elem.defs)
 	return codec[[]T]{
 		id:   id,
 		defs: defs,
 		match: func(c *cursor, id int32) bool {
-			d := c.types[id]
+			d := c.typeOf(id)
 			return d != nil && d.kind == kindSlice && elem.match(c, d.elem)
 		},
 		read: func(c *cursor) []T {
-			n := c.count()
+			n := room(c)
 			if n == 0 {
 				return nil // as gob does
-			}
-			if c.charge(n * int(unsafe.Sizeof(zero))); c.err != nil {
-				return nil
 			}
 			list := make([]T, n)
 			for i := range list {
@@ -79,6 +102,11 @@ func listOf[T any](elem codec[T]) codec[[]T] {
 				list[i] = elem.read(c)
 			}
 			return list
+		},
+		skip: func(c *cursor) {
+			for n := room(c); n > 0 && c.err == nil; n-- {
+				elem.skip(c)
+			}
 		},
 		write: func(w *writer, list []T) {
 			for i := len(list) - 1; i >= 0 && w.err == nil; i-- {
@@ -93,19 +121,23 @@ func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 	var k K
 	var v V
 	slot := int(unsafe.Sizeof(k)+unsafe.Sizeof(v)) + 1
+	room := func(c *cursor) int {
+		n := c.count()
+		if c.charge(costMap(n, slot)); c.err != nil {
+			return 0
+		}
+		return n
+	}
 	id, defs := define(kindMap, "", definition{key: key.id, elem: elem.id}, key.defs|elem.defs)
 	return codec[map[K]V]{
 		id:   id,
 		defs: defs,
 		match: func(c *cursor, id int32) bool {
-			d := c.types[id]
+			d := c.typeOf(id)
 			return d != nil && d.kind == kindMap && key.match(c, d.key) && elem.match(c, d.elem)
 		},
 		read: func(c *cursor) map[K]V {
-			n := c.count()
-			if c.charge(costMap(n, slot)); c.err != nil {
-				return nil
-			}
+			n := room(c)
 			m := make(map[K]V, n)
 			for range n {
 				k := key.read(c)
@@ -116,6 +148,12 @@ func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 				m[k] = v
 			}
 			return m
+		},
+		skip: func(c *cursor) {
+			for n := room(c); n > 0 && c.err == nil; n-- {
+				key.skip(c)
+				elem.skip(c)
+			}
 		},
 		write: func(w *writer, m map[K]V) {
 			for k, v := range m {
@@ -152,7 +190,10 @@ func add[T any](cd codec[T]) *common {
 		defs:   cd.defs,
 		match:  cd.match,
 		read:   func(c *cursor) any { return cd.read(c) },
+		skip:   cd.skip,
 		write:  func(w *writer, v any) { cd.write(w, v.(T)) }, //nolint:forcetypeassert // it was found by this type
+
+		comparable: typ.Comparable(),
 	}
 	byName[name], byType[typ] = t, t
 	return t
@@ -199,18 +240,19 @@ func (c *cursor) float32() float32 {
 	return float32(f)
 }
 
-func (c *cursor) string() string {
+// copied reads bytes that are going to be copied.
+func (c *cursor) copied() []byte {
 	b := c.bytes()
 	c.charge(costString(len(b)))
-	return string(b)
+	return b
 }
 
+func (c *cursor) skipBytes() { c.copied() }
+
+func (c *cursor) string() string { return string(c.copied()) }
+
 // slice is nil where nothing is in it, as gob has it.
-func (c *cursor) slice() []byte {
-	b := c.bytes()
-	c.charge(costString(len(b)))
-	return append([]byte(nil), b...)
-}
+func (c *cursor) slice() []byte { return append([]byte(nil), c.copied()...) }
 
 func (c *cursor) time() (t time.Time) {
 	c.charge(costTime)
@@ -232,16 +274,17 @@ func (w *writer) time(t time.Time) {
 }
 
 func init() {
-	str := basic(idString, (*cursor).string, (*writer).string)
+	str := basic(idString, (*cursor).string, (*writer).string).skippedBy((*cursor).skipBytes)
 	boolean := basic(idBool, func(c *cursor) bool { return c.uint() != 0 }, (*writer).bool)
-	anything := basic(idAny, (*cursor).any, (*writer).any)
-	dataCodec = mapOf(basic(idAny, (*cursor).key, (*writer).any), anything)
+	anything := basic(idAny, (*cursor).any, (*writer).any).skippedBy((*cursor).skipAny)
+	dataCodec = mapOf(basic(idAny, (*cursor).key, (*writer).any).skippedBy((*cursor).skipKey), anything)
 	if dataCodec.id != firstID {
 		panic("gobmap: the type of the message is not the first")
 	}
 	add(dataCodec)
 
-	addWithList(str)
+	stringType = add(str)
+	add(listOf(str))
 	addWithList(boolean)
 	addWithList(signed[int]())
 	addWithList(signed[int8]())
@@ -262,11 +305,11 @@ func init() {
 		func(c *cursor) complex64 { r := c.float32(); return complex(r, c.float32()) },
 		func(w *writer, v complex64) { w.float(float64(imag(v))); w.float(float64(real(v))) }))
 	add(unsigned[uint8]())
-	add(basic(idBytes, (*cursor).slice, func(w *writer, b []byte) { w.bytes(b); w.uint(uint64(len(b))) }))
+	add(basic(idBytes, (*cursor).slice, func(w *writer, b []byte) { w.bytes(b); w.uint(uint64(len(b))) }).skippedBy((*cursor).skipBytes))
 
 	at := basic(0, (*cursor).time, (*writer).time)
 	at.id, at.defs = define(kindGob, "Time", definition{}, 0)
-	at.match = func(c *cursor, id int32) bool { d := c.types[id]; return d != nil && d.kind == kindGob }
+	at.match = func(c *cursor, id int32) bool { d := c.typeOf(id); return d != nil && d.kind == kindGob }
 	add(at)
 	add(signed[time.Duration]())
 

@@ -37,6 +37,7 @@ const (
 
 // A definition is what a message says of one type.
 type definition struct {
+	id        int32
 	kind      kind
 	key, elem int32
 	len       int
@@ -55,9 +56,13 @@ type cursor struct {
 	pos   int
 	end   int // where the part ends that pos is in
 	err   error
-	types map[int32]*definition
-	left  int // of the budget
+	first definition            // of the types that the message defines, often the only one
+	types map[int32]*definition // the others
+	left  int                   // of the budget
 	depth int
+
+	want  string // a key to look out for
+	found bool
 }
 
 func newCursor(raw []byte) cursor { return cursor{raw: raw, left: budget(raw)} }
@@ -223,12 +228,20 @@ func (c *cursor) typeSequence(inside bool) int32 {
 var fieldsOf = [...]int{kindArray: 3, kindSlice: 2, kindStruct: 2, kindMap: 3, kindGob: 1, kindBinary: 1, kindText: 1}
 
 func (c *cursor) define(id int32) {
-	if id < firstID || c.types[id] != nil {
+	if id < firstID || c.typeOf(id) != nil {
 		c.fail(errors.New("type defined before"))
 		return
 	}
 	c.charge(costDefinition)
-	d := new(definition)
+	d := &c.first
+	if d.id != 0 {
+		d = new(definition)
+		if c.types == nil {
+			c.types = make(map[int32]*definition)
+		}
+		c.types[id] = d
+	}
+	d.id = id
 	c.fields(int(kindText), func(i int) {
 		if d.kind != 0 {
 			c.limit("type of two kinds")
@@ -259,10 +272,14 @@ func (c *cursor) define(id int32) {
 	if d.kind == 0 {
 		c.limit("type of no kind")
 	}
-	if c.types == nil {
-		c.types = make(map[int32]*definition)
+}
+
+// typeOf returns what the message says of a type, nil if that is nothing.
+func (c *cursor) typeOf(id int32) *definition {
+	if id == c.first.id && id != 0 {
+		return &c.first
 	}
-	c.types[id] = d
+	return c.types[id]
 }
 
 func (c *cursor) structFields(d *definition) {

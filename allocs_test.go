@@ -1,0 +1,137 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/flamego/flamego"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/mapbackend"
+)
+
+// nullWriter is a response that nobody reads.
+type nullWriter http.Header
+
+func (w nullWriter) Header() http.Header         { return http.Header(w) }
+func (w nullWriter) Write(b []byte) (int, error) { return len(b), nil }
+func (w nullWriter) WriteHeader(int)             {}
+
+// allocsOf returns how many allocations a request costs.
+func allocsOf(h http.Handler, path, cookie string) float64 {
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	r.Header.Set("Cookie", cookie)
+	return testing.AllocsPerRun(200, func() { h.ServeHTTP(nullWriter{}, r) })
+}
+
+// What a request with the memory store allocates, beyond what Flamego does.
+func TestRequestAllocations(t *testing.T) {
+	plain := flamego.New()
+	plain.Get("/", func() string { return "ok" })
+	alone := allocsOf(plain, "/", "")
+
+	a := newApp(t, session.Options{})
+	a.Get("/set", func(s session.Session) string { s.Set("key", "val"); return "ok" })
+	a.Get("/read", func(s session.Session) string { return s.Get("key").(string) })
+	a.Get("/", func() string { return "ok" })
+	a.get("/set")
+	require.Equal(t, "val", a.get("/read").Body.String())
+
+	require.LessOrEqual(t, allocsOf(a, "/read", a.cookie)-alone, 12.0, "read")
+	require.LessOrEqual(t, allocsOf(a, "/", "")-alone, 13.0, "new visitor")
+	require.LessOrEqual(t, allocsOf(a, "/set", a.cookie)-alone, 22.0, "set")
+}
+
+// A session that nobody looks into is not decoded, and nobody misses its flash.
+func TestUntouchedIsNotDecoded(t *testing.T) {
+	ctx := context.Background()
+	store := session.NewStore(mapbackend.New(), session.StoreConfig{})
+	require.NoError(t, store.Save(ctx, session.NewBaseSessionWithData("typical", nil, nil, fixtures["typical"])))
+	read := func(look func(session.Session)) float64 {
+		return testing.AllocsPerRun(200, func() {
+			s, err := store.Read(ctx, "typical")
+			if err != nil {
+				t.Fatal(err)
+			}
+			look(s)
+		})
+	}
+	untouched := read(func(session.Session) {})
+	touched := read(func(s session.Session) {
+		if s.Get("name") != "alice" {
+			t.Fatal("not what was saved")
+		}
+	})
+	require.GreaterOrEqual(t, touched-untouched, 15.0)
+}
+
+// What a session in memory takes, with all that belongs to it.
+func TestMemoryPerSession(t *testing.T) {
+	const n = 20_000
+	ctx := context.Background()
+	for name, test := range map[string]struct {
+		data func(i int) session.Data
+		most int64
+	}{
+		"empty": {func(int) session.Data { return nil }, 150},
+		"six values": {func(i int) session.Data {
+			return session.Data{
+				"user_id": 100_000 + i, "name": fmt.Sprint("visitor ", i), "admin": i%2 == 0,
+				"csrf": fmt.Sprintf("%016x", i), "visits": int64(1000 + i), "seen": time.Unix(int64(i), 0),
+			}
+		}, 450},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sids := make([]string, n)
+			store := newMemoryStore(t, time.Hour)
+			before := heap()
+			for i := range sids {
+				var err error
+				sids[i], err = session.NewID(16)
+				require.NoError(t, err)
+				require.NoError(t, store.Save(ctx, session.NewBaseSessionWithData(sids[i], nil, nil, test.data(i))))
+			}
+			each := (heap() - before) / n
+			t.Log(each, "bytes")
+			require.LessOrEqual(t, each, test.most)
+			require.Equal(t, n, session.MemoryLen(store))
+			for i, sid := range sids {
+				require.NoError(t, store.Destroy(ctx, sid))
+				if i%1000 == 0 {
+					require.Equal(t, n-i-1, session.MemoryLen(store))
+				}
+			}
+			require.Less(t, heap()-before, int64(1_000_000), "after the end of all")
+			runtime.KeepAlive(store)
+		})
+	}
+}
+
+// A session of many values is kept as well as one of few.
+func TestMemoryManyValues(t *testing.T) {
+	ctx := context.Background()
+	store := newMemoryStore(t, time.Hour)
+	for n := range 20 {
+		s, err := store.Read(ctx, "many")
+		require.NoError(t, err)
+		s.Set(n, n)
+		require.NoError(t, store.Save(ctx, s))
+	}
+	for n := range 20 {
+		require.Equal(t, n, get(t, store, "many", n))
+	}
+	s, err := store.Read(ctx, "many")
+	require.NoError(t, err)
+	for n := range 15 {
+		s.Delete(n)
+	}
+	require.NoError(t, store.Save(ctx, s))
+	require.Nil(t, get(t, store, "many", 14))
+	require.Equal(t, 15, get(t, store, "many", 15))
+}
