@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 )
 
@@ -24,6 +23,8 @@ type native interface {
 	// takeFlash takes the flash out of the stored session. Of many requests that
 	// do so at once only one gets it, the others get nil.
 	takeFlash(ctx context.Context, s *BaseSession) (Flash, error)
+	// giveFlash undoes that, unless there is another flash by now.
+	giveFlash(ctx context.Context, s *BaseSession, flash Flash) error
 }
 
 // errUnreadable says that there is a record that makes no sense.
@@ -36,13 +37,23 @@ type pending struct {
 	base   values  // what the changes apply to
 	log    changes // the changes
 
-	take  bool        // the change is to take the flash, void if there is none
+	when  condition   // the changes are void if it does not hold
 	flash interface{} // the flash that was taken
 	gone  bool        // the record vanished: the changes are void
+	copy  bool        // the session is another store's and stays as it is
 
 	wasBase values // to undo begin
 	wasLog  changes
 }
+
+// condition is what must be true of a session for changes to be made.
+type condition int
+
+const (
+	always    condition = iota
+	ifFlash             // to take it
+	ifNoFlash           // to give one back
+)
 
 // begin hands out the changes of the session; end must follow. Changes made
 // in between belong to the next commit.
@@ -64,6 +75,9 @@ func (s *BaseSession) begin(store Store) *pending {
 		p.origin = origin{store: store, sid: s.sid}
 		p.log = changes{flushed: true, ended: s.log.ended, keys: dataOf(view)}
 		p.gone = false
+		if p.copy = s.origin.store != nil; p.copy {
+			return p
+		}
 	}
 	s.base, s.log = view, changes{}
 	return p
@@ -75,6 +89,9 @@ func (s *BaseSession) end(p *pending, err error) {
 	defer s.committing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if p.copy {
+		return
+	}
 	if err != nil {
 		s.base, s.log = p.wasBase, p.wasLog.then(s.log)
 		return
@@ -97,15 +114,6 @@ func (s *BaseSession) settle(count int) {
 	if s.log.count == count {
 		s.base, s.log = s.log.apply(s.base), changes{count: count}
 	}
-}
-
-// detach makes a session that has a new ID one that is not stored: the record
-// under the old ID was deleted, and its data is to be saved under the new one.
-func (s *BaseSession) detach() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.log = changes{renewed: true, flushed: true, keys: maps.Clone(dataOf(s.log.apply(s.base)))}
-	s.base, s.origin = nil, origin{store: s.origin.store, sid: s.sid}
 }
 
 // discard undoes the changes since the last commit.
@@ -137,6 +145,17 @@ func (s *BaseSession) isEnded() bool {
 	return s.gone || s.log.ended
 }
 
+// isDestroyed reports whether it was this session that was destroyed, and not
+// its record by somebody else.
+func (s *BaseSession) isDestroyed() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.ended
+}
+
 // idle returns how long ago the record was written or extended when it was read.
 func (s *BaseSession) idle() time.Duration {
 	s.mu.RLock()
@@ -148,7 +167,7 @@ func (s *BaseSession) idle() time.Duration {
 // false when there is nothing left to do.
 func (p *pending) rebase(base values) bool {
 	p.base = base
-	return !p.take || base.get(flashKey) != nil
+	return p.when == always || (p.when == ifFlash) == (base.get(flashKey) != nil)
 }
 
 // orphan decides what becomes of the changes when the record has vanished: it
@@ -172,7 +191,7 @@ func (p *pending) end() {
 
 // stored notes that the store now holds data.
 func (p *pending) stored(now values, raw []byte) {
-	if p.take {
+	if p.when == ifFlash {
 		p.flash = p.base.get(flashKey)
 	}
 	p.base = now

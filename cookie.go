@@ -131,18 +131,6 @@ func (o CookieOptions) isLine(line string) bool {
 	return name == o.Name
 }
 
-// read returns the values of all our cookies in the request. Several come from
-// cookies of one name with different paths or domains.
-func (o CookieOptions) read(r *http.Request) (ids candidates) {
-	for i, c := range r.CookiesNamed(o.Name) {
-		if i == len(ids) {
-			break
-		}
-		ids[i] = c.Value
-	}
-	return ids
-}
-
 // addVary tells caches that the response depends on the cookie, unless the app
 // has said so.
 func addVary(h http.Header) {

@@ -39,16 +39,19 @@ type requestStore struct {
 }
 
 func (s *requestStore) Destroy(ctx context.Context, sid string) error {
+	s.rq.mu.Lock()
+	old := s.rq.readAs
+	s.rq.mu.Unlock()
+	if id := s.rq.base.ID(); sid != id && sid == old {
+		// The old ID after RegenerateID, by an app that does what the commit does:
+		// it is done now, as a rename, which loses nothing that others have saved.
+		return s.Save(ctx, s.rq.base)
+	}
 	if err := s.Store.Destroy(ctx, sid); err != nil {
 		return err
 	}
-	switch sid {
-	case s.rq.base.ID():
+	if sid == s.rq.base.ID() {
 		s.rq.base.endSession()
-	case s.rq.readAs:
-		// The old ID after RegenerateID, by an app that does what the commit does.
-		s.rq.base.detach()
-		s.rq.readAs, s.rq.stored = s.rq.base.ID(), false
 	}
 	return nil
 }
@@ -57,6 +60,11 @@ func (s *requestStore) Save(ctx context.Context, sess Session) error {
 	if b, ok := sess.(based); !ok || b.baseSession() != s.rq.base {
 		return s.Store.Save(ctx, sess)
 	}
+	// What it takes to wait for another save of the session counts.
+	ctx, cancel := context.WithTimeout(ctx, s.rq.m.opts.Timeout)
+	defer cancel()
+	s.rq.mu.Lock()
+	defer s.rq.mu.Unlock()
 	if err := s.rq.save(ctx); err != nil {
 		return err
 	}

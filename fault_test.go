@@ -316,3 +316,44 @@ func TestUnreadable(t *testing.T) {
 		})
 	}
 }
+
+// bomb is a value whose encoding panics.
+type bomb struct{}
+
+func (bomb) GobEncode() ([]byte, error) { panic("secret") }
+func (bomb) GobDecode([]byte) error     { return nil }
+
+// An encoder that panics fails the commit like one that returns an error, and
+// the session is not locked for good.
+func TestEncoderPanics(t *testing.T) {
+	a := newApp(t, backendOptions(mapbackend.New()))
+	a.Get("/set", func(s session.Session) { s.Set("key", 1); s.SetFlash("hello") })
+	a.Get("/bomb", func(s session.Session) string { s.Set("bomb", bomb{}); return "ok" })
+	a.Get("/get", func(s session.Session) string { s.Set("key", 2); return "fine" })
+	a.get("/set")
+	require.Equal(t, http.StatusInternalServerError, a.get("/bomb").Code)
+	errs := a.errs.take()
+	require.Len(t, errs, 1)
+	require.NotContains(t, errs[0].Error(), "secret")
+	require.Equal(t, "fine", a.get("/get").Body.String())
+}
+
+// panickyBackend panics when it is to swap.
+type panickyBackend struct{ *mapbackend.Backend }
+
+func (panickyBackend) Swap(context.Context, string, []byte, session.Record) (bool, error) {
+	panic("in the backend")
+}
+
+func TestBackendPanics(t *testing.T) {
+	b := panickyBackend{mapbackend.New()}
+	store := session.NewStore(b, session.StoreConfig{})
+	save(t, store, "abcdef", "key", 1)
+	s, err := store.Read(context.Background(), "abcdef")
+	require.NoError(t, err)
+	s.Set("key", 2)
+	for range 2 { // the second time nothing is locked
+		require.Panics(t, func() { _ = store.Save(context.Background(), s) })
+		require.True(t, s.HasChanged())
+	}
+}

@@ -1,8 +1,10 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"reflect"
 )
 
 // readForeign reads from a store that knows the six methods of Store and no more.
@@ -40,6 +42,24 @@ func (rq *request) saveForeign(ctx context.Context) error {
 	rq.m.issued.remove(rq.readAs)
 	if rq.base != nil {
 		rq.base.settle(count)
+	} else if rq.sess.HasChanged() {
+		rq.saved, _ = rq.sess.Encode()
 	}
 	return nil
+}
+
+// sameAsSaved reports whether a session that says forever that it has changed is
+// as it was saved: to save it once more would undo what others did since.
+func (rq *request) sameAsSaved() bool {
+	if rq.saved == nil || rq.sess.ID() != rq.readAs {
+		return false
+	}
+	raw, err := rq.sess.Encode()
+	if err != nil || bytes.Equal(raw, rq.saved) {
+		return err == nil
+	}
+	// Gob writes a map in any order.
+	now, errNow := GobDecoder(raw)
+	then, errThen := GobDecoder(rq.saved)
+	return errNow == nil && errThen == nil && reflect.DeepEqual(now, then)
 }

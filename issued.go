@@ -13,11 +13,16 @@ import (
 // session gets another ID at its first commit.
 type issuedIDs struct {
 	seed  maphash.Seed
-	table [1 << 16]atomic.Uint64
+	table *[1 << 16]atomic.Uint64
 }
 
 func newIssuedIDs() *issuedIDs {
-	return &issuedIDs{seed: maphash.MakeSeed()}
+	return &issuedIDs{seed: maphash.MakeSeed(), table: new([1 << 16]atomic.Uint64)}
+}
+
+// sibling returns another set of IDs in the same table.
+func (t *issuedIDs) sibling() *issuedIDs {
+	return &issuedIDs{seed: maphash.MakeSeed(), table: t.table}
 }
 
 func (t *issuedIDs) place(sid string) (hash uint64, slot *atomic.Uint64) {
@@ -45,7 +50,7 @@ func (t *issuedIDs) remove(sid string) {
 // the others must join it, not leave it behind.
 func (rq *request) catchUp(ctx context.Context) error {
 	renewed := rq.sess.ID() != rq.readAs
-	if rq.stored || rq.fresh || rq.ended() || !renewed && (rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.readAs)) {
+	if rq.stored || rq.fresh && !rq.begun() || rq.ended() || !renewed && (rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.readAs)) {
 		return nil
 	}
 	sess, found, err := rq.m.read(ctx, rq.readAs)

@@ -86,6 +86,7 @@ type Manager struct {
 
 	native       native     // the store, if it is one of this module
 	issued       *issuedIDs // IDs that were given out and have nothing stored yet
+	renamed      *issuedIDs // IDs whose sessions lately got another one
 	readsCookie  bool       // the ID comes from the cookie
 	writesCookie bool       // the ID is sent in the cookie
 
@@ -120,6 +121,7 @@ func New(opts ...Options) (*Manager, error) {
 	}
 
 	m := &Manager{opts: opt, issued: newIssuedIDs(), readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil}
+	m.renamed = m.issued.sibling()
 	if m.writesCookie {
 		m.opts.WriteIDFunc = m.writeCookie
 	}
@@ -233,15 +235,26 @@ func (m *Manager) writeCookie(w http.ResponseWriter, _ *http.Request, sid string
 	}
 }
 
-// candidates are the IDs that a request claims, best first; empty strings are
-// none. No more of them than there is room for are looked up.
+// candidates are the IDs that a request claims, best first; the rest is empty.
+// No more of them than there is room for are looked up.
 type candidates [4]string
 
+// readIDs returns what can be an ID of ours. Several come from cookies of one name
+// with different paths or domains.
 func (m *Manager) readIDs(r *http.Request) (ids candidates) {
-	if m.opts.ReadIDFunc == nil {
-		return m.opts.Cookie.read(r)
+	if m.opts.ReadIDFunc != nil {
+		if sid := m.opts.ReadIDFunc(r); m.valid(sid) {
+			ids[0] = sid
+		}
+		return ids
 	}
-	ids[0] = m.opts.ReadIDFunc(r)
+	n := 0
+	for _, c := range r.CookiesNamed(m.opts.Cookie.Name) {
+		if n < len(ids) && m.valid(c.Value) {
+			ids[n] = c.Value
+			n++
+		}
+	}
 	return ids
 }
 

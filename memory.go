@@ -140,19 +140,25 @@ func (m *memoryStore) Save(_ context.Context, sess Session) error {
 	if err != nil {
 		return memoryError("save", err)
 	}
-	_, err = m.commit(b, false)
+	_, err = m.commit(b, always)
 	return err
 }
 
 func (m *memoryStore) takeFlash(_ context.Context, b *BaseSession) (Flash, error) {
 	b.Delete(flashKey)
-	p, err := m.commit(b, true)
+	p, err := m.commit(b, ifFlash)
 	return p.flash, err
 }
 
-func (m *memoryStore) commit(b *BaseSession, take bool) (*pending, error) {
+func (m *memoryStore) giveFlash(_ context.Context, b *BaseSession, flash Flash) error {
+	b.SetFlash(flash)
+	_, err := m.commit(b, ifNoFlash)
+	return err
+}
+
+func (m *memoryStore) commit(b *BaseSession, when condition) (*pending, error) {
 	p := b.begin(m)
-	p.take = take
+	p.when = when
 	err := checkSID(p.sid)
 	if err == nil && !p.gone {
 		m.write(p)

@@ -264,6 +264,24 @@ func TestIniterArgs(t *testing.T) {
 	require.EqualError(t, err, "cannot open")
 }
 
+// A WriteIDFunc may look at the session whose ID it sends.
+func TestWriteIDFuncReadsTheSession(t *testing.T) {
+	var s session.Session
+	var seen string
+	a := newApp(t, session.Options{WriteIDFunc: func(_ http.ResponseWriter, _ *http.Request, sid string, _ bool) {
+		if s != nil {
+			seen = s.ID()
+			require.Equal(t, sid, seen)
+		}
+	}})
+	a.Get("/", func(sess session.Session, w http.ResponseWriter, r *http.Request) {
+		s = sess
+		require.NoError(t, s.RegenerateID(w, r))
+		require.Equal(t, s.ID(), seen)
+	})
+	a.get("/")
+}
+
 // A flash of a type that is declared in the app, and nowhere registered.
 func TestFlashStruct(t *testing.T) {
 	type notice struct{ Text string }

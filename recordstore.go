@@ -203,22 +203,28 @@ func (s *recordStore) Save(ctx context.Context, sess Session) error {
 	if err != nil {
 		return s.fail("save", err)
 	}
-	_, err = s.commit(ctx, b, false)
+	_, err = s.commit(ctx, b, always)
 	return err
 }
 
 func (s *recordStore) takeFlash(ctx context.Context, b *BaseSession) (Flash, error) {
 	b.Delete(flashKey)
-	p, err := s.commit(ctx, b, true)
+	p, err := s.commit(ctx, b, ifFlash)
 	return p.flash, err
 }
 
-func (s *recordStore) commit(ctx context.Context, b *BaseSession, take bool) (p *pending, err error) {
+func (s *recordStore) giveFlash(ctx context.Context, b *BaseSession, flash Flash) error {
+	b.SetFlash(flash)
+	_, err := s.commit(ctx, b, ifNoFlash)
+	return err
+}
+
+func (s *recordStore) commit(ctx context.Context, b *BaseSession, when condition) (p *pending, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 
 	p = b.begin(s)
-	p.take = take
+	p.when = when
 	result := errPanicked
 	defer func() { b.end(p, result) }()
 	if result = checkSID(p.sid); result == nil && !p.gone {
@@ -307,7 +313,7 @@ func (s *recordStore) refused(ctx context.Context, p *pending, raw []byte) (ok, 
 	rec, found, err := s.backend.Load(ctx, at)
 	// Two requests that take the same flash write the same bytes: there equal
 	// bytes prove nothing, and a flash is rather lost than shown twice.
-	if err == nil && found && !p.take && bytes.Equal(rec.Data, raw) {
+	if err == nil && found && p.when != ifFlash && bytes.Equal(rec.Data, raw) {
 		return true, false, nil
 	}
 	if err == nil && p.origin.stored && at != p.origin.sid {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
+	"sync"
 
 	"github.com/flamego/flamego"
 )
@@ -21,6 +22,7 @@ type request struct {
 	flamego.Context
 	m *Manager
 
+	mu     sync.Mutex // held while a handler saves or destroys by hand
 	sess   Session
 	base   *BaseSession // the one in sess, nil if there is none
 	readAs string       // the ID the session was read or last saved under
@@ -30,12 +32,13 @@ type request struct {
 	flash     Flash
 	writer    writer
 	store     requestStore
-	extended  bool  // the session lives a full lifetime from this request on
-	committed bool  // our writer has committed before it let the response begin
-	aborted   bool  // a handler panicked: nothing is committed any more
-	hijacked  bool  // the connection is no longer ours
-	err       error // why the commit failed
-	refused   bool  // the response is our 500
+	extended  bool   // the session lives a full lifetime from this request on
+	saved     []byte // what a session that says forever that it has changed was saved as
+	committed bool   // our writer has committed before it let the response begin
+	aborted   bool   // a handler panicked: nothing is committed any more
+	hijacked  bool   // the connection is no longer ours
+	err       error  // why the commit failed
+	refused   bool   // the response is our 500
 }
 
 var (
@@ -102,6 +105,13 @@ func (rq *request) open() (Flash, error) {
 		return nil, err
 	}
 	rq.stored, rq.extended = rq.base.isStored(), true
+	if err := r.Context().Err(); err != nil {
+		// The client has hung up, so Flamego will not call any handler.
+		if flash != nil {
+			rq.returnFlash(flash)
+		}
+		return nil, err
+	}
 	rq.sendID()
 	return flash, nil
 }
@@ -110,8 +120,8 @@ func (rq *request) open() (Flash, error) {
 // failing that, of the first that could be one of ours; failing that, a new one.
 func (rq *request) load(r *http.Request) error {
 	for _, sid := range rq.m.readIDs(r) {
-		if !rq.m.valid(sid) {
-			continue
+		if sid == "" {
+			break
 		}
 		sess, found, err := rq.m.read(r.Context(), sid)
 		if err != nil {
@@ -206,7 +216,7 @@ func (rq *request) uncancelled() context.Context {
 // request may have stored something under it.
 func (rq *request) worthSaving() bool {
 	if rq.m.native == nil { // only its own session knows
-		return rq.sess.HasChanged() || rq.sess.ID() != rq.readAs
+		return (rq.sess.HasChanged() || rq.sess.ID() != rq.readAs) && !rq.sameAsSaved()
 	}
 	if !rq.sess.HasChanged() {
 		return false
@@ -230,7 +240,7 @@ func (rq *request) ended() bool {
 	return rq.base != nil && rq.base.isEnded()
 }
 
-func (rq *request) save(ctx context.Context) error {
+func (rq *request) save(ctx context.Context) (err error) {
 	if err := rq.catchUp(ctx); err != nil {
 		return err
 	}
@@ -241,6 +251,15 @@ func (rq *request) save(ctx context.Context) error {
 	if err := rq.leaveUnknownID(); err != nil {
 		return err
 	}
+	if old := rq.readAs; rq.stored && rq.sess.ID() != old {
+		// Before it is true: whoever finds the old ID gone must know why.
+		rq.m.renamed.add(old)
+		defer func() {
+			if err != nil {
+				rq.m.renamed.remove(old)
+			}
+		}()
+	}
 	if rq.m.native == nil {
 		ctx, cancel := rq.m.bound(ctx)
 		defer cancel()
@@ -248,6 +267,9 @@ func (rq *request) save(ctx context.Context) error {
 	}
 	if err := rq.m.store.Save(ctx, rq.sess); err != nil {
 		return err
+	}
+	if rq.ended() {
+		rq.m.issued.remove(rq.readAs)
 	}
 	rq.readAs, rq.stored = rq.base.ID(), rq.base.isStored()
 	if rq.stored {
@@ -262,6 +284,9 @@ func (rq *request) sendID() {
 	w := rq.Context.ResponseWriter()
 	switch {
 	case !rq.m.writesCookie || w.Written():
+	case rq.m.renamed.has(rq.readAs) && !rq.base.isDestroyed():
+		// Another request gave the session a new ID. The browser may have that by
+		// now, and ours, or none, would take it away.
 	case rq.ended():
 		rq.m.opts.Cookie.expire(w)
 	case rq.m.opts.Cookie.MaxAge > 0:
@@ -385,11 +410,18 @@ func (rq *request) abort() {
 			rq.m.opts.Cookie.write(w, rq.readAs)
 		}
 	}
-	if rq.m.native != nil && rq.flash != nil {
-		rq.base.discard()
-		rq.base.SetFlash(rq.flash)
-		if err := rq.m.store.Save(rq.uncancelled(), rq.base); err != nil {
-			rq.m.opts.ErrorFunc(err)
-		}
+	if rq.flash != nil {
+		rq.returnFlash(rq.flash)
+	}
+}
+
+// returnFlash gives back a flash that nobody has seen, for the next request.
+func (rq *request) returnFlash(flash Flash) {
+	if rq.m.native == nil { // it is not taken before the commit
+		return
+	}
+	rq.base.discard()
+	if err := rq.m.native.giveFlash(rq.uncancelled(), rq.base, flash); err != nil {
+		rq.m.opts.ErrorFunc(err)
 	}
 }

@@ -102,6 +102,7 @@ type BaseSession struct {
 	base   values  // as read or last committed; shared with others, never written to
 	log    changes // what happened since, laid over base
 	origin origin  // where base is from
+	ended  bool    // destroyed through this session
 	gone   bool    // the record vanished after it was read: nothing is saved any more
 }
 
@@ -235,6 +236,7 @@ func (s *BaseSession) endSession() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log.end()
+	s.ended = true
 }
 
 // view returns the data with the changes of this request, not to be written to.

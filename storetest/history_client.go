@@ -172,6 +172,7 @@ func (c *historyClient) request(sid string, f func(*step, http.ResponseWriter, *
 	c.left--
 	s := c.step("request", sid)
 	something := false // something is in the session at the end
+	var marked session.Session
 	w := serve(c.context(), c.app, sid, func(w http.ResponseWriter, r *http.Request, sess session.Session, flash session.Flash) {
 		if flash != nil {
 			s.seen[flashKey] = fmt.Sprint(flash)
@@ -194,6 +195,10 @@ func (c *historyClient) request(sid string, f func(*step, http.ResponseWriter, *
 				c.h.failf("I7 is broken: client %d, step %d had %s = %q, and now has %q", c.name, s.n, key, val, got)
 			}
 		}
+		if (s.flushed || len(s.keys) > 0) && !s.ended {
+			sess.Set("mark", s.n)
+			marked = sess
+		}
 		s.commit = c.h.tick()
 	})
 	s.end = c.h.tick()
@@ -208,6 +213,11 @@ func (c *historyClient) request(sid string, f func(*step, http.ResponseWriter, *
 		if s.dropped = cookie.MaxAge < 0 && !s.ended; cookie.MaxAge >= 0 {
 			s.id = cookie.Value
 		}
+	}
+	// The browser is told that the session is gone, unless it has a new ID by now;
+	// what the session holds after its commit tells in any case.
+	if marked != nil && s.id == sid && marked.Get("mark") == nil {
+		s.dropped = true
 	}
 	if s.ended || s.dropped {
 		s.id = sid

@@ -89,7 +89,30 @@ func (st *stripe) lock(ctx context.Context, dir, name string) error {
 // lockFile excludes other processes. They hold a lock for the time of a write,
 // so asking again soon is cheaper than a thread that waits in the kernel and
 // cannot be called back.
+//
+// A file that was removed excludes nobody who comes later, so a lock counts only
+// if the file is still there under its name.
 func (st *stripe) lockFile(ctx context.Context, dir, name string) error {
+	for {
+		if err := st.flock(ctx, dir, name); err != nil {
+			return err
+		}
+		held, err := st.file.Stat()
+		if err != nil {
+			return err
+		}
+		if there, err := os.Lstat(filepath.Join(dir, name)); err == nil && os.SameFile(held, there) {
+			return nil
+		}
+		_ = st.file.Close() // and with it the lock
+		st.file = nil
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+func (st *stripe) flock(ctx context.Context, dir, name string) error {
 	if st.file == nil {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err

@@ -1,0 +1,191 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/flamego/flamego"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/mapbackend"
+)
+
+// onBoth runs a test on the memory store and on the portable one.
+func onBoth(t *testing.T, f func(t *testing.T, opts session.Options)) {
+	t.Run("memory", func(t *testing.T) { f(t, session.Options{}) })
+	t.Run("backend", func(t *testing.T) { f(t, backendOptions(mapbackend.New())) })
+}
+
+// once serves one request by the given handler. It may be called by a handler.
+func (a *app) once(cookie string, h flamego.Handler) *httptest.ResponseRecorder {
+	f := flamego.NewWithLogger(io.Discard)
+	f.Use(a.m.Handler())
+	f.Get("/", h)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", cookie)
+	w := httptest.NewRecorder()
+	f.ServeHTTP(w, r)
+	return w
+}
+
+// visit makes a request that stores something, and returns its cookie.
+func (a *app) visit(f func(s session.Session)) string {
+	w := a.once("", func(s session.Session) string { f(s); return "ok" })
+	name, _, _ := strings.Cut(w.Header().Get("Set-Cookie"), ";")
+	return name
+}
+
+// The first request of a visitor is still writing its response when the second
+// one, to which the browser has the ID already, stores something.
+func TestFirstRequestStreams(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		var sid string
+		a.once("", func(s session.Session, w http.ResponseWriter) {
+			sid = s.ID()
+			write(w, "head")
+			a.once("flamego_session="+sid, func(s session.Session) string { s.Set("b", 2); return "ok" })
+			s.Set("a", 1)
+		})
+		require.Empty(t, a.errs.take())
+		require.Equal(t, 1, get(t, a.m.Store(), sid, "a"))
+		require.Equal(t, 2, get(t, a.m.Store(), sid, "b"))
+	})
+}
+
+// A slow request under the ID that a login has replaced leaves the cookie alone:
+// the browser may have the new one by now.
+func TestSlowRequestBesideLogin(t *testing.T) {
+	for name, change := range map[string]bool{"changed": true, "touched": false} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, opts session.Options) {
+				if !change {
+					opts.TouchInterval, opts.Cookie.MaxAge = -1, 60
+				}
+				a := newApp(t, opts)
+				cookie := a.visit(func(s session.Session) { s.Set("old", 1) })
+				w := a.once(cookie, func(s session.Session) string {
+					a.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+						require.NoError(t, s.RegenerateID(w, r))
+						return "ok"
+					})
+					if change {
+						s.Set("late", 1)
+					}
+					return "ok"
+				})
+				require.Equal(t, http.StatusOK, w.Code)
+				require.Empty(t, w.Header().Values("Set-Cookie"))
+				require.False(t, a.m.Store().Exist(context.Background(), sidOf(cookie)))
+			})
+		})
+	}
+}
+
+// Where the renewal failed, the old ID is as good as ever, and said to be.
+func TestSlowRequestBesideFailedLogin(t *testing.T) {
+	b := failingRename{mapbackend.New()}
+	opts := backendOptions(b)
+	opts.TouchInterval, opts.Cookie.MaxAge = -1, 60
+	a := newApp(t, opts)
+	cookie := a.visit(func(s session.Session) { s.Set("old", 1) })
+	w := a.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+		require.NoError(t, s.RegenerateID(w, r))
+		return "ok"
+	})
+	require.Equal(t, http.StatusInternalServerError, w.Code)
+	w = a.once(cookie, func(session.Session) string { return "ok" })
+	require.Contains(t, w.Header().Get("Set-Cookie"), cookie)
+}
+
+type failingRename struct{ *mapbackend.Backend }
+
+func (failingRename) Rename(context.Context, string, string, []byte, session.Record) (bool, error) {
+	return false, errors.New("no")
+}
+
+// A logout of a session that holds nothing yet is one all the same: a request
+// that was under way stores nothing under its ID.
+func TestDestroyOfAnEmptySession(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		cookie := a.visit(func(session.Session) {})
+		a.once(cookie, func(s session.Session) string {
+			a.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+				require.NoError(t, session.Destroy(w, r, s))
+				return "bye"
+			})
+			s.Set("user", 1)
+			return "ok"
+		})
+		require.False(t, a.m.Store().Exist(context.Background(), sidOf(cookie)))
+	})
+}
+
+// A handler that panics gives its flash back, but not over a newer one.
+func TestPanicBesideNewerFlash(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		for want, newer := range map[string]bool{"one": false, "two": true} {
+			a := newApp(t, opts)
+			cookie := a.visit(func(s session.Session) { s.Set("key", 1); s.SetFlash("one") })
+			require.Panics(t, func() {
+				a.once(cookie, func(s session.Session, flash session.Flash) {
+					require.Equal(t, "one", flash)
+					if newer {
+						a.once(cookie, func(s session.Session) string { s.SetFlash("two"); return "ok" })
+					}
+					panic("no")
+				})
+			})
+			var got session.Flash
+			a.once(cookie, func(flash session.Flash) string { got = flash; return "ok" })
+			require.Equal(t, want, got)
+		}
+	})
+}
+
+// hangingUp is a backend during whose next load the client hangs up.
+type hangingUp struct {
+	*mapbackend.Backend
+	hangUp *func()
+}
+
+func (b hangingUp) Load(ctx context.Context, sid string) (session.Record, bool, error) {
+	(*b.hangUp)()
+	return b.Backend.Load(ctx, sid)
+}
+
+// A client that hangs up before its handler has run leaves its flash behind.
+func TestFlashOfHungUp(t *testing.T) {
+	hangUp := func() {}
+	a := newApp(t, backendOptions(hangingUp{mapbackend.New(), &hangUp}))
+	ran := 0
+	a.Get("/set", func(s session.Session) string { s.Set("k", 1); s.SetFlash("hello"); return "ok" })
+	a.Get("/", func(f session.Flash) string { ran++; s, _ := f.(string); return s })
+	a.get("/set")
+
+	ctx, cancel := context.WithCancel(context.Background())
+	hangUp = cancel
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", a.cookie)
+	a.ServeHTTP(httptest.NewRecorder(), r)
+	hangUp = func() {}
+	require.Zero(t, ran)
+	require.Equal(t, "hello", a.get("/").Body.String())
+	require.Empty(t, a.errs.take())
+}
+
+// Cookies of our name that cannot be ours keep nobody from the one that is.
+func TestManyForeignCookies(t *testing.T) {
+	a := newApp(t, session.Options{})
+	cookie := a.visit(func(s session.Session) { s.Set("key", 1) })
+	junk := strings.Repeat("flamego_session=junk; ", 20)
+	w := a.once(junk+cookie, func(s session.Session) string { require.Equal(t, 1, s.Get("key")); return "ok" })
+	require.Equal(t, http.StatusOK, w.Code)
+}

@@ -1,0 +1,170 @@
+package session_test
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/mapbackend"
+)
+
+// ownSession is a session of a third party that embeds BaseSession for its ID
+// and does the rest itself.
+type ownSession struct {
+	*session.BaseSession
+	mu   sync.Mutex
+	data map[interface{}]interface{}
+}
+
+func (s *ownSession) Get(key interface{}) interface{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data[key]
+}
+func (s *ownSession) Set(key, val interface{}) { s.mu.Lock(); defer s.mu.Unlock(); s.data[key] = val }
+func (s *ownSession) HasChanged() bool         { s.mu.Lock(); defer s.mu.Unlock(); return len(s.data) > 0 }
+
+// liveStore hands out one live session to all requests with its ID.
+type liveStore struct {
+	session.Store
+	mu    sync.Mutex
+	live  map[string]*ownSession
+	saves int
+	write session.IDWriter
+}
+
+func (s *liveStore) Exist(_ context.Context, sid string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live[sid] != nil
+}
+
+func (s *liveStore) Read(_ context.Context, sid string) (session.Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live[sid] == nil {
+		s.live[sid] = &ownSession{BaseSession: session.NewBaseSession(sid, session.GobEncoder, s.write), data: map[interface{}]interface{}{}}
+	}
+	return s.live[sid], nil
+}
+
+func (s *liveStore) Save(context.Context, session.Session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.saves++
+	return nil
+}
+
+func (s *liveStore) Touch(context.Context, string) error { return nil }
+
+// A store that keeps the sessions themselves works, requests in parallel too.
+func TestThirdPartyLiveSessions(t *testing.T) {
+	store := &liveStore{live: map[string]*ownSession{}}
+	a := newApp(t, session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) { return store, nil }})
+	a.Get("/set", func(s session.Session) string { s.Set("key", 1); return "ok" })
+	a.get("/set")
+	require.Positive(t, store.saves)
+	require.LessOrEqual(t, store.saves, 2, "before the response, and at the end")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			r := httptest.NewRequest(http.MethodGet, "/set", nil)
+			r.Header.Set("Cookie", a.cookie)
+			a.ServeHTTP(httptest.NewRecorder(), r)
+		})
+	}
+	wg.Wait()
+}
+
+// wrapper is a store of an app around ours.
+type wrapper struct{ session.Store }
+
+// What cannot be read locks nobody out behind a wrapper either.
+func TestUnreadableBehindAWrapper(t *testing.T) {
+	b := mapbackend.New()
+	a := newApp(t, session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) {
+		return wrapper{session.NewStore(b, session.StoreConfig{})}, nil
+	}})
+	a.Get("/", func(s session.Session) string { return "ok" })
+	b.Put("attackersession0", session.Record{Data: []byte("no gob"), TTL: 1 << 40})
+	a.cookie = "flamego_session=attackersession0"
+	require.Equal(t, "ok", a.get("/").Body.String())
+	require.Len(t, a.errs.take(), 1)
+}
+
+// stubborn is a session of a third party with nothing of ours that says forever
+// that it has changed; its store saves it whole.
+type stubborn struct {
+	session.Session
+	sid     string
+	data    map[interface{}]interface{}
+	changed bool
+}
+
+func (s *stubborn) ID() string                                            { return s.sid }
+func (s *stubborn) Get(k interface{}) interface{}                         { return s.data[k] }
+func (s *stubborn) Set(k, v interface{})                                  { s.data[k] = v; s.changed = true }
+func (s *stubborn) Delete(k interface{})                                  { delete(s.data, k); s.changed = true }
+func (s *stubborn) HasChanged() bool                                      { return s.changed }
+func (s *stubborn) Encode() ([]byte, error)                               { return session.GobEncoder(s.data) }
+func (s *stubborn) RegenerateID(http.ResponseWriter, *http.Request) error { return nil }
+
+type stubbornStore struct {
+	session.Store
+	mu   sync.Mutex
+	data map[string]map[interface{}]interface{}
+}
+
+func (s *stubbornStore) Exist(_ context.Context, sid string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data[sid] != nil
+}
+func (s *stubbornStore) Read(_ context.Context, sid string) (session.Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := maps.Clone(s.data[sid])
+	if d == nil {
+		d = map[interface{}]interface{}{}
+	}
+	return &stubborn{sid: sid, data: d}, nil
+}
+func (s *stubbornStore) Save(_ context.Context, sess session.Session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data[sess.ID()] = maps.Clone(sess.(*stubborn).data)
+	return nil
+}
+func (s *stubbornStore) Touch(context.Context, string) error { return nil }
+
+// Such a session is saved once for each change, or what the next request of the
+// browser has stored meanwhile would be undone.
+func TestThirdPartyStubbornSessions(t *testing.T) {
+	for name, late := range map[string]bool{"nothing late": false, "late change": true} {
+		t.Run(name, func(t *testing.T) {
+			store := &stubbornStore{data: map[string]map[interface{}]interface{}{}}
+			a := newApp(t, session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) { return store, nil }})
+			cookie := a.visit(func(s session.Session) { s.Set("old", 1) })
+			a.once(cookie, func(s session.Session, w http.ResponseWriter) {
+				s.Set("a", 1)
+				write(w, "begun")
+				if late {
+					s.Set("late", 1)
+				} else {
+					a.once(cookie, func(s session.Session) string { s.Set("b", 2); return "ok" })
+				}
+			})
+			want := map[interface{}]interface{}{"old": 1, "a": 1, "b": 2}
+			if late {
+				want = map[interface{}]interface{}{"old": 1, "a": 1, "late": 1}
+			}
+			require.Equal(t, want, store.data[sidOf(cookie)])
+		})
+	}
+}

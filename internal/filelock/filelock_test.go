@@ -1,0 +1,37 @@
+package filelock_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/flamego/session/internal/filelock"
+)
+
+// The folder of the locks is removed while a process runs, and another starts.
+func TestFolderRemoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lock")
+	ctx := context.Background()
+	a, b := filelock.New(dir), filelock.New(dir)
+	unlock, err := a.Lock(ctx, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err = b.Lock(ctx, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if unlock, err := a.Lock(short, "x"); err == nil {
+		unlock()
+		t.Error("two processes hold the same lock")
+	}
+}
