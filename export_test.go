@@ -30,3 +30,6 @@ func SetRandomSource(f func([]byte) (int, error)) (restore func()) {
 	randomSource = f
 	return func() { randomSource = old }
 }
+
+// BackendOf returns what NewStore made a store of.
+func BackendOf(s Store) Backend { return s.(*recordStore).backend }
