@@ -39,8 +39,8 @@ type FileConfig struct {
 // its last change is the time of the last access; folders have mode 0700, files
 // 0600. Files are replaced whole, so a process that dies leaves the old content
 // or the new. Nothing is synced: after a loss of power a session that was saved
-// in the last half minute may be missing, empty, or as it was one or two saves
-// before. Processes on one machine may share RootDir: they exclude each other by
+// in the last half minute may be missing, unreadable (and so empty), as it was one
+// or two saves before, or, above 4 KiB, a mixture of these. Processes on one machine may share RootDir: they exclude each other by
 // lock files in RootDir/.lock (on Unix; elsewhere only one process may use it). A
 // network file system must have flock(2).
 //

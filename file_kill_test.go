@@ -128,7 +128,7 @@ func TestFileKill(t *testing.T) {
 		child.Stdout, child.Stderr = &out, &out
 		start := latest.Load()
 		require.NoError(t, child.Start())
-		for begun := time.Now(); latest.Load() == start && time.Since(begun) < 10*time.Second; {
+		for begun := time.Now(); latest.Load() == start && len(failed) == 0 && time.Since(begun) < 10*time.Second; {
 			time.Sleep(100 * time.Microsecond)
 		}
 		time.Sleep(rand.N(5 * time.Millisecond))

@@ -230,6 +230,19 @@ func TestNotPlain(t *testing.T) {
 	})
 }
 
+// Remove takes the file last, so an error never means that it is gone.
+func TestRemoveFails(t *testing.T) {
+	each(t, func(t *testing.T, i impl, root string) {
+		dir := i.dir(t, root)
+		must(t, dir.Put("abc", []byte("data")))
+		must(t, os.MkdirAll(filepath.Join(root, "a/b/~bc/full"), 0o700))
+		if dir.Remove("abc") == nil {
+			t.Fatal("a folder in place of the spare was removed")
+		}
+		wantData(t, dir, "abc", "data")
+	})
+}
+
 // Readers see whole files, never older than the one before, as many as they are.
 func TestReadersAndWriter(t *testing.T) {
 	each(t, func(t *testing.T, i impl, root string) {

@@ -122,13 +122,13 @@ func (d Dir) rename(name string) error {
 	return failed("rename", err)
 }
 
-// Remove removes a file and its spare, which has an older content of it.
+// Remove removes a file and, before it, the spare, which has an older content. If
+// it fails the file is still there.
 func (d Dir) Remove(name string) error {
-	err := failed("remove", unix.Unlinkat(d.fd, name, 0))
-	if spareErr := d.RemoveSpare(name); err == nil {
-		err = spareErr
+	if err := d.RemoveSpare(name); err != nil {
+		return err
 	}
-	return err
+	return failed("remove", unix.Unlinkat(d.fd, name, 0))
 }
 
 // RemoveSpare removes the spare of a file, if there is one.

@@ -103,11 +103,10 @@ func (d pathDir) Replace(name string, data []byte) error {
 }
 
 func (d pathDir) Remove(name string) error {
-	err := os.Remove(d.path(name))
-	if spareErr := d.RemoveSpare(name); err == nil {
-		err = spareErr
+	if err := d.RemoveSpare(name); err != nil {
+		return err
 	}
-	return err
+	return os.Remove(d.path(name))
 }
 
 func (d pathDir) RemoveSpare(name string) error {
