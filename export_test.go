@@ -45,3 +45,6 @@ func SetRandomSource(f func([]byte) (int, error)) (restore func()) {
 
 // NewID is newID.
 func NewID(length int) (string, error) { return newID(length) }
+
+// BackendOf returns what NewStore made a store of.
+func BackendOf(s Store) Backend { return s.(*recordStore).backend }

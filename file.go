@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -39,14 +38,19 @@ type FileConfig struct {
 // The session with the ID "abcd" is the file RootDir/a/b/abcd, and the time of
 // its last change is the time of the last access; folders have mode 0700, files
 // 0600. Files are replaced whole, so a process that dies leaves the old content
-// or the new; nothing is synced, so a loss of power may lose what was saved in
-// the last seconds. Processes on one machine may share RootDir: they exclude
-// each other by lock files in RootDir/.lock (on Unix; elsewhere only one
-// process may use it). A network file system must have flock(2).
+// or the new. Nothing is synced: after a loss of power a session that was saved
+// in the last half minute may be missing, unreadable (and so empty), as it was one
+// or two saves before, or, above 4 KiB, a mixture of these. Processes on one
+// machine may share RootDir: they exclude each other by lock files in
+// RootDir/.lock (on Unix; elsewhere only one process may use it). A network file
+// system must have flock(2).
+//
+// A session that is saved again has a second file next to the first,
+// RootDir/a/b/~bcd: its last content but one, written over by the next save.
+// It goes with the session, or when GC comes by.
 //
 // Symbolic links inside of RootDir are not followed, and GC removes nothing but
-// sessions and its own stale temporary files. Errors name RootDir, never a
-// session.
+// sessions and these second files. Errors name RootDir, never a session.
 func FileIniter() Initer {
 	return func(_ context.Context, args ...interface{}) (Store, error) {
 		config, _, writer, err := initArgs[FileConfig](args)
@@ -79,8 +83,8 @@ func FileIniter() Initer {
 // fileBackend keeps a record in a file. A record expires one lifetime after the
 // file's last change; the TTL of the operations is that lifetime.
 //
-// Whoever changes a session holds its lock, Load needs none: a file that is
-// replaced by rename is always whole.
+// Whoever changes a session, or its spare file, holds its lock. Load needs none:
+// a file that is read is whole, which is what package atomicfile is for.
 type fileBackend struct {
 	root     string
 	lifetime time.Duration
@@ -91,76 +95,60 @@ type fileBackend struct {
 	sweep []string // folders that the GC still has to look through
 }
 
-func (b *fileBackend) dir(sid string) string {
-	return filepath.Join(b.root, sid[0:1], sid[1:2])
+// subdir is the folder of a session below the root.
+func subdir(sid string) string { return sid[0:1] + "/" + sid[1:2] }
+
+func (b *fileBackend) open(sid string) (atomicfile.Dir, error) {
+	return atomicfile.OpenDir(b.root, b.root+"/"+subdir(sid))
 }
 
-func (b *fileBackend) path(sid string) string {
-	return filepath.Join(b.dir(sid), sid)
-}
-
-// plainDirs returns an error if one of the folders that a session is in is
-// something else, a symbolic link for example.
-func (b *fileBackend) plainDirs(sid string) error {
-	for _, dir := range []string{filepath.Dir(b.dir(sid)), b.dir(sid)} {
-		info, err := os.Lstat(dir)
-		if err != nil {
-			return err
-		}
-		if !info.IsDir() {
-			return errNotPlain
-		}
-	}
-	return nil
-}
-
-var errNotPlain = errors.New("not a plain file or folder")
-
-func (b *fileBackend) Load(_ context.Context, sid string) (rec Record, found bool, err error) {
-	rec, found, err = b.load(sid)
+func (b *fileBackend) Load(_ context.Context, sid string) (Record, bool, error) {
+	f, err := atomicfile.Load(b.root, b.root+"/"+subdir(sid)+"/"+sid, b.maxSize+1)
+	rec, found, err := b.record(f, err)
 	return rec, found, b.fail(err)
 }
 
-func (b *fileBackend) load(sid string) (rec Record, found bool, err error) {
-	if err := b.plainDirs(sid); err != nil {
-		return rec, false, absent(err)
-	}
-	f, err := openPlain(b.path(sid))
+// record makes a record of what was read, which was at most one byte over the
+// limit: enough for the store to see that it is over.
+func (b *fileBackend) record(f atomicfile.File, err error) (Record, bool, error) {
 	if err != nil {
-		return rec, false, absent(err)
+		return Record{}, false, absent(err)
 	}
-	defer func() { _ = f.Close() }()
-
-	info, err := f.Stat()
-	if err != nil {
-		return rec, false, err
-	}
-	if !info.Mode().IsRegular() {
-		return rec, false, nil
-	}
-	if rec.TTL = time.Until(b.expiry(info)); rec.TTL <= 0 {
-		return rec, false, nil
-	}
-	// One byte over the limit is enough for the store to see that it is over.
-	rec.Data = make([]byte, min(info.Size(), b.maxSize+1))
-	_, err = io.ReadFull(f, rec.Data)
-	return rec, err == nil, err
+	rec := Record{Data: f.Data, TTL: time.Until(b.expiry(f.ModTime))}
+	return rec, rec.TTL > 0, nil
 }
 
-func (b *fileBackend) expiry(info fs.FileInfo) time.Time {
-	return info.ModTime().Add(b.lifetime)
+func (b *fileBackend) expiry(modTime time.Time) time.Time {
+	return modTime.Add(b.lifetime)
 }
 
 func (b *fileBackend) Insert(ctx context.Context, sid string, rec Record) (done bool, err error) {
 	err = b.locked(ctx, func() error {
-		_, found, err := b.load(sid)
+		dir, err := b.make(sid)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		_, found, err := b.record(dir.Load(sid, b.maxSize+1))
 		if err != nil || found {
 			return err
 		}
 		done = true
-		return b.write(sid, rec)
+		return dir.Put(sid, rec.Data)
 	}, sid)
 	return done && err == nil, err
+}
+
+// make opens the folder of a session and makes it first if it is missing.
+func (b *fileBackend) make(sid string) (atomicfile.Dir, error) {
+	dir, err := b.open(sid)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return dir, err
+	}
+	if err := os.MkdirAll(filepath.Join(b.root, subdir(sid)), 0o700); err != nil {
+		return dir, err
+	}
+	return b.open(sid)
 }
 
 func (b *fileBackend) Swap(ctx context.Context, sid string, old []byte, rec Record) (bool, error) {
@@ -176,73 +164,78 @@ func (b *fileBackend) Rename(ctx context.Context, sid, newSID string, old []byte
 
 func (b *fileBackend) replace(ctx context.Context, sid, newSID string, old []byte, rec Record) (done bool, err error) {
 	err = b.locked(ctx, func() error {
-		cur, found, err := b.load(sid)
+		dir, err := b.open(sid)
+		if err != nil {
+			return absent(err)
+		}
+		defer dir.Close()
+		cur, found, err := b.record(dir.Load(sid, b.maxSize+1))
 		if err != nil || !found || !bytes.Equal(cur.Data, old) {
 			return err
 		}
-		if err := b.write(newSID, rec); err != nil {
-			return err
+		if newSID == sid {
+			err = dir.Replace(sid, rec.Data)
+		} else {
+			err = b.rename(dir, sid, newSID, rec.Data)
 		}
-		if newSID != sid {
-			if err := os.Remove(b.path(sid)); err != nil {
-				_ = os.Remove(b.path(newSID))
-				return err
-			}
-		}
-		done = true
-		return nil
+		done = err == nil
+		return absent(err)
 	}, sid, newSID)
 	return done && err == nil, err
 }
 
-// write makes the folders, too, when they are missing.
-func (b *fileBackend) write(sid string, rec Record) error {
-	err := b.plainDirs(sid)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.MkdirAll(b.dir(sid), 0o700); err == nil {
-			err = b.plainDirs(sid)
-		}
-	}
+func (b *fileBackend) rename(dir atomicfile.Dir, sid, newSID string, data []byte) error {
+	newDir, err := b.make(newSID)
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(b.path(sid), rec.Data)
+	defer newDir.Close()
+	if err := newDir.Put(newSID, data); err != nil {
+		return err
+	}
+	err = dir.Remove(sid)
+	if err != nil {
+		_ = newDir.Remove(newSID)
+	}
+	return err
 }
 
 func (b *fileBackend) Extend(ctx context.Context, sid string, _ time.Duration) error {
 	return b.locked(ctx, func() error {
-		if err := b.find(sid, true); err != nil {
+		dir, err := b.find(sid, true)
+		if err != nil {
 			return absent(err)
 		}
-		now := time.Now()
-		return absent(os.Chtimes(b.path(sid), now, now))
+		defer dir.Close()
+		return absent(dir.Touch(sid, time.Now()))
 	}, sid)
 }
 
-// find returns an error unless there is the file of a live, or of a dead,
-// session; one of the other kind counts as absent.
-func (b *fileBackend) find(sid string, live bool) error {
-	if err := b.plainDirs(sid); err != nil {
-		return err
+// find opens the folder of a live, or of a dead, session; one of the other kind
+// counts as absent.
+func (b *fileBackend) find(sid string, live bool) (atomicfile.Dir, error) {
+	dir, err := b.open(sid)
+	if err != nil {
+		return dir, err
 	}
-	info, err := os.Lstat(b.path(sid))
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return errNotPlain
-	case time.Now().Before(b.expiry(info)) != live:
-		return fs.ErrNotExist
+	modTime, err := dir.ModTime(sid)
+	if err == nil && time.Now().Before(b.expiry(modTime)) != live {
+		err = fs.ErrNotExist
 	}
-	return nil
+	if err != nil {
+		dir.Close()
+	}
+	return dir, err
 }
 
 func (b *fileBackend) Delete(ctx context.Context, sid string) error {
 	return b.locked(ctx, func() error {
-		if err := b.plainDirs(sid); err != nil {
+		dir, err := b.open(sid)
+		if err != nil {
 			return absent(err)
 		}
-		return absent(os.Remove(b.path(sid)))
+		defer dir.Close()
+		return absent(dir.Remove(sid))
 	}, sid)
 }
 
@@ -264,7 +257,7 @@ func (b *fileBackend) Close() error {
 // absent returns nil for the error that there is no file, or something in its
 // place that is not ours and so no session either.
 func absent(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotPlain) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, atomicfile.ErrNotPlain) {
 		return nil
 	}
 	return err

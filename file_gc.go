@@ -5,14 +5,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/flamego/session/internal/atomicfile"
 )
-
-// staleTemp is the age at which a temporary file has been left behind by a
-// process that died: writing one takes milliseconds.
-const staleTemp = time.Hour
 
 // Sweep looks through one folder of sessions at a time.
 func (b *fileBackend) Sweep(ctx context.Context) (more bool, err error) {
@@ -50,24 +45,29 @@ func (b *fileBackend) folders() (dirs []string, err error) {
 	return dirs, nil
 }
 
-// sweepDir removes the dead sessions of a folder and temporary files left
-// behind. What it cannot remove does not keep it from the rest.
+// sweepDir removes the dead sessions of a folder, and the spare files of all. What
+// it cannot remove does not keep it from the rest.
 func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return b.fail(absent(err))
 	}
+	first, second := filepath.Base(filepath.Dir(dir))[0], filepath.Base(dir)[0]
+	ours := func(sid string) bool {
+		return checkSID(sid) == nil && sid[0] == first && sid[1] == second
+	}
 	var errs []error
 	for _, e := range entries {
-		name := e.Name()
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return b.fail(ctx.Err())
-		case !e.Type().IsRegular():
-		case checkSID(name) == nil && b.dir(name) == dir:
-			errs = append(errs, b.removeDead(ctx, name))
-		case atomicfile.IsTemp(name):
-			errs = append(errs, b.fail(removeOld(filepath.Join(dir, name))))
+		}
+		if !e.Type().IsRegular() {
+			continue
+		}
+		if sid := e.Name(); ours(sid) {
+			errs = append(errs, b.removeDead(ctx, sid))
+		} else if sid, ok := atomicfile.IsSpare(sid, first); ok && ours(sid) {
+			errs = append(errs, b.removeSpare(ctx, sid))
 		}
 	}
 	return errors.Join(errs...)
@@ -76,21 +76,30 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 // removeDead removes a session if it is dead, which is looked at again under
 // the lock: a request may be extending it.
 func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
-	if err := b.find(sid, false); err != nil {
+	dir, err := b.find(sid, false)
+	if err != nil {
 		return b.fail(absent(err))
 	}
+	dir.Close()
 	return b.locked(ctx, func() error {
-		if err := b.find(sid, false); err != nil {
+		dir, err := b.find(sid, false)
+		if err != nil {
 			return absent(err)
 		}
-		return absent(os.Remove(b.path(sid)))
+		defer dir.Close()
+		return absent(dir.Remove(sid))
 	}, sid)
 }
 
-func removeOld(name string) error {
-	info, err := os.Lstat(name)
-	if err != nil || time.Since(info.ModTime()) < staleTemp {
-		return absent(err)
-	}
-	return absent(os.Remove(name))
+// removeSpare removes the spare file of a session, which a process that died may
+// have left behind, or which is kept for the next save. That one makes it anew.
+func (b *fileBackend) removeSpare(ctx context.Context, sid string) error {
+	return b.locked(ctx, func() error {
+		dir, err := b.open(sid)
+		if err != nil {
+			return absent(err)
+		}
+		defer dir.Close()
+		return dir.RemoveSpare(sid)
+	}, sid)
 }

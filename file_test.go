@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -116,30 +119,31 @@ func TestFileExpiry(t *testing.T) {
 	require.Equal(t, 2, get(t, store, "abcdef", "new"))
 }
 
-// GC takes dead sessions in their own place and old temporary files, and
-// leaves alone whatever else somebody keeps there.
+// GC takes dead sessions in their own place and spare files, and leaves alone
+// whatever else somebody keeps there.
 func TestFileGC(t *testing.T) {
 	root := t.TempDir()
 	store := newFileStore(t, root, time.Minute)
 	for _, sid := range []string{"abdead", "zzdead", "09dead", "ablive"} {
 		save(t, store, sid, "key", 1)
+		save(t, store, sid, "key", 2)
 	}
 	outside := filepath.Join(t.TempDir(), "abdeadlink")
 	others := []string{
-		"README", "a/notes.txt", "a/b/notes.txt", "a/b/ABC", "a/b/zzelsewhere", "a/b/.session-tmp-new", "a/x/y/abdeep", "ab/c/abwrong",
+		"README", "a/notes.txt", "a/b/notes.txt", "a/b/ABC", "a/b/zzelsewhere", "a/b/~b.txt", "a/b/~b", "a/b/~zelsewhere", "a/b/~", "a/b/.hidden", "a/x/y/abdeep", "ab/c/abwrong",
 	}
 	for _, name := range others {
 		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(root, name), nil, 0o600))
 	}
-	require.NoError(t, os.WriteFile(filepath.Join(root, "a/b/.session-tmp-old"), nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "a/b/~bleftbehind"), nil, 0o600))
 	require.NoError(t, os.WriteFile(outside, nil, 0o600))
 	require.NoError(t, os.Symlink(outside, filepath.Join(root, "a/b/abdeadlink")))
 	require.NoError(t, os.Symlink(filepath.Dir(outside), filepath.Join(root, "q")))
 
 	old := time.Now().Add(-2 * time.Hour)
 	for name := range tree(t, root) {
-		if name != "a/b/ablive" && name != "a/b/.session-tmp-new" && name != "a/b/abdeadlink" {
+		if name != "a/b/ablive" && name != "a/b/abdeadlink" {
 			require.NoError(t, os.Chtimes(filepath.Join(root, name), old, old))
 		}
 	}
@@ -150,7 +154,7 @@ func TestFileGC(t *testing.T) {
 		require.FileExists(t, filepath.Join(root, name))
 	}
 	require.FileExists(t, outside)
-	for _, name := range []string{"a/b/abdead", "z/z/zzdead", "0/9/09dead", "a/b/.session-tmp-old"} {
+	for _, name := range []string{"a/b/abdead", "z/z/zzdead", "0/9/09dead", "a/b/~bleftbehind", "a/b/~bdead", "a/b/~blive"} {
 		require.NoFileExists(t, filepath.Join(root, name))
 	}
 }
@@ -223,15 +227,43 @@ func TestFileErrors(t *testing.T) {
 	require.NotContains(t, err.Error(), "secret")
 }
 
-func TestFileLeavesNoTemporaryFiles(t *testing.T) {
+// A session has one file, and one more while it is saved again and again; both
+// are gone when it is.
+func TestFileSpareFiles(t *testing.T) {
 	root := t.TempDir()
 	store := newFileStore(t, root, time.Hour)
-	for i := range 20 {
-		save(t, store, "abcdef", "key", i)
+	files := func() (names []string) {
+		for name, mode := range tree(t, root) {
+			if mode.IsRegular() && !strings.HasPrefix(name, ".lock") {
+				require.Equal(t, fs.FileMode(0o600), mode)
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		return names
 	}
-	for name := range tree(t, root) {
-		require.NotContains(t, name, "tmp")
+	longest := strings.Repeat("a", 255)
+	for _, sid := range []string{"abcdef", longest} {
+		save(t, store, sid, "key", 0)
+		require.Equal(t, []string{filepath.Join(sid[:1], sid[1:2], sid)}, files())
+		for i := range 20 {
+			save(t, store, sid, "key", i)
+			require.LessOrEqual(t, len(files()), 2)
+		}
+		require.Equal(t, 19, get(t, store, sid, "key"))
+		require.NoError(t, store.Destroy(context.Background(), sid))
+		require.Empty(t, files())
 	}
+
+	s, err := store.Read(context.Background(), "abcdef")
+	require.NoError(t, err)
+	for i := range 3 {
+		s.Set("key", i)
+		require.NoError(t, store.Save(context.Background(), s))
+	}
+	require.NoError(t, s.RegenerateID(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)))
+	require.NoError(t, store.Save(context.Background(), s))
+	require.Equal(t, []string{filepath.Join(s.ID()[:1], s.ID()[1:2], s.ID())}, files(), "nothing is left of the old ID")
 }
 
 // Two processes that share a folder lose no update. The other one is this test

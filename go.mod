@@ -2,7 +2,10 @@ module github.com/flamego/session
 
 go 1.25.0
 
-require github.com/flamego/flamego v1.9.7
+require (
+	github.com/flamego/flamego v1.9.7
+	golang.org/x/sys v0.47.0
+)
 
 require (
 	filippo.io/edwards25519 v1.1.0 // indirect
@@ -53,7 +56,6 @@ require (
 	golang.org/x/crypto v0.26.0 // indirect
 	golang.org/x/exp v0.0.0-20231006140011-7918f672742d // indirect
 	golang.org/x/sync v0.22.0 // indirect
-	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/text v0.17.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	modernc.org/libc v1.75.6 // indirect

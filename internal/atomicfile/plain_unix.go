@@ -1,6 +1,6 @@
 //go:build unix
 
-package session
+package atomicfile
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 func openPlain(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) {
-		err = errNotPlain
+		err = ErrNotPlain
 	}
 	return f, err
 }

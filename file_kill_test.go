@@ -1,0 +1,156 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+)
+
+var killSIDs = []string{"abone", "abtwo", "xythree"}
+
+// killPairs is what a session holds at its nth change: each value says of which.
+func killPairs(sid string, n int) []interface{} {
+	return []interface{}{"n", n, "sid", sid, "body", strings.Repeat(strconv.Itoa(n)+" ", n*7919%4000)}
+}
+
+func killCheck(sid string, s session.Session) (int, error) {
+	n, _ := s.Get("n").(int)
+	for i, want := 0, killPairs(sid, n); i < len(want); i += 2 {
+		if s.Get(want[i]) != want[i+1] {
+			return n, fmt.Errorf("session %s, change %d: wrong value of %q", sid, n, want[i])
+		}
+	}
+	return n, nil
+}
+
+// killWriter changes sessions and makes new ones, until it is killed.
+func killWriter(t *testing.T, root string) {
+	store := newFileStore(t, root, time.Hour)
+	for i := 0; ; i++ {
+		for _, sid := range killSIDs {
+			n, err := killCheck(sid, mustRead(t, store, sid))
+			require.NoError(t, err)
+			save(t, store, sid, killPairs(sid, n+1)...)
+		}
+		save(t, store, fmt.Sprintf("abnew%d", i%10), "key", i)
+	}
+}
+
+func mustRead(t *testing.T, store session.Store, sid string) session.Session {
+	s, err := store.Read(context.Background(), sid)
+	require.NoError(t, err)
+	return s
+}
+
+// A process that is killed at any instant loses no session and leaves none by
+// half, whoever reads it, now or later. What it leaves behind GC removes, and GC
+// never removes a session, also not while the other writes.
+func TestFileKill(t *testing.T) {
+	if root := os.Getenv("SESSION_TEST_KILL"); root != "" {
+		killWriter(t, root)
+	}
+	if runtime.GOOS == "windows" {
+		t.Skip("lock files work on Unix only, as the doc of FileIniter says")
+	}
+	rounds := 100
+	if os.Getenv("STORETEST_FULL") != "" {
+		rounds = 1000
+	}
+	root := t.TempDir()
+	store := newFileStore(t, root, time.Hour)
+	for _, sid := range killSIDs {
+		save(t, store, sid, killPairs(sid, 1)...)
+	}
+
+	var latest atomic.Int64 // change of the first session
+	look := func(seen map[string]int) error {
+		for _, sid := range killSIDs {
+			s, err := store.Read(context.Background(), sid)
+			if err != nil {
+				return err
+			}
+			n, err := killCheck(sid, s)
+			if err != nil {
+				return err
+			}
+			if n < max(1, seen[sid]) {
+				return fmt.Errorf("session %s: change %d is read after change %d", sid, n, seen[sid])
+			}
+			seen[sid] = n
+		}
+		latest.Store(int64(seen[killSIDs[0]]))
+		return nil
+	}
+	stop := make(chan struct{})
+	failed := make(chan error, 2)
+	var wg sync.WaitGroup
+	always := func(f func() error) {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := f(); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	seen := make(map[string]int)
+	always(func() error { return look(seen) })
+	always(func() error { time.Sleep(time.Millisecond); return store.GC(context.Background()) })
+	defer wg.Wait()
+	defer close(stop)
+
+	after := make(map[string]int)
+	for range rounds {
+		child := exec.Command(os.Args[0], "-test.run=^TestFileKill$")
+		child.Env = append(os.Environ(), "SESSION_TEST_KILL="+root)
+		var out strings.Builder
+		child.Stdout, child.Stderr = &out, &out
+		start := latest.Load()
+		require.NoError(t, child.Start())
+		for begun := time.Now(); latest.Load() == start && len(failed) == 0 && time.Since(begun) < 10*time.Second; {
+			time.Sleep(100 * time.Microsecond)
+		}
+		time.Sleep(rand.N(5 * time.Millisecond))
+		_ = child.Process.Kill()
+		var exit *exec.ExitError
+		if err := child.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
+			t.Fatalf("the writer was not killed: %v %s", err, out.String())
+		}
+		select {
+		case err := <-failed:
+			t.Fatal(err)
+		default:
+		}
+		require.NoError(t, look(after), "after the kill")
+	}
+	require.Greater(t, after[killSIDs[0]], rounds)
+
+	require.NoError(t, os.WriteFile(filepath.Join(root, "a/b/~bnever"), []byte("by half"), 0o600), "left by an insert that was killed")
+	require.NoError(t, store.GC(context.Background()))
+	for name := range tree(t, root) {
+		require.NotContains(t, name, "~")
+	}
+	require.NoError(t, look(after))
+	require.False(t, store.Exist(context.Background(), "abnever"))
+}

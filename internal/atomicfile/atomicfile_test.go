@@ -1,0 +1,280 @@
+//go:build unix
+
+package atomicfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// folder is what all kinds of Dir have.
+type folder interface {
+	Close()
+	Load(name string, limit int64) (File, error)
+	ModTime(name string) (time.Time, error)
+	Touch(name string, at time.Time) error
+	Put(name string, data []byte) error
+	Replace(name string, data []byte) error
+	Remove(name string) error
+	RemoveSpare(name string) error
+}
+
+// impl is one way to do it.
+type impl struct {
+	name string
+	main bool // the one that is used where nothing is missing
+	open func(root, path string) (folder, error)
+	load func(root, path string, limit int64) (File, error)
+	lack []*atomic.Bool // what it goes without
+}
+
+// use makes the process go without what i lacks, until the test ends.
+func (i impl) use(t *testing.T) {
+	for _, feature := range i.lack {
+		old := feature.Swap(true)
+		t.Cleanup(func() { feature.Store(old) })
+	}
+}
+
+var portable = impl{
+	name: "portable",
+	open: func(root, path string) (folder, error) { return openPathDir(root, path) },
+	load: loadPath,
+}
+
+// impls returns all ways, or the one of that name.
+func impls(name string) (found []impl) {
+	for _, i := range append(native(), portable) {
+		if name == "" || name == i.name {
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
+func each(t *testing.T, f func(t *testing.T, i impl, root string)) {
+	for _, i := range impls("") {
+		t.Run(i.name, func(t *testing.T) {
+			i.use(t)
+			root := t.TempDir()
+			must(t, os.MkdirAll(filepath.Join(root, "a/b"), 0o700))
+			f(t, i, root)
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantErr(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("the error is %v, not %v", err, want)
+	}
+}
+
+func (i impl) dir(t *testing.T, root string) folder {
+	t.Helper()
+	dir, err := i.open(root, root+"/a/b")
+	must(t, err)
+	t.Cleanup(dir.Close)
+	return dir
+}
+
+func wantData(t *testing.T, dir folder, name, want string) {
+	t.Helper()
+	f, err := dir.Load(name, limit)
+	must(t, err)
+	if string(f.Data) != want {
+		t.Fatalf("%s holds %q, not %q", name, f.Data, want)
+	}
+}
+
+func TestReplace(t *testing.T) {
+	each(t, func(t *testing.T, i impl, root string) {
+		dir := i.dir(t, root)
+		wantErr(t, dir.Replace("abc", []byte("none")), fs.ErrNotExist)
+		_, err := dir.Load("abc", limit)
+		wantErr(t, err, fs.ErrNotExist)
+		entries, err := os.ReadDir(filepath.Join(root, "a/b"))
+		must(t, err)
+		if len(entries) > 0 {
+			t.Fatalf("the failure left %v", entries)
+		}
+
+		must(t, dir.Put("abc", []byte("first")))
+		wantData(t, dir, "abc", "first")
+		must(t, dir.Put("abc", []byte("again")))
+		wantData(t, dir, "abc", "again")
+		for _, data := range []string{"a", strings.Repeat("long", 5000), "short", "", "", "b", "c", ""} {
+			old := time.Now().Add(-time.Hour)
+			must(t, dir.Touch("abc", old))
+			must(t, dir.Replace("abc", []byte(data)))
+			wantData(t, dir, "abc", data)
+			at, err := dir.ModTime("abc")
+			must(t, err)
+			if time.Since(at) > time.Minute {
+				t.Fatalf("the file with %d bytes was changed at %v", len(data), at)
+			}
+			f, err := i.load(root, root+"/a/b/abc", 3)
+			must(t, err)
+			if string(f.Data) != data[:min(3, len(data))] || !f.ModTime.Equal(at) {
+				t.Fatalf("the first bytes are %q, changed at %v", f.Data, f.ModTime)
+			}
+			info, err := os.Lstat(filepath.Join(root, "a/b/abc"))
+			must(t, err)
+			if info.Mode() != 0o600 {
+				t.Fatalf("the mode is %v", info.Mode())
+			}
+		}
+
+		must(t, dir.Remove("abc"))
+		wantErr(t, dir.Remove("abc"), fs.ErrNotExist)
+		wantErr(t, dir.Touch("abc", time.Now()), fs.ErrNotExist)
+		entries, err = os.ReadDir(filepath.Join(root, "a/b"))
+		must(t, err)
+		if len(entries) > 0 {
+			t.Fatalf("there is still %v", entries)
+		}
+	})
+}
+
+// Whatever is in the place of the spare, it is not written to.
+func TestSpareOfSomebodyElse(t *testing.T) {
+	each(t, func(t *testing.T, i impl, root string) {
+		dir := i.dir(t, root)
+		name := func(base string) string { return filepath.Join(root, "a/b", base) }
+		theirs := filepath.Join(root, "theirs")
+		must(t, os.WriteFile(theirs, []byte("theirs"), 0o600))
+		for kind, make := range map[string]func() error{
+			"symbolic link": func() error { return os.Symlink(theirs, name("~bc")) },
+			"hard link":     func() error { return os.Link(theirs, name("~bc")) },
+			"other mode":    func() error { return os.WriteFile(name("~bc"), []byte("open to all"), 0o644) },
+			"no write":      func() error { return os.WriteFile(name("~bc"), []byte("read only"), 0o400) },
+			"empty folder":  func() error { return os.Mkdir(name("~bc"), 0o700) },
+		} {
+			must(t, os.RemoveAll(name("~bc")))
+			must(t, dir.Put("abc", []byte("old")))
+			must(t, make())
+			err := dir.Replace("abc", []byte("new"))
+			if kind != "empty folder" { // which may be an error, but no loss
+				must(t, err)
+			}
+			if f, _ := dir.Load("abc", limit); err == nil && string(f.Data) != "new" || err != nil && string(f.Data) != "old" {
+				t.Fatalf("%s: %v, and the file holds %q", kind, err, f.Data)
+			}
+			info, err := os.Lstat(name("abc"))
+			must(t, err)
+			if info.Mode() != 0o600 {
+				t.Fatalf("%s: the mode is %v", kind, info.Mode())
+			}
+		}
+		data, err := os.ReadFile(theirs)
+		must(t, err)
+		if string(data) != "theirs" {
+			t.Fatalf("their file holds %q", data)
+		}
+	})
+}
+
+func TestNotPlain(t *testing.T) {
+	each(t, func(t *testing.T, i impl, root string) {
+		dir := i.dir(t, root)
+		must(t, dir.Put("abc", []byte("data")))
+		must(t, os.Symlink("abc", filepath.Join(root, "a/b/abl")))
+		must(t, os.Mkdir(filepath.Join(root, "a/b/abd"), 0o700))
+		must(t, os.Symlink("b", filepath.Join(root, "a/l")))
+		must(t, os.Symlink("a", filepath.Join(root, "l")))
+		must(t, os.WriteFile(filepath.Join(root, "f"), nil, 0o600))
+		must(t, os.WriteFile(filepath.Join(root, "a/f"), nil, 0o600))
+		for _, path := range []string{"a/l/abc", "l/b/abc", "f/b/abc", "a/f/abc", "a/b/abl", "a/b/abd"} {
+			_, err := i.load(root, root+"/"+path, limit)
+			wantErr(t, err, ErrNotPlain)
+		}
+		for _, path := range []string{"a/l", "l/b", "f/b", "a/f"} {
+			_, err := i.open(root, root+"/"+path)
+			wantErr(t, err, ErrNotPlain)
+		}
+		for _, name := range []string{"abl", "abd"} {
+			_, err := dir.ModTime(name)
+			wantErr(t, err, ErrNotPlain)
+		}
+
+		// The root itself may be a link, or reached through one.
+		link := filepath.Join(t.TempDir(), "link")
+		must(t, os.Symlink(root, link))
+		f, err := i.load(link, link+"/a/b/abc", limit)
+		must(t, err)
+		if string(f.Data) != "data" {
+			t.Fatalf("read %q", f.Data)
+		}
+		_, err = i.load(link, link+"/a/l/abc", limit)
+		wantErr(t, err, ErrNotPlain)
+
+		// A root that is no folder is an error of its own.
+		_, err = i.load(root+"/f", root+"/f/a/b/abc", limit)
+		if err == nil || errors.Is(err, ErrNotPlain) || errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("the error is %v", err)
+		}
+	})
+}
+
+// Remove takes the file last, so an error never means that it is gone.
+func TestRemoveFails(t *testing.T) {
+	each(t, func(t *testing.T, i impl, root string) {
+		dir := i.dir(t, root)
+		must(t, dir.Put("abc", []byte("data")))
+		must(t, os.MkdirAll(filepath.Join(root, "a/b/~bc/full"), 0o700))
+		if dir.Remove("abc") == nil {
+			t.Fatal("a folder in place of the spare was removed")
+		}
+		wantData(t, dir, "abc", "data")
+	})
+}
+
+// Readers see whole files, never older than the one before, as many as they are.
+func TestReadersAndWriter(t *testing.T) {
+	each(t, func(t *testing.T, i impl, root string) {
+		dir := i.dir(t, root)
+		must(t, dir.Put("abone", content("abone", 1)))
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for last := 0; ; {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					f, err := i.load(root, root+"/a/b/abone", limit)
+					n := 0
+					if err == nil {
+						n, err = check("abone", f.Data)
+					}
+					if err != nil || n < last {
+						t.Errorf("change %d after change %d: %v", n, last, err)
+						return
+					}
+					last = n
+				}
+			})
+		}
+		for n, begun := 2, time.Now(); time.Since(begun) < 300*time.Millisecond; n++ {
+			must(t, dir.Replace("abone", content("abone", n)))
+		}
+		close(stop)
+		wg.Wait()
+	})
+}

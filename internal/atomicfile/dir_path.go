@@ -1,0 +1,117 @@
+package atomicfile
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// pathDir is a folder by its name, for systems without what Linux has. Its
+// folders are checked once, when it is opened.
+type pathDir string
+
+func loadPath(root, path string, limit int64) (File, error) {
+	d, err := openPathDir(root, filepath.Dir(path))
+	if err != nil {
+		return File{}, err
+	}
+	return d.Load(filepath.Base(path), limit)
+}
+
+func openPathDir(root, path string) (pathDir, error) {
+	dir := root
+	for part := range strings.SplitSeq(filepath.ToSlash(path[len(root)+1:]), "/") {
+		dir = filepath.Join(dir, part)
+		info, err := os.Lstat(dir)
+		if err != nil {
+			return "", err
+		}
+		if !info.IsDir() {
+			return "", ErrNotPlain
+		}
+	}
+	return pathDir(dir), nil
+}
+
+func (d pathDir) path(name string) string { return filepath.Join(string(d), name) }
+
+func (d pathDir) Close() {}
+
+func (d pathDir) Load(name string, limit int64) (file File, err error) {
+	f, err := openPlain(d.path(name))
+	if err != nil {
+		return file, err
+	}
+	defer func() { _ = f.Close() }()
+
+	info, err := f.Stat()
+	if err != nil {
+		return file, err
+	}
+	if !info.Mode().IsRegular() {
+		return file, ErrNotPlain
+	}
+	file = File{Data: make([]byte, min(info.Size(), limit)), ModTime: info.ModTime()}
+	_, err = io.ReadFull(f, file.Data)
+	return file, err
+}
+
+func (d pathDir) ModTime(name string) (time.Time, error) {
+	info, err := os.Lstat(d.path(name))
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case !info.Mode().IsRegular():
+		return time.Time{}, ErrNotPlain
+	}
+	return info.ModTime(), nil
+}
+
+func (d pathDir) Touch(name string, at time.Time) error {
+	return os.Chtimes(d.path(name), at, at)
+}
+
+func (d pathDir) Put(name string, data []byte) (err error) {
+	spare := d.path(Spare(name))
+	if err := os.Remove(spare); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	f, err := os.OpenFile(spare, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(spare, d.path(name))
+	}
+	if err != nil {
+		_ = os.Remove(spare)
+	}
+	return err
+}
+
+func (d pathDir) Replace(name string, data []byte) error {
+	if _, err := os.Lstat(d.path(name)); err != nil {
+		return err
+	}
+	return d.Put(name, data)
+}
+
+func (d pathDir) Remove(name string) error {
+	if err := d.RemoveSpare(name); err != nil {
+		return err
+	}
+	return os.Remove(d.path(name))
+}
+
+func (d pathDir) RemoveSpare(name string) error {
+	if err := os.Remove(d.path(Spare(name))); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package atomicfile
+
+func native() []impl { return nil }
