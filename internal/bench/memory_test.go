@@ -50,13 +50,13 @@ func visitSession(a *app) func(n int) error {
 }
 
 // BenchmarkMemoryRead reads any one of many sessions.
-func BenchmarkMemoryRead(b *testing.B) {
+func BenchmarkMemoryRead(all *testing.B) {
 	for _, sessions := range []int{1000, size(10_000, 1_000_000)} {
 		var visit func(int) error
-		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
+		all.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
 			b.ReportAllocs()
 			if visit == nil {
-				a := oursApp(b, session.Options{})
+				a := oursApp(all, session.Options{}) // closed after the last call
 				saveAll(b, a.store, 0, sessions, fill)
 				visit = visitSession(a)
 				runtime.GC()
@@ -85,7 +85,7 @@ func BenchmarkMemorySize(b *testing.B) {
 		{"six", []func(values){fill}},
 		{"six-own", []func(values){fillOwn}},
 	} {
-		measured(b, "values="+c.name, func() map[string]float64 {
+		measured(b, "values="+c.name, func(b *testing.B) map[string]float64 {
 			a := oursApp(b, session.Options{})
 			before := heap()
 			for _, set := range c.sets {
@@ -123,8 +123,8 @@ func heap() int64 {
 func BenchmarkMemoryGC(b *testing.B) {
 	const live = 1000
 	expired := size(10_000, 1_000_000)
-	lifetime := time.Duration(size(2, 15)) * time.Second
-	measured(b, fmt.Sprintf("expired=%d", expired), func() map[string]float64 {
+	lifetime := time.Duration(size(2, 5)) * time.Second
+	measured(b, fmt.Sprintf("expired=%d", expired), func(b *testing.B) map[string]float64 {
 		a := oursApp(b, session.Options{Config: session.MemoryConfig{Lifetime: lifetime}})
 		saveAll(b, a.store, 0, expired, fill)
 		time.Sleep(lifetime)
@@ -207,11 +207,11 @@ func (s *slowest) micros(q float64) float64 {
 
 // measured is a benchmark of something that is done once, whatever b.N is, and
 // has figures of its own.
-func measured(b *testing.B, name string, measure func() map[string]float64) {
+func measured(b *testing.B, name string, measure func(b *testing.B) map[string]float64) {
 	var figures map[string]float64
 	b.Run(name, func(b *testing.B) {
 		if figures == nil {
-			figures = measure()
+			figures = measure(b)
 		}
 		b.ReportMetric(0, "ns/op") // none
 		for unit, figure := range figures {
