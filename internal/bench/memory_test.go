@@ -39,8 +39,7 @@ func saveAll(tb testing.TB, store session.Store, from, to int, set func(values))
 	}
 }
 
-// visitSession returns a visitor who has the session n, from its store or an
-// earlier visit.
+// visitSession returns a function that reads session n as its visitor would.
 func visitSession(a *app) func(n int) error {
 	v := newVisitor(a, new(jar), "")
 	return func(n int) error {

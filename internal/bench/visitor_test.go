@@ -66,11 +66,11 @@ func (r *recorder) WriteString(s string) (int, error) {
 	return len(s), nil
 }
 
-// visitor makes one request after the other. Several may share a jar.
+// visitor makes one request after the other, with a key for those that write.
+// Several may share a jar.
 type visitor struct {
 	app      http.Handler
 	jar      *jar
-	key      string
 	recorder recorder
 	template http.Request
 	url      url.URL
@@ -79,9 +79,8 @@ type visitor struct {
 }
 
 func newVisitor(app http.Handler, j *jar, key string) *visitor {
-	v := &visitor{app: app, jar: j, key: key, recorder: recorder{header: make(http.Header)}}
+	v := &visitor{app: app, jar: j, recorder: recorder{header: make(http.Header)}}
 	v.keys[0] = key
-	v.url = url.URL{Path: "/"}
 	v.template = http.Request{
 		Method: http.MethodGet, URL: &v.url, Host: "localhost", RequestURI: "/", RemoteAddr: "127.0.0.1:1",
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header), Body: http.NoBody,

@@ -95,7 +95,7 @@ func printMarks(w io.Writer, all []*mark) {
 }
 
 // ratio adds the time of a peer by that of this library, for each store, case and
-// number of goroutines that there is.
+// number of goroutines that there is, such as "redis, read at 64".
 func (m *mark) ratio(res *results, via string, stores, cases, gs []string) *mark {
 	for _, store := range stores {
 		for _, c := range cases {
@@ -103,7 +103,7 @@ func (m *mark) ratio(res *results, via string, stores, cases, gs []string) *mark
 				ours := res.get(request(store, c, g, "ours"), "ns/op")
 				peer := res.get(request(store, c, g, via), "ns/op")
 				if ours.n > 0 && peer.n > 0 {
-					label := fmt.Sprintf("%s, %s, %s goroutines", store, c, g)
+					label := fmt.Sprintf("%s, %s at %s", store, c, g)
 					m.figures = append(m.figures, labelled{label, peer.median / ours.median})
 				}
 			}

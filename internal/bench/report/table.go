@@ -96,7 +96,7 @@ func writeRow(w io.Writer, res *results, row string, p map[string]string) {
 		times[via] = f
 		cell := " -"
 		if f.n > 0 {
-			cell = fmt.Sprintf(" %s ±%.0f%%", short(f.median/1000), f.spread*100)
+			cell = " " + f.scaled(1e-3)
 		}
 		if kept := res.get(name, "kept/8"); kept.n > 0 {
 			cell += fmt.Sprintf(", kept %s", short(kept.median))
@@ -109,6 +109,14 @@ func writeRow(w io.Writer, res *results, row string, p map[string]string) {
 	fmt.Fprintf(w, " %s |", or(times["bare"], "%.0f%%", 100*times["bare"].median/times["ours"].median))
 	fmt.Fprintf(w, " %s, %s |\n",
 		short(res.get(row+"/via=ours", "allocs/op").median), short(res.get(row+"/via=scs", "allocs/op").median))
+}
+
+// scaled is the median in another unit, with the spread if there is one.
+func (f figure) scaled(by float64) string {
+	if f.spread == 0 {
+		return short(f.median * by)
+	}
+	return fmt.Sprintf("%s ±%.0f%%", short(f.median*by), f.spread*100)
 }
 
 // or is a value that is made of f, or a dash if there is no f.
@@ -141,7 +149,7 @@ func writeOthers(w io.Writer, res *results) {
 		var figures []string
 		for _, unit := range slices.Sorted(maps.Keys(res.samples[name])) {
 			f := res.get(name, unit)
-			figures = append(figures, fmt.Sprintf("%s %s ±%.0f%%", short(f.median), unit, f.spread*100))
+			figures = append(figures, f.scaled(1)+" "+unit)
 		}
 		fmt.Fprintf(w, "| %s | %s |\n", name, strings.Join(figures, ", "))
 	}
