@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 SERVERS  := ./internal/testserver/servers
 FERRETDB := internal/testserver/ferretdb
+BENCH    := internal/bench
 BUILD    := .build
 NEWEST   := github.com/flamego/flamego@v1.13.0
 
@@ -14,7 +15,7 @@ NEWEST   := github.com/flamego/flamego@v1.13.0
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .PHONY: test
-test: deps fmt vet test-all test-newest ## Install what is missing, then check and test everything
+test: deps fmt vet test-all test-newest bench-once ## Install what is missing, then check and test everything
 
 # apt-get runs only when something is missing. FerretDB is in no distribution, so
 # it is built here, once per machine. The C compiler is for the race detector.
@@ -43,6 +44,7 @@ fmt: ## Check that all Go files are formatted
 vet: ## Run go vet on all modules
 	go vet ./...
 	cd $(FERRETDB) && GOFLAGS= CGO_ENABLED=0 go vet -tags=ferretdb_no_postgresql .
+	cd $(BENCH) && go vet ./...
 
 # With CI=true a server that is missing fails its tests instead of skipping them.
 .PHONY: test-all
@@ -63,6 +65,25 @@ test-newest: ## Run the root package's tests with the newest supported Flamego
 	@cp go.mod $(BUILD)/newest.mod && cp go.sum $(BUILD)/newest.sum
 	go get -modfile=$(BUILD)/newest.mod $(NEWEST)
 	CI=true go test -race -shuffle=on -modfile=$(BUILD)/newest.mod .
+
+# Each benchmark once, so that none of them rots.
+.PHONY: bench-once
+bench-once: deps ## Run each benchmark once
+	cd $(BENCH) && CI=true go test -bench . -benchtime 1x ./...
+
+# One run after the other, as -count would repeat each benchmark on the spot, and a
+# noisy minute would spoil all samples of one subject.
+COUNT     ?= 5
+BENCHTIME ?= 300ms
+.PHONY: bench
+bench: deps ## Compare with other libraries, write docs/benchmarks.md (COUNT, BENCHTIME)
+	@mkdir -p $(BUILD)
+	@set -e; for n in $$(seq $(COUNT)); do \
+		go test -run '^$$' -bench 'Encode|Decode' -benchtime $(BENCHTIME) .; \
+		(cd $(BENCH) && BENCH_FULL=1 CI=true go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 0 .); \
+	done | tee $(BUILD)/bench.out
+	cd $(BENCH) && go run ./report -command "make bench COUNT=$(COUNT) BENCHTIME=$(BENCHTIME)" \
+		../../docs/benchmarks.md < ../../$(BUILD)/bench.out
 
 .PHONY: servers
 servers: deps ## Start the four servers for work by hand, print their addresses

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// mark is something that is to be reached.
+type mark struct {
+	what    string
+	limit   float64
+	atLeast bool // else at most
+	unit    string
+	figures []labelled
+}
+
+// labelled is a figure of a mark, and which one.
+type labelled struct {
+	label string
+	value float64
+}
+
+func (m *mark) ok(f labelled) bool {
+	if m.atLeast {
+		return f.value >= m.limit
+	}
+	return f.value <= m.limit
+}
+
+// passed tells whether all figures are good. Without any nothing is shown.
+func (m *mark) passed() bool {
+	for _, f := range m.figures {
+		if !m.ok(f) {
+			return false
+		}
+	}
+	return len(m.figures) > 0
+}
+
+// worst returns the figure that is nearest to the limit, or beyond it.
+func (m *mark) worst() labelled {
+	worst := m.figures[0]
+	for _, f := range m.figures[1:] {
+		if (f.value < worst.value) == m.atLeast {
+			worst = f
+		}
+	}
+	return worst
+}
+
+func (m *mark) want() string {
+	if m.atLeast {
+		return fmt.Sprintf(">= %.3g%s", m.limit, m.unit)
+	}
+	return fmt.Sprintf("<= %.3g%s", m.limit, m.unit)
+}
+
+// got is the worst figure, or all that miss the mark.
+func (m *mark) got() string {
+	if len(m.figures) == 0 {
+		return "not measured"
+	}
+	var missed []string
+	for _, f := range m.figures {
+		if !m.ok(f) {
+			missed = append(missed, fmt.Sprintf("%s%s (%s)", short(f.value), m.unit, f.label))
+		}
+	}
+	if len(missed) > 0 {
+		return strings.Join(missed, "; ")
+	}
+	worst := m.worst()
+	return fmt.Sprintf("%s%s at worst (%s)", short(worst.value), m.unit, worst.label)
+}
+
+func (m *mark) verdict() string {
+	if m.passed() {
+		return "pass"
+	}
+	return "FAIL"
+}
+
+func writeMarks(w io.Writer, all []*mark) {
+	fmt.Fprint(w, "\n### Marks\n\n| what | mark | | figure |\n|---|--:|---|---|\n")
+	for _, m := range all {
+		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", m.what, m.want(), m.verdict(), m.got())
+	}
+}
+
+func printMarks(w io.Writer, all []*mark) {
+	for _, m := range all {
+		fmt.Fprintf(w, "%s  %s: %s: %s\n", m.verdict(), m.what, m.want(), m.got())
+	}
+}
+
+// ratio adds the time of a peer by that of this library, for each store, case and
+// number of goroutines that there is, such as "redis, read at 64".
+func (m *mark) ratio(res *results, via string, stores, cases, gs []string) *mark {
+	for _, store := range stores {
+		for _, c := range cases {
+			for _, g := range gs {
+				ours := res.get(request(store, c, g, "ours"), "ns/op")
+				peer := res.get(request(store, c, g, via), "ns/op")
+				if ours.n > 0 && peer.n > 0 {
+					label := fmt.Sprintf("%s, %s at %s", store, c, g)
+					m.figures = append(m.figures, labelled{label, peer.median / ours.median})
+				}
+			}
+		}
+	}
+	return m
+}
+
+// figure adds one of a benchmark, as it is.
+func (m *mark) figure(res *results, name, unit string, scale float64) *mark {
+	if f := res.get(name, unit); f.n > 0 {
+		m.figures = append(m.figures, labelled{name, f.median * scale})
+	}
+	return m
+}
+
+var (
+	allStores = []string{"memory", "file", "sqlite", "redis", "postgres", "mysql"}
+	onServers = []string{"redis", "postgres", "mysql"}
+	few       = []string{"1", "64"}
+	crowded   = []string{"8", "64"}
+)
+
+// marks are those of the comparison, and those of single parts.
+func marks(res *results) []*mark {
+	least := func(what string, limit float64, unit string) *mark {
+		return &mark{what: what, limit: limit, unit: unit, atLeast: true}
+	}
+	most := func(what string, limit float64, unit string) *mark {
+		return &mark{what: what, limit: limit, unit: unit}
+	}
+	const nsToMicros = 1e-3
+	all := []*mark{
+		least("read, against scs with sliding expiry", 2.5, "x").
+			ratio(res, "scs-sliding", []string{"sqlite", "redis", "postgres", "mysql"}, []string{"read"}, few),
+		least("read in memory, against scs with sliding expiry", 10, "x").
+			ratio(res, "scs-sliding", []string{"memory"}, []string{"read"}, few),
+		least("read, set, login, against scs without sliding expiry", 0.9, "x").
+			ratio(res, "scs", allStores, []string{"read", "set", "login"}, few),
+		least("8 parallel writers, against scs, which loses some", 0.9, "x").
+			ratio(res, "scs", allStores, []string{"writers"}, crowded),
+		least("untouched new visitor (within 3x), against scs", 1.0/3, "x").
+			ratio(res, "scs", allStores, []string{"new"}, few),
+		least("read, against the bare driver", 0.7, "x").
+			ratio(res, "bare", onServers, []string{"read"}, []string{"64"}),
+		least("SQLite, against the bare driver", 0.6, "x").
+			ratio(res, "bare", []string{"sqlite"}, []string{"read", "login"}, few),
+	}
+
+	memory := func(c, unit string, scale float64, m *mark) *mark {
+		return m.figure(res, request("memory", c, "1", "ours"), unit, scale)
+	}
+	many, some := sizes(res, "MemoryRead/sessions=")
+	growth := most("memory: read with very many sessions, against with 1,000", 2, "x")
+	if f, g := res.get(many, "ns/op"), res.get(some, "ns/op"); f.n > 0 && many != some {
+		growth.figures = append(growth.figures, labelled{many, f.median / g.median})
+	}
+	all = append(all,
+		memory("read", "ns/op", nsToMicros, most("memory: read", 3, " us")),
+		memory("read", "allocs/op", 1, most("memory: read", 12, " allocations")),
+		memory("new", "ns/op", nsToMicros, most("memory: new visitor", 2.5, " us")),
+		growth,
+		most("memory: empty session", 150, " B").figure(res, "MemorySize/values=empty", "B/session", 1),
+		most("memory: session of six values", 450, " B").figure(res, "MemorySize/values=six", "B/session", 1),
+	)
+	for _, name := range res.names {
+		if strings.HasPrefix(name, "MemoryGC/") {
+			all = append(all, most("memory: read during GC, p99", 100, " us").figure(res, name, "p99-us", 1))
+		}
+	}
+	worst, empty := most("SQL: worst save during GC", 50, " ms"), most("SQL: empty GC", 5, " ms")
+	for _, name := range res.names {
+		if strings.HasPrefix(name, "GC/") {
+			worst.figure(res, name, "worst-ms", 1)
+			empty.figure(res, name, "empty-ms", 1)
+		}
+	}
+	return append(all, worst, empty,
+		most("file: read", 20, " us").figure(res, request("file", "read", "1", "ours"), "ns/op", nsToMicros),
+		most("decode", 3, " us").figure(res, "Decode/ours", "ns/op", nsToMicros),
+		most("decode", 40, " allocations").figure(res, "Decode/ours", "allocs/op", 1),
+		most("encode", 1.5, " us").figure(res, "Encode/ours", "ns/op", nsToMicros),
+		most("encode", 5, " allocations").figure(res, "Encode/ours", "allocs/op", 1),
+		most("new ID", 150, " ns").figure(res, "ID", "ns/op", 1),
+		most("new ID", 1, " allocations").figure(res, "ID", "allocs/op", 1),
+	)
+}
+
+// sizes returns the last and the first benchmark whose name begins so.
+func sizes(res *results, prefix string) (last, first string) {
+	for _, name := range res.names {
+		if strings.HasPrefix(name, prefix) {
+			if first == "" {
+				first = name
+			}
+			last = name
+		}
+	}
+	return last, first
+}

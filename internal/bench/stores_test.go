@@ -1,0 +1,82 @@
+package bench
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/go-redis/redis/v8"
+	"github.com/gorilla/sessions"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/redis"
+)
+
+// store is a place for sessions. open returns all subjects that can use it.
+type store struct {
+	name string
+	open func(tb testing.TB) []subject
+}
+
+var stores = []store{
+	{"memory", func(tb testing.TB) []subject {
+		return []subject{
+			oursApp(tb, session.Options{}),
+			scsApp("scs", 0, nil),
+			scsApp("scs-sliding", idle, nil),
+			gorillaApp(sessions.NewCookieStore(gorillaKey)), // in the cookie: it has no memory store
+			flamegoApp(),
+		}
+	}},
+	{"file", func(tb testing.TB) []subject {
+		opts := session.Options{Initer: session.FileIniter(), Config: session.FileConfig{RootDir: tb.TempDir()}}
+		subjects := onDriver(tb, opts, func(string) rawStore { return newRawFile(tb.TempDir()) })
+		return append(subjects, gorillaApp(sessions.NewFilesystemStore(tb.TempDir(), gorillaKey)))
+	}},
+	onDatabase(sqliteDB),
+	{"redis", func(tb testing.TB) []subject {
+		// Settings that are not there are filled in by this library for itself.
+		conn := redis.Options{
+			Addr: testserver.Redis(tb), Password: testserver.RedisPassword(), PoolSize: poolSize,
+			DialTimeout: 2 * time.Second, ReadTimeout: time.Second,
+		}
+		opts := session.Options{Initer: redis.Initer(), Config: redis.Config{Options: &conn, KeyPrefix: "ours:"}}
+		return onDriver(tb, opts, func(tag string) rawStore {
+			own := conn
+			client := goredis.NewClient(&own)
+			tb.Cleanup(func() { check(tb, client.Close()) })
+			_, info, _ := strings.Cut(must[string](tb)(client.Info(ctx, "server").Result()), "redis_version:")
+			configure("redis", strings.Fields(info)[0])
+			return rawRedis{client, tag + ":"}
+		})
+	}},
+	onDatabase(postgresDB),
+	onDatabase(mysqlDB),
+}
+
+// idle is the Lifetime of this library, by default.
+const idle = time.Hour
+
+// onDriver returns the subjects of a store with a driver. raw returns a store of
+// its own for each.
+func onDriver(tb testing.TB, opts session.Options, raw func(tag string) rawStore) []subject {
+	return []subject{
+		oursApp(tb, opts),
+		scsApp("scs", 0, scsStore{raw("scs")}),
+		scsApp("scs-sliding", idle, scsStore{raw("sliding")}),
+		bare{raw("bare")},
+	}
+}
+
+// onDatabase is the store of an SQL database. Where the database is a file, each
+// subject has its own.
+func onDatabase(d *database) store {
+	return store{d.name, func(tb testing.TB) []subject {
+		dsn := d.dsn(tb)
+		d.configure(tb, dsn)
+		return onDriver(tb, d.options(dsn, "ours"), func(tag string) rawStore {
+			return newRawSQL(tb, d, d.dsn(tb), tag)
+		})
+	}}
+}
