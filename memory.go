@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"runtime"
 	"time"
 )
 
@@ -126,10 +127,11 @@ func (m *memoryStore) Touch(_ context.Context, sid string) error {
 // long for the lock.
 func (m *memoryStore) GC(ctx context.Context) error {
 	for i := range m.shards {
-		for m.shards[i].sweep(100, m.now()) {
+		for m.shards[i].sweep(10, m.now()) {
 			if err := ctx.Err(); err != nil {
 				return memoryError("gc", err)
 			}
+			runtime.Gosched() // who waits for the lock would have to wait for a millisecond
 		}
 	}
 	return nil

@@ -1,13 +1,10 @@
 package session
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -67,8 +64,9 @@ func NewStore(backend Backend, config StoreConfig) Store {
 	config.Lifetime = lifetimeOrDefault(config.Lifetime)
 	s := &recordStore{StoreConfig: config, backend: backend, lazy: lazy, seed: maphash.MakeSeed()}
 	s.setTimeout(defaultTimeout)
-	for i := range s.queues {
-		s.queues[i] = make(chan struct{}, 1)
+	for i := range s.lanes {
+		s.lanes[i] = make(chan lastCommit, 1)
+		s.lanes[i] <- lastCommit{}
 	}
 	return s
 }
@@ -93,11 +91,9 @@ type recordStore struct {
 	timeout atomic.Int64 // a time.Duration
 	lazy    bool         // the decoder is ours, and can wait
 
-	// Commits of one session queue up inside this process, so that neighbours
-	// do not make each other start over. Sessions that share a queue only wait
-	// for each other's commits, never for a handler.
-	queues [256]chan struct{}
-	seed   maphash.Seed
+	lanes   [256]chan lastCommit // see recordcommit.go
+	seed    maphash.Seed
+	commits atomic.Uint64 // how many there have been
 }
 
 func (s *recordStore) setTimeout(d time.Duration) { s.timeout.Store(int64(d)) }
@@ -122,11 +118,12 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 
+	b := s.fresh(sid)
+	b.origin.seen = s.commits.Load()
 	rec, found, err := s.backend.Load(ctx, sid)
 	if err != nil {
 		return nil, s.fail("read", err, sid)
 	}
-	b := s.fresh(sid)
 	if !found {
 		return b, nil
 	}
@@ -198,158 +195,6 @@ func (s *recordStore) Close() error {
 	return nil
 }
 
-func (s *recordStore) Save(ctx context.Context, sess Session) error {
-	b, err := sessionOf(sess, s.decode)
-	if err != nil {
-		return s.fail("save", err)
-	}
-	_, err = s.commit(ctx, b, always)
-	return err
-}
-
-func (s *recordStore) takeFlash(ctx context.Context, b *BaseSession) (Flash, error) {
-	b.Delete(flashKey)
-	p, err := s.commit(ctx, b, ifFlash)
-	return p.flash, err
-}
-
-func (s *recordStore) giveFlash(ctx context.Context, b *BaseSession, flash Flash) error {
-	b.SetFlash(flash)
-	_, err := s.commit(ctx, b, ifNoFlash)
-	return err
-}
-
-func (s *recordStore) commit(ctx context.Context, b *BaseSession, when condition) (p *pending, err error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-
-	p = b.begin(s)
-	p.when = when
-	result := errPanicked
-	defer func() { b.end(p, result) }()
-	if result = checkSID(p.sid); result == nil && !p.gone {
-		result = errPanicked
-		result = s.queue(ctx, p.origin.sid, func() error { return s.write(ctx, p) })
-	}
-	return p, s.fail("save", result, p.sid, p.origin.sid)
-}
-
-// queue runs f while no other commit of the same session runs in this process.
-func (s *recordStore) queue(ctx context.Context, sid string, f func() error) error {
-	q := s.queues[maphash.String(s.seed, sid)%uint64(len(s.queues))]
-	select {
-	case q <- struct{}{}:
-		defer func() { <-q }()
-		return f()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// errPanicked is what end is told when a backend panics.
-var errPanicked = errors.New("the backend panicked")
-
-var errContended = errors.New("other requests changed the session faster, time and again")
-
-// write brings p into the backend, starting over on fresh data as long as other
-// writers are faster.
-func (s *recordStore) write(ctx context.Context, p *pending) error {
-	if p.log.ended {
-		err := s.backend.Delete(ctx, p.origin.sid)
-		if err == nil {
-			p.end()
-		}
-		return err
-	}
-	const tries = 30
-	for try := range tries {
-		if err := pause(ctx, try); err != nil {
-			return err
-		}
-		data := p.log.apply(p.base)
-		raw, err := s.encode(dataOf(data))
-		if err != nil {
-			return err
-		}
-		ok, err := s.put(ctx, p, Record{Data: raw, TTL: s.Lifetime})
-		if err != nil {
-			return err
-		}
-		if !ok {
-			// Refused: somebody was faster, or a driver sent our write twice
-			// because the first answer was lost, and it was us.
-			var again bool
-			if ok, again, err = s.refused(ctx, p, raw); err != nil {
-				return err
-			}
-			if !ok && !again {
-				return nil
-			}
-		}
-		if ok {
-			p.stored(data, raw)
-			return nil
-		}
-	}
-	return errContended
-}
-
-// put makes the one write that p calls for.
-func (s *recordStore) put(ctx context.Context, p *pending, rec Record) (bool, error) {
-	switch {
-	case !p.origin.stored:
-		return s.backend.Insert(ctx, p.sid, rec)
-	case p.sid != p.origin.sid:
-		return s.backend.Rename(ctx, p.origin.sid, p.sid, p.origin.raw, rec)
-	default:
-		return s.backend.Swap(ctx, p.sid, p.origin.raw, rec)
-	}
-}
-
-// refused finds out why a write was refused. It reports ok if it was not
-// really, and again if p was put on fresh data and is to be written once more.
-func (s *recordStore) refused(ctx context.Context, p *pending, raw []byte) (ok, again bool, err error) {
-	at := p.sid
-	rec, found, err := s.backend.Load(ctx, at)
-	// Two requests that take the same flash write the same bytes: there equal
-	// bytes prove nothing, and a flash is rather lost than shown twice.
-	if err == nil && found && p.when != ifFlash && bytes.Equal(rec.Data, raw) {
-		return true, false, nil
-	}
-	if err == nil && p.origin.stored && at != p.origin.sid {
-		at = p.origin.sid
-		rec, found, err = s.backend.Load(ctx, at)
-	}
-	switch {
-	case err != nil:
-		return false, false, err
-	case found:
-		p.origin.sid, p.origin.stored, p.origin.raw = at, true, rec.Data
-		base, err := s.open(rec.Data)
-		if err != nil {
-			base = Data(nil) // what cannot be read counts as empty
-		}
-		return false, p.rebase(base), nil
-	default:
-		return false, !p.origin.stored || p.orphan(), nil
-	}
-}
-
-// pause waits before a try, longer from try to try and never quite as long as
-// the others who wait.
-func pause(ctx context.Context, try int) error {
-	if try == 0 {
-		return nil
-	}
-	limit := min(time.Millisecond<<min(try, 6), 50*time.Millisecond)
-	select {
-	case <-time.After(rand.N(limit)):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 func (s *recordStore) encode(data Data) ([]byte, error) {
 	raw, err := s.encodeSafely(data)
 	if err != nil {
@@ -382,6 +227,15 @@ func (s *recordStore) open(raw []byte) (values, error) {
 	}
 	data, err := s.decode(raw)
 	return data, err
+}
+
+// openOrEmpty is open where what cannot be read counts as empty.
+func (s *recordStore) openOrEmpty(raw []byte) values {
+	v, err := s.open(raw)
+	if err != nil {
+		return Data(nil)
+	}
+	return v
 }
 
 // decode decodes bytes that may be anything.

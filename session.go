@@ -112,6 +112,7 @@ type origin struct {
 	sid    string        // the ID it is stored under, other than the current one after RegenerateID
 	stored bool          // there is a record
 	raw    []byte        // its bytes, for a swap to compare with
+	seen   uint64        // how many commits there had been when it was read
 	idle   time.Duration // since the record was last written or extended
 }
 

@@ -83,23 +83,35 @@ var overlaps = []overlap{
 	},
 }
 
-func (o overlap) rule() rule {
-	return rule{name: "merge/" + o.name, text: o.text, check: func(e *env) {
-		if o.stored != nil {
-			e.set("session1", o.stored...)
-		}
-		a, b := e.read("session1"), e.read("session1")
-		o.a(a)
-		o.b(b)
-		e.save(a)
-		e.save(b)
-		e.want("session1", o.want...)
-		// What a request sees after its save is what the store has, so that saving
-		// once more undoes nothing.
-		b.Set("again", true)
-		e.save(b)
-		e.want("session1", append(o.want, "again", true)...)
-	}}
+// rules are two: for requests through one store, and, as processes that share a
+// storage know nothing of each other, through two.
+func (o overlap) rules() []rule {
+	return []rule{
+		{name: "merge/" + o.name, text: o.text, check: func(e *env) { o.play(e, e) }},
+		{
+			name:  "merge/" + o.name + ", two stores",
+			text:  o.text,
+			not:   []Trait{Private},
+			check: func(e *env) { o.play(e, e.another()) },
+		},
+	}
+}
+
+func (o overlap) play(e, other *env) {
+	if o.stored != nil {
+		e.set("session1", o.stored...)
+	}
+	a, b := e.read("session1"), other.read("session1")
+	o.a(a)
+	o.b(b)
+	e.save(a)
+	other.save(b)
+	e.want("session1", o.want...)
+	// What a request sees after its save is what the store has, so that saving
+	// once more undoes nothing.
+	b.Set("again", true)
+	other.save(b)
+	e.want("session1", append(o.want, "again", true)...)
 }
 
 var mergeRules = slices.Concat(overlapRules(), []rule{
@@ -134,7 +146,7 @@ var mergeRules = slices.Concat(overlapRules(), []rule{
 
 func overlapRules() (rules []rule) {
 	for _, o := range overlaps {
-		rules = append(rules, o.rule())
+		rules = append(rules, o.rules()...)
 	}
 	return rules
 }

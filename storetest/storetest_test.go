@@ -169,8 +169,8 @@ func TestDefectsAreCaught(t *testing.T) {
 		open   Open
 		broken []string
 	}{
-		"revives the dead":      {openBackend(func(b *mapbackend.Backend) session.Backend { return upserts{b} }), []string{"dead/destroyed stays so", "dead/expired stays so", "dead/renewed", "request/destroyed under way", "merge/different keys"}},
-		"loses an update":       {openBackend(func(b *mapbackend.Backend) session.Backend { return swapsBlindly{b} }), []string{"merge/different keys", "merge/set beside delete", "merge/set beside flush", "merge/in parallel", "merge/in parallel, two stores"}},
+		"revives the dead":      {openBackend(func(b *mapbackend.Backend) session.Backend { return upserts{b} }), []string{"dead/destroyed stays so", "dead/expired stays so", "dead/renewed", "request/destroyed under way", "merge/different keys, two stores"}},
+		"loses an update":       {openBackend(func(b *mapbackend.Backend) session.Backend { return swapsBlindly{b} }), []string{"merge/different keys, two stores", "merge/set beside delete, two stores", "merge/set beside flush, two stores", "merge/in parallel, two stores"}},
 		"inserts over":          {openBackend(func(b *mapbackend.Backend) session.Backend { return overwrites{b} }), []string{"merge/first save"}},
 		"ignores expiry":        {openBackend(func(b *mapbackend.Backend) session.Backend { return ignoresExpiry{b} }), []string{"dead/expired"}},
 		"shares data":           {openBackend(func(b *mapbackend.Backend) session.Backend { return sharesIDs{b} }), []string{"basic/sessions are apart"}},
