@@ -23,7 +23,9 @@ var (
 type backend struct {
 	client redis.UniversalClient
 	prefix string
-	close  func() error // nil for a client that is not ours
+	close  func() error  // nil for a client that is not ours
+	turns  chan struct{} // one for each connection, nil for a client that is not all ours
+	loads  loads
 }
 
 // ifSame ends a script unless the first key holds what the caller has read.
@@ -59,31 +61,9 @@ end
 return 0`)
 )
 
-// Load takes a key without an expiry, which only somebody else can have written,
-// for a record with no time left, so that it gets an expiry at the next chance.
-func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
-	rec, err := run(ctx, b, func() (session.Record, error) {
-		pipe := b.client.Pipeline()
-		get, pttl := pipe.Get(ctx, b.prefix+sid), pipe.PTTL(ctx, b.prefix+sid)
-		if _, err := pipe.Exec(ctx); err != nil {
-			return session.Record{}, err
-		}
-		// The key may expire between the two.
-		if pttl.Val() == -2 {
-			return session.Record{}, redis.Nil
-		}
-		data, err := get.Bytes()
-		return session.Record{Data: data, TTL: max(pttl.Val(), 0)}, err
-	})
-	if errors.Is(err, redis.Nil) {
-		return session.Record{}, false, nil
-	}
-	return rec, err == nil, err
-}
-
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
 	data, ttl := string(rec.Data), time.Duration(millis(rec.TTL))*time.Millisecond
-	return run(ctx, b, func() (bool, error) {
+	return run(ctx, b, func(ctx context.Context) (bool, error) {
 		return b.client.SetNX(ctx, b.prefix+sid, data, ttl).Result()
 	})
 }
@@ -120,7 +100,7 @@ func (b *backend) Extend(ctx context.Context, sid string, ttl time.Duration) err
 }
 
 func (b *backend) Delete(ctx context.Context, sid string) error {
-	_, err := run(ctx, b, func() (int64, error) { return b.client.Del(ctx, b.prefix+sid).Result() })
+	_, err := run(ctx, b, func(ctx context.Context) (int64, error) { return b.client.Del(ctx, b.prefix+sid).Result() })
 	return err
 }
 
@@ -140,7 +120,7 @@ func (b *backend) Close() error {
 }
 
 func (b *backend) eval(ctx context.Context, s *redis.Script, keys []string, args ...interface{}) (bool, error) {
-	n, err := run(ctx, b, func() (int, error) { return s.Run(ctx, b.client, keys, args...).Int() })
+	n, err := run(ctx, b, func(ctx context.Context) (int, error) { return s.Run(ctx, b.client, keys, args...).Int() })
 	return n == 1, err
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-redis/redis/v8"
+
+	"github.com/flamego/session/internal/deadline"
 )
 
 // newClient makes a client that does not sulk: when as many dials in a row have
@@ -57,29 +59,60 @@ func (c failedConn) SetReadDeadline(time.Time) error  { return c.err }
 func (c failedConn) SetWriteDeadline(time.Time) error { return c.err }
 func (failedConn) Close() error                       { return nil }
 
-// run calls the client and gives up when ctx is done. Go-redis alone does not
-// always: a TLS handshake, a dialer of the app and a Cluster client's first look
-// at the server take the time they take. What call sends must not be the
-// caller's memory, as it may still be looking at it then: the data goes as
-// strings, which are copies.
+// run makes a call that ends with ctx. What it sends must not be the caller's
+// memory, as it may still be looking at it then: the data goes as strings, which
+// are copies.
 //
-// Go-redis makes four attempts by itself, and after a restart of the server the
-// pool may hold more broken connections than that: each attempt removes one. All
-// our operations may be repeated, as a compare fails once it has succeeded, and
-// a refusal is looked into by the portable store.
-func run[T any](ctx context.Context, b *backend, call func() (T, error)) (T, error) {
+// A context that can be done costs two goroutines for each call, one of go-redis
+// and one of [watched]. The connections of our own clients have the deadline of the
+// context, which is enough.
+func run[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
+	if !b.direct(ctx) {
+		return watched(ctx, b, call)
+	}
+	// Go-redis would wait for a connection as long as its PoolTimeout says.
+	select {
+	case b.turns <- struct{}{}:
+		defer func() { <-b.turns }()
+		return unwatched(ctx, b, call)
+	case <-ctx.Done():
+		var zero T
+		return zero, ctx.Err()
+	}
+}
+
+// direct reports whether calls need not be watched.
+func (b *backend) direct(ctx context.Context) bool {
+	_, ok := ctx.Deadline()
+	return ok && b.turns != nil
+}
+
+// unwatched makes a call that ends at the deadline of ctx, while the caller has one
+// of b.turns.
+func unwatched[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
+	end, _ := ctx.Deadline()
+	val, err := repeated(b, end, func() (T, error) { return call(deadline.Only(ctx)) })
+	if err != nil && !time.Now().Before(end) {
+		err = context.DeadlineExceeded
+	}
+	return val, err
+}
+
+// watched gives up when ctx is done. Go-redis alone does not always: a TLS
+// handshake, a dialer of the app and a Cluster client's first look at the server
+// take the time they take.
+func watched[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		val T
 		err error
 	}
+	end, ok := ctx.Deadline()
+	if !ok {
+		end = time.Now().Add(time.Hour)
+	}
 	done := make(chan result, 1)
 	go func() {
-		val, err := call()
-		if broken(err) {
-			for n := b.client.PoolStats().TotalConns + 1; n > 0 && broken(err); n-- {
-				val, err = call()
-			}
-		}
+		val, err := repeated(b, end, func() (T, error) { return call(ctx) })
 		done <- result{val, err}
 	}()
 	select {
@@ -89,6 +122,22 @@ func run[T any](ctx context.Context, b *backend, call func() (T, error)) (T, err
 		var zero T
 		return zero, ctx.Err()
 	}
+}
+
+// repeated makes a call, again as long as connections are broken. Go-redis makes
+// four attempts by itself, and after a restart of the server the pool may hold more
+// broken connections than that: each attempt removes one. All our operations may be
+// repeated, as a compare fails once it has succeeded, and a refusal is looked into
+// by the portable store.
+func repeated[T any](b *backend, end time.Time, call func() (T, error)) (T, error) {
+	val, err := call()
+	if !broken(err) {
+		return val, err
+	}
+	for n := b.client.PoolStats().TotalConns + 1; n > 0 && broken(err) && time.Now().Before(end); n-- {
+		val, err = call()
+	}
+	return val, err
 }
 
 // broken tells whether err is that of a connection that once worked.

@@ -91,10 +91,13 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		if config.Options == nil {
 			return nil, sc, errors.New("empty Options")
 		}
-		b.client = newClient(*config.Options)
-		b.close = b.client.Close
+		client := newClient(*config.Options)
+		b.client, b.close = client, client.Close
+		if config.Options.Dialer == nil { // one of the app may not look at deadlines
+			b.turns = make(chan struct{}, client.Options().PoolSize)
+		}
 	}
-	if _, err = run(ctx, b, func() (string, error) { return b.client.Ping(ctx).Result() }); err != nil {
+	if _, err = run(ctx, b, func(ctx context.Context) (string, error) { return b.client.Ping(ctx).Result() }); err != nil {
 		_ = b.Close()
 		return nil, sc, fmt.Errorf("redis: connect: %w", err)
 	}

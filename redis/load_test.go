@@ -1,0 +1,99 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session/internal/counting"
+)
+
+// Loads that wait for a connection go together in one round trip.
+func TestWaitingLoadsGoTogether(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	p := counting.NewProxy(t, config.Options.Addr)
+	config.Options.Addr, config.Options.PoolSize = p.Addr(), 2
+	b := openBackend(t, config)
+	const n = 100
+	for i := range n {
+		ok, err := b.Insert(deadline(t, time.Minute), fmt.Sprintf("a%02d", i), rec(fmt.Sprint("data ", i), time.Minute))
+		require.NoError(t, err)
+		require.True(t, ok)
+	}
+
+	before := p.Trips()
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			for range 20 {
+				r, found, err := b.Load(deadline(t, time.Minute), fmt.Sprintf("a%02d", i))
+				assert.NoError(t, err)
+				assert.True(t, found)
+				assert.Equal(t, fmt.Sprint("data ", i), string(r.Data))
+				assert.Positive(t, r.TTL)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	trips := p.Trips() - before
+	t.Logf("%d round trips for %d loads", trips, 20*n)
+	require.Less(t, trips, 20*n/3)
+}
+
+// Each load gets what is its own, whoever gives up meanwhile, and one that has time
+// left does not fail because another one, which took it along, had less.
+func TestWaitingLoadsAreApart(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	config.Options.PoolSize = 2
+	b := openBackend(t, config)
+	c := bare(t, config.Options)
+	require.NoError(t, c.LPush(context.Background(), config.KeyPrefix+"bad", "x").Err())
+	for i := range 10 {
+		_, err := b.Insert(deadline(t, time.Minute), fmt.Sprint("abc", i), rec(fmt.Sprint(i), time.Minute))
+		require.NoError(t, err)
+	}
+	var wg sync.WaitGroup
+	for g := range 64 {
+		wg.Go(func() {
+			for n := range 100 {
+				ctx, hurried := deadline(t, time.Minute), g%4 == 0
+				if hurried {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, rand.N(2*time.Millisecond))
+					defer cancel()
+				}
+				switch i := (g + n) % 12; {
+				case i < 10:
+					r, found, err := b.Load(ctx, fmt.Sprint("abc", i))
+					if hurried && errors.Is(err, context.DeadlineExceeded) {
+						continue
+					}
+					assert.NoError(t, err)
+					assert.True(t, found)
+					assert.Equal(t, fmt.Sprint(i), string(r.Data))
+				case i == 10:
+					_, found, err := b.Load(ctx, "none")
+					assert.True(t, err == nil || hurried)
+					assert.False(t, found)
+				default:
+					_, found, err := b.Load(ctx, "bad")
+					assert.Error(t, err)
+					assert.False(t, found)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
