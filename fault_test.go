@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -221,7 +222,9 @@ func TestFailedTouchIsNoOutage(t *testing.T) {
 	require.Len(t, a.errs.take(), 1)
 }
 
-func TestTimeout(t *testing.T) {
+func TestTimeout(t *testing.T) { synctest.Test(t, timeout) }
+
+func timeout(t *testing.T) {
 	a, o := newOutageApp(t, session.Options{Timeout: 50 * time.Millisecond})
 	a.Get("/", func(s session.Session) string { s.Set("key", 1); return "ok" })
 	a.get("/")

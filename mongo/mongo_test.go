@@ -87,7 +87,7 @@ func TestBadConfig(t *testing.T) {
 			store, err := mongo.Initer()(context.Background(), test.args...)
 			require.EqualError(t, err, test.want)
 			assert.Nil(t, store)
-			assert.Less(t, time.Since(start), 8*time.Second)
+			assert.Less(t, time.Since(start), 20*time.Second)
 		})
 	}
 }
@@ -293,12 +293,13 @@ func TestExpiry(t *testing.T) {
 	ctx := context.Background()
 	b := openBackend(t, testConfig(t))
 	const ttl = 500 * time.Millisecond
+	start := time.Now()
 	_, err := b.Insert(ctx, "a00", rec("one", ttl))
 	require.NoError(t, err)
 	end := time.Now().Add(ttl + time.Millisecond)
 	r, found, err := b.Load(ctx, "a00")
 	require.NoError(t, err)
-	if time.Now().Before(end.Add(-50 * time.Millisecond)) {
+	if time.Since(start) < ttl {
 		require.True(t, found)
 		require.Positive(t, r.TTL)
 	}

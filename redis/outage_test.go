@@ -121,14 +121,17 @@ func TestDeadline(t *testing.T) {
 	muted := testConfig(t)
 	p := startProxy(t, muted.Options.Addr)
 	muted.Options.Addr = p.addr
+	muted.Options.ReadTimeout = time.Minute // of which nobody waits for the end
 
 	// A dialer that heeds no context, and a pool that dials for every command.
 	slow := testConfig(t)
 	var late atomic.Bool
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) })
 	slow.Options.MaxConnAge = time.Nanosecond
 	slow.Options.Dialer = func(_ context.Context, network, addr string) (net.Conn, error) {
 		if late.Load() {
-			time.Sleep(2 * time.Second)
+			<-end
 		}
 		return net.Dial(network, addr)
 	}
@@ -154,12 +157,12 @@ func TestDeadline(t *testing.T) {
 			t.Run(name+"/"+op, func(t *testing.T) {
 				start := time.Now()
 				require.Error(t, call(deadline(t, 200*time.Millisecond)))
-				assert.Less(t, time.Since(start), time.Second)
+				assert.Less(t, time.Since(start), 20*time.Second)
 				canceled, cancel := context.WithCancel(context.Background())
 				time.AfterFunc(100*time.Millisecond, cancel)
 				start = time.Now()
 				require.Error(t, call(canceled))
-				assert.Less(t, time.Since(start), time.Second)
+				assert.Less(t, time.Since(start), 20*time.Second)
 			})
 		}
 	}

@@ -74,7 +74,7 @@ func TestBadConfig(t *testing.T) {
 			require.ErrorContains(t, err, test.want)
 			assert.Nil(t, store)
 			assert.NotContains(t, err.Error(), secret)
-			assert.Less(t, time.Since(start), 6*time.Second)
+			assert.Less(t, time.Since(start), 20*time.Second)
 		})
 	}
 }
@@ -246,6 +246,7 @@ func TestExpiry(t *testing.T) {
 	const ttl = 300 * time.Millisecond
 	start := time.Now()
 	_, err := b.Insert(ctx, "a00", rec("one", ttl))
+	end := time.Now().Add(ttl + 20*time.Millisecond)
 	require.NoError(t, err)
 	r, found, err := b.Load(ctx, "a00")
 	require.NoError(t, err)
@@ -254,7 +255,7 @@ func TestExpiry(t *testing.T) {
 		require.Greater(t, r.TTL, time.Duration(0))
 	}
 	require.LessOrEqual(t, r.TTL, ttl)
-	time.Sleep(time.Until(start.Add(ttl + 20*time.Millisecond)))
+	time.Sleep(time.Until(end))
 
 	require.NoError(t, b.Extend(ctx, "a00", time.Minute))
 	_, found, err = b.Load(ctx, "a00")

@@ -306,7 +306,7 @@ func (s *Server) Secrets(t *testing.T) {
 			t.Parallel()
 			p := s.proxy(t)
 			opts := s.Open(t, p.Addr(), nil)
-			opts.Timeout = 500 * time.Millisecond
+			opts.Timeout = 3 * time.Second
 			a, err := newApp(t, opts)
 			if err != nil {
 				t.Fatal(err)
