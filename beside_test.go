@@ -189,3 +189,37 @@ func TestManyForeignCookies(t *testing.T) {
 	w := a.once(junk+cookie, func(s session.Session) string { require.Equal(t, 1, s.Get("key")); return "ok" })
 	require.Equal(t, http.StatusOK, w.Code)
 }
+
+// countedBackend counts what it is asked.
+type countedBackend struct {
+	*mapbackend.Backend
+	calls int
+}
+
+func (b *countedBackend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
+	b.calls++
+	return b.Backend.Load(ctx, sid)
+}
+
+func (b *countedBackend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	b.calls++
+	return b.Backend.Insert(ctx, sid, rec)
+}
+
+func (b *countedBackend) Delete(ctx context.Context, sid string) error {
+	b.calls++
+	return b.Backend.Delete(ctx, sid)
+}
+
+// A session that begins and ends in one request is nobody's business.
+func TestSetAndDestroyOfANewVisitor(t *testing.T) {
+	b := &countedBackend{Backend: mapbackend.New()}
+	a := newApp(t, backendOptions(b))
+	w := a.once("", func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+		s.Set("key", 1)
+		require.NoError(t, session.Destroy(w, r, s))
+		return "ok"
+	})
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Zero(t, b.calls)
+}

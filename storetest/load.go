@@ -71,7 +71,13 @@ var loadRules = []rule{
 	{
 		name:  "load/hang-ups",
 		text:  "Among many visitors whose browsers hang up at any moment each sees its own data, and of each request all or nothing.",
-		check: func(e *env) { e.hangUps(20, 10) },
+		check: func(e *env) {
+			visitors, requests := 20, 10
+			if full {
+				visitors, requests = 200, 50
+			}
+			e.hangUps(visitors, requests)
+		},
 	},
 	{
 		name: "load/destroy beside touch",

@@ -74,6 +74,28 @@ var requestRules = []rule{
 		},
 	},
 	{
+		name: "request/panic",
+		text: "A handler that panics changes nothing, and its flash is for the next request.",
+		check: func(e *env) {
+			v := e.visitor()
+			v.do(func(s session.Session) { s.Set("key", 1); s.SetFlash("hello") })
+			func() {
+				defer func() { _ = recover() }()
+				v.do(func(s session.Session, w http.ResponseWriter, r *http.Request) {
+					s.Set("key", 2)
+					e.check(s.RegenerateID(w, r))
+					panic("handler")
+				})
+			}()
+			e.want(v.sid, "key", 1)
+			v.do(func(s session.Session, flash session.Flash) {
+				if flash != "hello" || s.Get("key") != 1 {
+					e.Errorf("the next request gets the flash %v and the value %v", flash, s.Get("key"))
+				}
+			})
+		},
+	},
+	{
 		name: "flash/none is nil",
 		text: "A request for which no flash was set receives nil.",
 		check: func(e *env) {
