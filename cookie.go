@@ -91,21 +91,36 @@ func (o CookieOptions) cookie(sid string) *http.Cookie {
 	}
 }
 
+// cookie is the cookie in the responses of a Manager.
+type cookie struct {
+	CookieOptions
+	head, tail string // what stands around an ID
+}
+
+func newCookie(o CookieOptions) *cookie {
+	head := o.Name + "="
+	return &cookie{o, head, strings.TrimPrefix(o.cookie("").String(), head)}
+}
+
 // write sets the cookie in the response, in place of one that is there already.
-func (o CookieOptions) write(w http.ResponseWriter, sid string) {
-	o.replace(w.Header(), o.cookie(sid))
+func (c *cookie) write(h http.Header, sid string) {
+	if checkSID(sid) != nil { // of a store of another make
+		c.replace(h, c.cookie(sid).String())
+		return
+	}
+	c.replace(h, c.head+sid+c.tail)
 }
 
 // expire tells the browser to delete the cookie.
-func (o CookieOptions) expire(w http.ResponseWriter) {
-	c := o.cookie("")
-	c.MaxAge = -1
-	o.replace(w.Header(), c)
+func (c *cookie) expire(h http.Header) {
+	gone := c.cookie("")
+	gone.MaxAge = -1
+	c.replace(h, gone.String())
 }
 
 // drop takes our Set-Cookie back.
-func (o CookieOptions) drop(h http.Header) {
-	kept := slices.DeleteFunc(h["Set-Cookie"], o.isLine)
+func (c *cookie) drop(h http.Header) {
+	kept := slices.DeleteFunc(h["Set-Cookie"], c.isLine)
 	if len(kept) == 0 {
 		delete(h, "Set-Cookie")
 		return
@@ -113,33 +128,33 @@ func (o CookieOptions) drop(h http.Header) {
 	h["Set-Cookie"] = kept
 }
 
-// replace sets the cookie in place of one that is there already.
-func (o CookieOptions) replace(h http.Header, c *http.Cookie) {
-	o.drop(h)
-	h["Set-Cookie"] = append(h["Set-Cookie"], c.String())
+func (c *cookie) replace(h http.Header, line string) {
+	if c.isIn(h) {
+		c.drop(h)
+	}
+	h["Set-Cookie"] = append(h["Set-Cookie"], line)
 }
 
 // isIn reports whether the response sets the cookie. Such a response is for one
 // visitor only, and no cache may keep it (RFC 9111, section 7.3).
-func (o CookieOptions) isIn(h http.Header) bool {
-	return slices.ContainsFunc(h["Set-Cookie"], o.isLine)
+func (c *cookie) isIn(h http.Header) bool {
+	return slices.ContainsFunc(h["Set-Cookie"], c.isLine)
 }
 
 // isLine reports whether the line of a Set-Cookie is ours.
-func (o CookieOptions) isLine(line string) bool {
-	name, _, _ := strings.Cut(line, "=")
-	return name == o.Name
+func (c *cookie) isLine(line string) bool {
+	return strings.HasPrefix(line, c.head)
 }
 
-// addVary tells caches that the response depends on the cookie, unless the app
-// has said so.
-func addVary(h http.Header) {
+// variesByCookie reports whether the response tells caches that it depends on the
+// cookie.
+func variesByCookie(h http.Header) bool {
 	for _, line := range h["Vary"] {
 		for name := range strings.SplitSeq(line, ",") {
 			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Cookie") {
-				return
+				return true
 			}
 		}
 	}
-	h["Vary"] = append(h["Vary"], "Cookie")
+	return false
 }

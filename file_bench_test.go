@@ -164,5 +164,5 @@ func TestFileAllocations(t *testing.T) {
 		require.True(t, ok && err == nil)
 		old, data = data, old
 	})
-	require.LessOrEqual(t, write, 12.0)
+	require.LessOrEqual(t, write, 14.0)
 }

@@ -45,12 +45,18 @@ func (t *issuedIDs) remove(sid string) {
 	slot.CompareAndSwap(hash, 0)
 }
 
+// knowsID reports whether the session may be stored under its ID even if the store
+// does not know it. The answer may change while a request is saved.
+func (rq *request) knowsID() bool {
+	return rq.fresh || rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.readAs)
+}
+
 // catchUp looks for the session once more if it was not there before and is about
 // to get another ID. Of several first requests of a visitor one stores it first;
 // the others must join it, not leave it behind.
-func (rq *request) catchUp(ctx context.Context) error {
+func (rq *request) catchUp(ctx context.Context, known bool) error {
 	renewed := rq.sess.ID() != rq.readAs
-	if rq.stored || rq.fresh && !rq.begun() || rq.ended() || !renewed && (rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.readAs)) {
+	if rq.stored || rq.fresh && !rq.begun() || rq.ended() || !renewed && known {
 		return nil
 	}
 	sess, found, err := rq.m.read(ctx, rq.readAs)
@@ -67,8 +73,8 @@ func (rq *request) catchUp(ctx context.Context) error {
 // leaveUnknownID gives the session a new ID if nobody knows the one that the
 // client sent: it may have been planted by somebody who waits for it to become
 // worth something (session fixation).
-func (rq *request) leaveUnknownID() error {
-	if rq.stored || rq.ended() || rq.m.opts.AdoptUnknownIDs || rq.sess.ID() != rq.readAs || rq.m.issued.has(rq.readAs) {
+func (rq *request) leaveUnknownID(known bool) error {
+	if rq.stored || rq.ended() || known || rq.sess.ID() != rq.readAs {
 		return nil
 	}
 	return rq.sess.RegenerateID(rq.Context.ResponseWriter(), rq.Request().Request)

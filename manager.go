@@ -87,8 +87,9 @@ type Manager struct {
 	native       native     // the store, if it is one of this module
 	issued       *issuedIDs // IDs that were given out and have nothing stored yet
 	renamed      *issuedIDs // IDs whose sessions lately got another one
-	readsCookie  bool       // the ID comes from the cookie
-	writesCookie bool       // the ID is sent in the cookie
+	cookie       *cookie
+	readsCookie  bool // the ID comes from the cookie
+	writesCookie bool // the ID is sent in the cookie
 
 	stop    context.CancelFunc // ends the GC
 	stopped sync.WaitGroup
@@ -120,7 +121,7 @@ func New(opts ...Options) (*Manager, error) {
 		return nil, fmt.Errorf("IDLength is %d, more than %d", opt.IDLength, maxSIDLength)
 	}
 
-	m := &Manager{opts: opt, issued: newIssuedIDs(), readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil}
+	m := &Manager{opts: opt, cookie: newCookie(opt.Cookie), issued: newIssuedIDs(), readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil}
 	m.renamed = m.issued.sibling()
 	if m.writesCookie {
 		m.opts.WriteIDFunc = m.writeCookie
@@ -231,7 +232,7 @@ func (m *Manager) idWriter() IDWriter {
 
 func (m *Manager) writeCookie(w http.ResponseWriter, _ *http.Request, sid string, created bool) {
 	if created {
-		m.opts.Cookie.write(w, sid)
+		m.cookie.write(w.Header(), sid)
 	}
 }
 

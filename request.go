@@ -39,6 +39,8 @@ type request struct {
 	hijacked  bool   // the connection is no longer ours
 	err       error  // why the commit failed
 	refused   bool   // the response is our 500
+
+	headers [2]string // room for values of the header
 }
 
 var (
@@ -241,14 +243,15 @@ func (rq *request) ended() bool {
 }
 
 func (rq *request) save(ctx context.Context) (err error) {
-	if err := rq.catchUp(ctx); err != nil {
+	known := rq.knowsID()
+	if err := rq.catchUp(ctx, known); err != nil {
 		return err
 	}
 	if rq.m.native != nil && !rq.stored && !rq.ended() && rq.base.isEmpty() {
 		rq.readAs = rq.sess.ID()
 		return nil
 	}
-	if err := rq.leaveUnknownID(); err != nil {
+	if err := rq.leaveUnknownID(known); err != nil {
 		return err
 	}
 	if old := rq.readAs; rq.stored && rq.sess.ID() != old {
@@ -288,9 +291,9 @@ func (rq *request) sendID() {
 		// Another request gave the session a new ID. The browser may have that by
 		// now, and ours, or none, would take it away.
 	case rq.ended():
-		rq.m.opts.Cookie.expire(w)
-	case rq.m.opts.Cookie.MaxAge > 0:
-		rq.m.opts.Cookie.write(w, rq.readAs)
+		rq.m.cookie.expire(w.Header())
+	case rq.m.cookie.MaxAge > 0:
+		rq.m.cookie.write(w.Header(), rq.readAs)
 	}
 }
 
@@ -301,7 +304,7 @@ func (rq *request) beforeHeader(w flamego.ResponseWriter) {
 	// saved a moment ago, by our writer, is enough.
 	if rq.m.native != nil || !rq.committed {
 		if rq.commit() != nil && rq.m.writesCookie {
-			rq.m.opts.Cookie.drop(w.Header())
+			rq.m.cookie.drop(w.Header())
 		}
 	}
 	rq.informCaches()
@@ -311,11 +314,14 @@ func (rq *request) beforeHeader(w flamego.ResponseWriter) {
 // known what the app says itself, which often means to replace what is there.
 func (rq *request) informCaches() {
 	h := rq.Context.ResponseWriter().Header()
-	if rq.m.readsCookie {
-		addVary(h)
+	if rq.m.readsCookie && !variesByCookie(h) {
+		if h["Vary"] == nil {
+			h["Vary"] = rq.headers[0:0:1]
+		}
+		h["Vary"] = append(h["Vary"], "Cookie")
 	}
-	if rq.m.writesCookie && rq.m.opts.Cookie.isIn(h) && h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-store")
+	if rq.m.writesCookie && rq.m.cookie.isIn(h) && h.Get("Cache-Control") == "" {
+		h["Cache-Control"] = append(rq.headers[1:1:2], "no-store")
 	}
 }
 
@@ -405,9 +411,9 @@ func (rq *request) abort() {
 	}
 	w := rq.Context.ResponseWriter()
 	if rq.m.writesCookie && rq.sess.ID() != rq.readAs {
-		rq.m.opts.Cookie.drop(w.Header())
+		rq.m.cookie.drop(w.Header())
 		if rq.fresh {
-			rq.m.opts.Cookie.write(w, rq.readAs)
+			rq.m.cookie.write(w.Header(), rq.readAs)
 		}
 	}
 	if rq.flash != nil {

@@ -69,8 +69,8 @@ var loadRules = []rule{
 		},
 	},
 	{
-		name:  "load/hang-ups",
-		text:  "Among many visitors whose browsers hang up at any moment each sees its own data, and of each request all or nothing.",
+		name: "load/hang-ups",
+		text: "Among many visitors whose browsers hang up at any moment each sees its own data, and of each request all or nothing.",
 		check: func(e *env) {
 			visitors, requests := 20, 10
 			if full {
