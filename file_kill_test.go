@@ -117,8 +117,8 @@ func TestFileKill(t *testing.T) {
 	seen := make(map[string]int)
 	always(func() error { return look(seen) })
 	always(func() error { time.Sleep(time.Millisecond); return store.GC(context.Background()) })
-	defer wg.Wait()
-	defer close(stop)
+	end := sync.OnceFunc(func() { close(stop); wg.Wait() })
+	defer end()
 
 	after := make(map[string]int)
 	for range rounds {
@@ -144,6 +144,8 @@ func TestFileKill(t *testing.T) {
 		}
 		require.NoError(t, look(after), "after the kill")
 	}
+	end()
+	require.Empty(t, failed)
 	require.Greater(t, after[killSIDs[0]], rounds)
 
 	require.NoError(t, os.WriteFile(filepath.Join(root, "a/b/~bnever"), []byte("by half"), 0o600), "left by an insert that was killed")

@@ -16,18 +16,18 @@
 // the rest. Replacing 285 bytes took, in microseconds (Linux 6.18, 2 busy cores;
 // the first ext4 on a loop device, which makes its flush cheap):
 //
-//	                                 ext4      ext4 without journal  tmpfs
-//	rename over the file             72-114    557-815               17-21
-//	exchange, remove the spare       64-135    115-330               18-28
-//	exchange, keep the spare         22-25     27-47                 18-25
-//	write in place (not safe)        7-8       5                     4
+//	                                 ext4   ext4 without journal  tmpfs
+//	rename over the file             75-84  228-303               19-22
+//	exchange, remove the spare       51-69  338-452               24-30
+//	exchange, keep the spare         23-27  33-45                 16-20
+//	write in place (not safe)        5      5-13                  4
 //
 // An exchange has a price after a loss of power. Where rename would have kept the
 // content before, a file that was replaced in the last half minute may then be
 // empty, cut short, or an older content; if it has more than one page, one that
 // is made of two. It is never that of another file.
 //
-// Not taken: fallocate before the rename, which was not faster; O_TMPFILE and
+// Not taken: fallocate before the rename, which gains little; O_TMPFILE and
 // linkat, which cannot replace and take more calls; writing in place, which a
 // reader and a kill can see by half, and the content has no room for a checksum,
 // as other programs read it.
