@@ -138,7 +138,12 @@ func (c *cookie) replace(h http.Header, line string) {
 // isIn reports whether the response sets the cookie. Such a response is for one
 // visitor only, and no cache may keep it (RFC 9111, section 7.3).
 func (c *cookie) isIn(h http.Header) bool {
-	return slices.ContainsFunc(h["Set-Cookie"], c.isLine)
+	for _, line := range h["Set-Cookie"] {
+		if c.isLine(line) {
+			return true
+		}
+	}
+	return false
 }
 
 // isLine reports whether the line of a Set-Cookie is ours.

@@ -320,7 +320,7 @@ func (rq *request) informCaches() {
 		}
 		h["Vary"] = append(h["Vary"], "Cookie")
 	}
-	if rq.m.writesCookie && rq.m.cookie.isIn(h) && h.Get("Cache-Control") == "" {
+	if rq.m.writesCookie && rq.m.cookie.isIn(h) && len(h["Cache-Control"]) == 0 {
 		h["Cache-Control"] = append(rq.headers[1:1:2], "no-store")
 	}
 }
