@@ -10,7 +10,8 @@
 //
 // Any client of go-redis will do: of one server, of Sentinel, of a Cluster. A
 // client that is given in the Config is used and left open, one that is made
-// from Options is closed with the store.
+// from Options is closed with the store. When all of its connections are busy, loads
+// that wait for one go together, in one round trip.
 //
 // # Errors
 //
@@ -18,7 +19,9 @@
 // when no server answers within 5 seconds. Connections that broke are tried
 // again, as many as the pool had, so the first request after a restart of the
 // server succeeds. (The pool of a client that was given may answer with its last
-// dial error for up to a second more.) Every operation ends with its context.
+// dial error for up to a second more.) Every operation ends at the deadline of its
+// context at the latest. One that is cancelled ends at once while it waits for a
+// connection, and in any case with a client that was given.
 //
 // # Limits
 //
