@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,13 +95,22 @@ func (s rawRedis) remove(ctx context.Context, key string) error {
 
 // rawFile writes files in place, with the expiry in front: the fastest way, and
 // one that loses a session when the process dies, or another one reads it. In
-// this process, locks keep readers from seeing half a file.
+// this process, locks keep readers from seeing half a file. The files are spread
+// over as many folders as those of this library, since a file that is made in one of
+// many folders takes some file systems five times as long as in one for all.
 type rawFile struct {
 	dir string
 	mu  *[64]sync.RWMutex
 }
 
 func newRawFile(dir string) rawFile { return rawFile{dir, new([64]sync.RWMutex)} }
+
+func (s rawFile) path(key string) string {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(key))
+	n := int(sum.Sum32() % (folders * folders))
+	return filepath.Join(s.dir, folder(n/folders), folder(n%folders), key)
+}
 
 func (s rawFile) lock(key string) *sync.RWMutex {
 	return &s.mu[int(key[len(key)-1])%len(s.mu)]
@@ -111,7 +121,7 @@ const expirySize = 8
 func (s rawFile) get(_ context.Context, key string) ([]byte, bool, error) {
 	mu := s.lock(key)
 	mu.RLock()
-	data, err := os.ReadFile(filepath.Join(s.dir, key))
+	data, err := os.ReadFile(s.path(key))
 	mu.RUnlock()
 	if errors.Is(err, os.ErrNotExist) || err == nil && len(data) < expirySize {
 		return nil, false, nil
@@ -128,11 +138,11 @@ func (s rawFile) set(_ context.Context, key string, data []byte, expiry time.Tim
 	mu := s.lock(key)
 	mu.Lock()
 	defer mu.Unlock()
-	return os.WriteFile(filepath.Join(s.dir, key), append(b, data...), 0o600)
+	return os.WriteFile(s.path(key), append(b, data...), 0o600)
 }
 
 func (s rawFile) remove(_ context.Context, key string) error {
-	if err := os.Remove(filepath.Join(s.dir, key)); !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(s.path(key)); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -30,8 +32,8 @@ var stores = []store{
 		}
 	}},
 	{"file", func(tb testing.TB) []subject {
-		opts := session.Options{Initer: session.FileIniter(), Config: session.FileConfig{RootDir: tb.TempDir()}}
-		subjects := onDriver(tb, opts, func(string) rawStore { return newRawFile(tb.TempDir()) })
+		opts := session.Options{Initer: session.FileIniter(), Config: session.FileConfig{RootDir: withFolders(tb)}}
+		subjects := onDriver(tb, opts, func(string) rawStore { return newRawFile(withFolders(tb)) })
 		return append(subjects, gorillaApp(sessions.NewFilesystemStore(tb.TempDir(), gorillaKey)))
 	}},
 	onDatabase(sqliteDB),
@@ -53,6 +55,21 @@ var stores = []store{
 	}},
 	onDatabase(postgresDB),
 	onDatabase(mysqlDB),
+}
+
+// folders is how many folders a file store has in each of two levels.
+const folders = 36
+
+func folder(n int) string { return "0123456789abcdefghijklmnopqrstuvwxyz"[n : n+1] }
+
+// withFolders returns a folder with those that our file store makes one by one, as
+// sessions come: an app that has run for a while has them all.
+func withFolders(tb testing.TB) string {
+	root := tb.TempDir()
+	for n := range folders * folders {
+		check(tb, os.MkdirAll(filepath.Join(root, folder(n/folders), folder(n%folders)), 0o700))
+	}
+	return root
 }
 
 // idle is the Lifetime of this library, by default.
