@@ -141,7 +141,7 @@ func (b *backend) share(ctx context.Context, l *load) error {
 
 // fly brings l and others their answers and gives back the turn it was called with.
 func (b *backend) fly(ctx context.Context, l *load, others []*load) {
-	together := append(others, l)
+	together := append([]*load{l}, others...)
 	var answers []answer
 	err := errors.New("the client panicked")
 	defer func() {
