@@ -114,10 +114,10 @@ func serverError(err error) (code, text string, ok bool) {
 	return strconv.Itoa(int(answer.Number)), answer.Error(), true
 }
 
-func newConnector(dsn string) (driver.Connector, error) {
+func newConnector(dsn string) (c driver.Connector, timed bool, err error) {
 	config, err := mysql.ParseDSN(dsn)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	config.Logger = &mysql.NopLogger{} // the errors are returned
 	config.ClientFoundRows = true      // see the Swap of the backend
@@ -125,5 +125,14 @@ func newConnector(dsn string) (driver.Connector, error) {
 		config.Params = make(map[string]string)
 	}
 	config.Params["autocommit"] = "1" // or nothing would ever be written
-	return mysql.NewConnector(config)
+
+	timed = canTime(config)
+	if timed {
+		config.DialFunc = dial
+	}
+	c, err = mysql.NewConnector(config)
+	if timed {
+		c = connector{c}
+	}
+	return c, timed, err
 }

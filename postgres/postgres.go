@@ -107,15 +107,15 @@ func serverError(err error) (code, text string, ok bool) {
 	return answer.SQLState(), answer.Error(), true
 }
 
-func newConnector(dsn string) (driver.Connector, error) {
+func newConnector(dsn string) (c driver.Connector, timed bool, err error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return connector{stdlib.GetConnector(*config)}, nil
+	return connector{stdlib.GetConnector(*config)}, true, nil
 }
 
-// connector makes connections that do not panic.
+// connector makes connections of type conn.
 type connector struct{ driver.Connector }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {

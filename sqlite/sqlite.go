@@ -51,6 +51,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,7 +69,8 @@ var dialect = sqlstore.Dialect{
 	// In memory the connection is the database. With a file it is twice as fast
 	// as 16 that get in each other's way (64 goroutines, 2 cores; with a WAL
 	// about equal), and the slowest operation takes a fifth of the time.
-	Single: true,
+	Single:  true,
+	Readers: "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'",
 
 	Now:    "datetime('now')",
 	Expiry: "datetime('now', ((? + 999) / 1000.0) || ' seconds')",
@@ -110,28 +112,43 @@ func serverError(err error) (code, text string, ok bool) {
 	return strconv.Itoa(answer.Code() & 0xff), text, true
 }
 
-// newConnector makes sure of a busy_timeout.
-func newConnector(dsn string) (driver.Connector, error) {
+// newConnector adds the defaults. There is no need for a context that is watched:
+// no statement waits for more than the busy_timeout, and none is long.
+func newConnector(dsn string) (c driver.Connector, timed bool, err error) {
 	_, query, found := strings.Cut(dsn, "?")
 	params, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if !waits(params) {
-		sep := "?"
-		if found {
+	sep := "?"
+	if found {
+		sep = "&"
+	}
+	for _, d := range defaults {
+		if !d.isSet(params) {
+			dsn += sep + "_pragma=" + d.pragma + "(" + d.value + ")"
 			sep = "&"
 		}
-		dsn += sep + "_pragma=busy_timeout(100)"
 	}
-	return sqlite.NewConnector(dsn)
+	c, err = sqlite.NewConnector(dsn)
+	return c, true, err
 }
 
-func waits(params url.Values) bool {
-	for _, pragma := range params["_pragma"] {
-		if strings.HasPrefix(strings.ToLower(strings.TrimSpace(pragma)), "busy_timeout") {
-			return true
-		}
-	}
-	return params.Has("_busy_timeout") || params.Has("_timeout")
+// defaults are what a connection gets unless the DSN says otherwise.
+var defaults = []setting{
+	{"busy_timeout", "100", []string{"_busy_timeout", "_timeout"}},
+	{"journal_mode", "WAL", []string{"_journal_mode", "_journal"}},
+	{"synchronous", "NORMAL", []string{"_synchronous", "_sync"}},
+}
+
+type setting struct {
+	pragma, value string
+	keys          []string // what else the driver calls it in a DSN
+}
+
+// isSet reports whether the parameters of a DSN have the setting.
+func (s setting) isSet(params url.Values) bool {
+	return slices.ContainsFunc(s.keys, params.Has) || slices.ContainsFunc(params["_pragma"], func(pragma string) bool {
+		return strings.HasPrefix(strings.ToLower(strings.TrimSpace(pragma)), s.pragma)
+	})
 }

@@ -85,7 +85,8 @@ type Dialect struct {
 	NameLength func(string) int // how it is measured
 	Numbered   bool             // parameters are $1, $2 instead of ?
 	Prepare    bool             // the driver wants statements to be prepared
-	Single     bool             // a pool is one connection, kept for good
+	Single     bool             // one connection writes, kept for good
+	Readers    string           // with Single: counts 1 if others may read beside it
 
 	Now    string // the time of the server
 	Expiry string // the time ? milliseconds from now; whole seconds are rounded up
@@ -108,8 +109,9 @@ type Dialect struct {
 	// are those of HasIndex. Without it there is no limit worth knowing.
 	Capacity string
 
-	// Connector parses a DSN.
-	Connector func(dsn string) (driver.Connector, error)
+	// Connector parses a DSN. With timed, an operation ends at the deadline of its
+	// context even if that is never done; ResetSession tells a connection.
+	Connector func(dsn string) (c driver.Connector, timed bool, err error)
 	// DSNFaults are what drivers say about a DSN without repeating any of it.
 	DSNFaults []string
 	// ServerError finds the answer of the server in an error.
@@ -149,14 +151,19 @@ func (d *Dialect) open(config Config) (*backend, error) {
 		return nil, fmt.Errorf("%s: Table is not the name of a table: %w", d.Name, err)
 	}
 	if config.DB != nil {
-		return newBackend(d, config.DB, n, false), nil
+		return newBackend(d, &pool{DB: config.DB}, n), nil
 	}
 	if config.DSN == "" {
 		return nil, errors.New("empty DSN")
 	}
-	c, err := d.Connector(config.DSN)
+	c, timed, err := d.Connector(config.DSN)
 	if err != nil {
 		return nil, d.badDSN(err)
 	}
-	return newBackend(d, openPool(c, d.Single), n, true), nil
+	if !d.Single {
+		return newBackend(d, open(c, poolSize, false, timed), n), nil
+	}
+	b := newBackend(d, open(c, 1, true, timed), n)
+	b.only = c
+	return b, nil
 }
