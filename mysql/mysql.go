@@ -35,6 +35,13 @@
 //
 // # Limits
 //
+// The context of an operation is seen while it waits for a connection; after that
+// only its deadline is, if it has one, so a cancellation in addition to that may take
+// effect as late as the deadline. Watching each statement costs more than the
+// statement. With a shared DB, a network other than tcp and unix, or
+// readTimeout or writeTimeout in the DSN, the driver watches as it always does. (A
+// dialer that was registered as "tcp" or "unix" is not asked; give it another name.)
+//
 // MySQL 5.7 or MariaDB 10.2 or later. Reads must go to the primary. The size of
 // the column is read at start; a table that is made later counts as one of
 // InitTable. Half of max_allowed_packet is a limit too, since a change sends

@@ -32,6 +32,11 @@
 //
 // # Limits
 //
+// The context of an operation is seen while it waits for a connection; after that
+// only its deadline is, if it has one, so a cancellation in addition to that may take
+// effect as late as the deadline. Watching each statement costs more than the
+// statement. With a shared DB the driver watches as it always does.
+//
 // PostgreSQL 9.5 or later, directly or behind a PgBouncer (in transaction mode
 // with "prefer_simple_protocol=true" in the DSN). Reads must go to the primary:
 // a replica may show what another request has replaced.

@@ -21,10 +21,19 @@
 // and leaves a table alone that is there, but for an index that is missing. An
 // expiry is rounded up to a whole second.
 //
-// A store uses one connection, for which its operations queue up: SQLite has one
-// writer at a time anyway, and refuses others at once unless told to wait. For
-// other processes, a DSN that does not set busy_timeout gets one of 100 ms;
-// after that an operation is tried again until its context is done.
+// A store writes by one connection, for which its operations queue up: SQLite has
+// one writer at a time anyway, and refuses others at once unless told to wait. For
+// other processes, a DSN that does not set busy_timeout gets one of 100 ms; after
+// that an operation is tried again until its context is done.
+//
+// Unless the DSN says otherwise, the file gets a write-ahead log (journal_mode WAL,
+// which stays with the file and puts an "-wal" and an "-shm" file beside it), and 8
+// more connections read while one writes. A commit then waits for the disk only now
+// and then (synchronous NORMAL): a crash of the process loses nothing, and a loss of
+// power may take back the last commits but never harms the file.
+// "?_pragma=synchronous(FULL)" makes each commit wait for the disk,
+// "?_pragma=journal_mode(DELETE)&_pragma=synchronous(FULL)" is what SQLite does by
+// itself; without a WAL one connection reads and writes.
 //
 // In memory (":memory:", "mode=memory") a database lives as long as its
 // connection, which is until the store is closed. Such sessions are no other
@@ -39,12 +48,10 @@
 //
 // # Limits
 //
-// All processes must be on one machine, and the file not on a network file
-// system. A write waits for the disk; "?_pragma=journal_mode(WAL)" in the DSN, or
-// "&_pragma=synchronous(NORMAL)" in addition, makes that much shorter and lets
-// reads of other processes pass. SQLite does not look at the context while it
-// waits for busy_timeout, so a long one in the DSN (or of a DB that is shared)
-// may hold up an operation beyond its deadline.
+// All processes must be on one machine, and the file not on a network file system.
+// A context is looked at between attempts and while waiting for a connection. A
+// statement is not interrupted, so a long busy_timeout in the DSN (or of a DB that
+// is shared) may hold up an operation beyond its deadline.
 package sqlite
 
 import (
@@ -66,9 +73,10 @@ var dialect = sqlstore.Dialect{
 	// SQLite takes a name in double quotes that it does not know for a text.
 	Quote:   '`',
 	Prepare: true,
-	// In memory the connection is the database. With a file it is twice as fast
-	// as 16 that get in each other's way (64 goroutines, 2 cores; with a WAL
-	// about equal), and the slowest operation takes a fifth of the time.
+	// In memory the connection is the database. With a file it is twice as fast as
+	// 16 that get in each other's way (64 goroutines, 2 cores), and the slowest
+	// operation takes a fifth of the time. Readers of a WAL do not wait: 8 of them
+	// take 6 us for a read, 4 take 7.5, one takes 16.
 	Single:  true,
 	Readers: "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'",
 

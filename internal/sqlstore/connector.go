@@ -20,7 +20,7 @@ const (
 	poolLifetime   = 30 * time.Minute
 	connectTimeout = 5 * time.Second
 
-	readers = 4
+	readers = 8
 )
 
 // pool is where an operation gets a connection.

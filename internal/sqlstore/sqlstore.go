@@ -24,7 +24,11 @@
 //
 // # Limits
 //
-// A driver whose call does not end with its context holds up the operation.
+// In a pool of its own an operation waits for its turn as long as its context lets
+// it, and then hands the connection a deadline instead of having the driver watch
+// the context (see Dialect.Connector). An operation without a deadline, or on a pool
+// that is shared, is watched. A driver whose call does not end with either holds up
+// the operation.
 package sqlstore
 
 import (
@@ -61,7 +65,8 @@ type Config = struct {
 	// a column that holds less lowers it. Default is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes; DSN is ignored then.
-	// Default is a pool of up to 16 connections to DSN, with SQLite of one.
+	// Default is a pool of up to 16 connections to DSN, with SQLite of one that
+	// writes and up to 8 that only read.
 	DB *sql.DB
 }
 
