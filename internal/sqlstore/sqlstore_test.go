@@ -44,10 +44,9 @@ func (n *conn) ExecContext(context.Context, string, []driver.NamedValue) (driver
 	return nil, driver.ErrBadConn
 }
 
-// TestConnectInBackground: when a pool is used up, database/sql connects in a
-// goroutine of its own, where a panic ends the process and nothing bounds the
-// time.
-func TestConnectInBackground(t *testing.T) {
+// TestConnectIsBound: whatever the context of an operation, a driver dials with a
+// deadline, and has one that it can watch.
+func TestConnectIsBound(t *testing.T) {
 	t.Parallel()
 	c := &connector{waiting: make(chan struct{}, 1), release: make(chan struct{})}
 	dialect := &sqlstore.Dialect{
