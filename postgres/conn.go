@@ -6,17 +6,20 @@ import (
 
 	"github.com/jackc/pgx/v4/stdlib"
 
+	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/sqlstore"
 )
 
 var (
-	_ driver.ExecerContext  = (*conn)(nil)
-	_ driver.QueryerContext = (*conn)(nil)
-	_ driver.Pinger         = (*conn)(nil)
-	_ driver.Validator      = (*conn)(nil)
+	_ driver.ExecerContext   = (*conn)(nil)
+	_ driver.QueryerContext  = (*conn)(nil)
+	_ driver.Pinger          = (*conn)(nil)
+	_ driver.SessionResetter = (*conn)(nil)
+	_ driver.Validator       = (*conn)(nil)
 )
 
-// conn is a connection whose panics are errors. It is not enough to recover
+// conn is a connection that ends at the deadline of an operation, and whose
+// panics are errors. It is not enough to recover
 // around the calls of database/sql, which closes rows in a goroutine of its own
 // when a context is done. What follows on a panic is unknown, so IsValid keeps
 // the connection out of the pool.
@@ -51,7 +54,16 @@ func (c *conn) Ping(ctx context.Context) error {
 	return err
 }
 
+// ResetSession is called before each operation, with its context.
+func (c *conn) ResetSession(ctx context.Context) error {
+	if err := deadline.Set(c.Conn.Conn().PgConn().Conn(), ctx); err != nil {
+		return driver.ErrBadConn
+	}
+	return c.Conn.ResetSession(ctx)
+}
+
 func (c *conn) Close() error {
+	_ = deadline.Set(c.Conn.Conn().PgConn().Conn(), context.Background()) // it has one of its own
 	_, err := guarded(c, func() (any, error) { return nil, c.Conn.Close() })
 	return err
 }

@@ -32,6 +32,11 @@
 //
 // # Limits
 //
+// The context of an operation is seen while it waits for a connection; after that
+// only its deadline is, if it has one, so a cancellation in addition to that may take
+// effect as late as the deadline. Watching each statement costs more than the
+// statement. With a shared DB the driver watches as it always does.
+//
 // PostgreSQL 9.5 or later, directly or behind a PgBouncer (in transaction mode
 // with "prefer_simple_protocol=true" in the DSN). Reads must go to the primary:
 // a replica may show what another request has replaced.
@@ -107,15 +112,15 @@ func serverError(err error) (code, text string, ok bool) {
 	return answer.SQLState(), answer.Error(), true
 }
 
-func newConnector(dsn string) (driver.Connector, error) {
+func newConnector(dsn string) (c driver.Connector, timed bool, err error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return connector{stdlib.GetConnector(*config)}, nil
+	return connector{stdlib.GetConnector(*config)}, true, nil
 }
 
-// connector makes connections that do not panic.
+// connector makes connections of type conn.
 type connector struct{ driver.Connector }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {

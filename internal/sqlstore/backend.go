@@ -3,7 +3,7 @@ package sqlstore
 import (
 	"cmp"
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"io"
 	"time"
@@ -21,9 +21,10 @@ var (
 
 type backend struct {
 	dialect *Dialect
-	db      *sql.DB
-	own     bool // db is to be closed
 	name    name
+	pool    *pool
+	readers *pool            // beside a pool of one connection, or nil
+	only    driver.Connector // for readers, if they are to be looked for
 
 	load, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
 }
@@ -35,8 +36,8 @@ const upsert = `INSERT INTO {table} AS t ({key}, {data}, {expired_at}) VALUES (?
 ON CONFLICT ({key}) DO UPDATE SET {data} = excluded.{data}, {expired_at} = excluded.{expired_at}
 WHERE t.{expired_at} <= {now}`
 
-func newBackend(d *Dialect, db *sql.DB, n name, own bool) *backend {
-	b := &backend{dialect: d, db: db, own: own, name: n}
+func newBackend(d *Dialect, p *pool, n name) *backend {
+	b := &backend{dialect: d, pool: p, name: n}
 	for q, template := range map[*query]string{
 		&b.load:        "SELECT {data}, {left} FROM {table} WHERE {key} = ? AND {live}",
 		&b.insert:      cmp.Or(d.Insert, upsert),
@@ -49,7 +50,7 @@ func newBackend(d *Dialect, db *sql.DB, n name, own bool) *backend {
 		&b.sweepKeys:   d.SweepKeys,
 		&b.sweepDelete: d.SweepDelete,
 	} {
-		q.text = d.compile(template, n)
+		q.text, q.pool = d.compile(template, n), p
 	}
 	return b
 }
@@ -108,7 +109,7 @@ func (b *backend) Sweep(ctx context.Context) (more bool, err error) {
 	}
 
 	var keys []interface{}
-	err = b.try(ctx, func() error {
+	err = b.try(ctx, b.pool, func(ctx context.Context) error {
 		keys, err = b.keys(ctx)
 		return err
 	})
@@ -125,7 +126,7 @@ func (b *backend) Sweep(ctx context.Context) (more bool, err error) {
 }
 
 func (b *backend) keys(ctx context.Context) (keys []interface{}, err error) {
-	rows, err := b.db.QueryContext(ctx, b.sweepKeys.text)
+	rows, err := b.pool.QueryContext(ctx, b.sweepKeys.text)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +141,7 @@ func (b *backend) keys(ctx context.Context) (keys []interface{}, err error) {
 	return keys, rows.Err()
 }
 
-// Close closes the pool if it is ours, and in any case what was prepared.
+// Close closes a pool that is ours, and in any case what was prepared.
 func (b *backend) Close() error {
 	for _, q := range []*query{
 		&b.load, &b.insert, &b.replace, &b.swap, &b.rename, &b.extend, &b.remove,
@@ -150,8 +151,10 @@ func (b *backend) Close() error {
 			_ = stmt.Close()
 		}
 	}
-	if b.own {
-		_ = b.db.Close() // what a lost connection says to that concerns nobody
+	for _, p := range []*pool{b.pool, b.readers} {
+		if p != nil && p.gate != nil {
+			_ = p.Close() // what a lost connection says to that concerns nobody
+		}
 	}
 	return nil
 }

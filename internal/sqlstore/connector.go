@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"io"
 	"time"
+
+	"github.com/flamego/session/internal/deadline"
 )
 
 // The pool that a store opens itself. So many connections serve thousands of
@@ -17,34 +19,72 @@ const (
 	poolIdleTime   = 5 * time.Minute
 	poolLifetime   = 30 * time.Minute
 	connectTimeout = 5 * time.Second
+
+	readers = 8
 )
 
-// openPool opens a pool of our own.
-func openPool(c driver.Connector, single bool) *sql.DB {
-	db := sql.OpenDB(&connector{Connector: c})
-	if single {
-		db.SetMaxOpenConns(1)
-		db.SetMaxIdleConns(1)
-		return db
-	}
-	db.SetMaxOpenConns(poolSize)
-	db.SetMaxIdleConns(poolSize)
-	db.SetConnMaxIdleTime(poolIdleTime)
-	db.SetConnMaxLifetime(poolLifetime)
-	return db
+// pool is where an operation gets a connection.
+type pool struct {
+	*sql.DB
+	gate  chan struct{} // holds one for each operation; nil if DB is shared
+	timed bool          // connections end at a deadline that nobody watches
 }
 
-// connector bounds the time of a connect and keeps its panics in. Package
-// database/sql connects in a goroutine of its own too, with a context that is
-// never done and without a recover: after a while of dropped packets all of the
-// pool would hang in dials for minutes after the server is back.
+// open opens a pool of our own with n connections, kept for good or not.
+func open(c driver.Connector, n int, keep, timed bool) *pool {
+	p := &pool{DB: sql.OpenDB(&connector{Connector: c}), gate: make(chan struct{}, n), timed: timed}
+	// The gate is the limit. One of database/sql would count connections that are
+	// still being closed, and make an operation wait whatever its deadline is.
+	p.SetMaxOpenConns(0)
+	p.SetMaxIdleConns(n)
+	if !keep {
+		p.SetConnMaxIdleTime(poolIdleTime)
+		p.SetConnMaxLifetime(poolLifetime)
+	}
+	return p
+}
+
+// use calls f when its turn has come. The context of f has the deadline of ctx,
+// but is watched by nobody where that is enough to end f.
+func (p *pool) use(ctx context.Context, f func(context.Context) error) (err error) {
+	defer Guard(&err)
+	if p.gate == nil {
+		return f(ctx)
+	}
+	if err := ctx.Err(); err != nil {
+		return err // an operation that has no time would cost a connection
+	}
+	select {
+	case p.gate <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-p.gate }()
+	if _, ok := ctx.Deadline(); ok && p.timed {
+		ctx = deadline.Only(ctx)
+	}
+	return f(ctx)
+}
+
+// connector bounds the time of a connect, keeps its panics in, and makes a new
+// connection end at the deadline of its first operation.
 type connector struct{ driver.Connector }
 
 func (c *connector) Connect(ctx context.Context) (conn driver.Conn, err error) {
 	defer Guard(&err)
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	watched, cancel := deadline.Watched(ctx, connectTimeout)
 	defer cancel()
-	return c.Connector.Connect(ctx)
+	conn, err = c.Connector.Connect(watched)
+	if err != nil {
+		return nil, err
+	}
+	if r, ok := conn.(driver.SessionResetter); ok {
+		if err := r.ResetSession(ctx); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+	}
+	return conn, nil
 }
 
 // Close is called by sql.DB.Close.

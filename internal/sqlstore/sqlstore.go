@@ -24,7 +24,11 @@
 //
 // # Limits
 //
-// A driver whose call does not end with its context holds up the operation.
+// In a pool of its own an operation waits for its turn as long as its context lets
+// it, and then hands the connection a deadline instead of having the driver watch
+// the context (see Dialect.Connector). An operation without a deadline, or on a pool
+// that is shared, is watched. A driver whose call does not end with either holds up
+// the operation.
 package sqlstore
 
 import (
@@ -61,7 +65,8 @@ type Config = struct {
 	// a column that holds less lowers it. Default is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes; DSN is ignored then.
-	// Default is a pool of up to 16 connections to DSN, with SQLite of one.
+	// Default is a pool of up to 16 connections to DSN, with SQLite of one that
+	// writes and up to 8 that only read.
 	DB *sql.DB
 }
 
@@ -85,7 +90,8 @@ type Dialect struct {
 	NameLength func(string) int // how it is measured
 	Numbered   bool             // parameters are $1, $2 instead of ?
 	Prepare    bool             // the driver wants statements to be prepared
-	Single     bool             // a pool is one connection, kept for good
+	Single     bool             // one connection writes, kept for good
+	Readers    string           // with Single: counts 1 if others may read beside it
 
 	Now    string // the time of the server
 	Expiry string // the time ? milliseconds from now; whole seconds are rounded up
@@ -108,8 +114,9 @@ type Dialect struct {
 	// are those of HasIndex. Without it there is no limit worth knowing.
 	Capacity string
 
-	// Connector parses a DSN.
-	Connector func(dsn string) (driver.Connector, error)
+	// Connector parses a DSN. With timed, an operation ends at the deadline of its
+	// context even if that is never done; ResetSession tells a connection.
+	Connector func(dsn string) (c driver.Connector, timed bool, err error)
 	// DSNFaults are what drivers say about a DSN without repeating any of it.
 	DSNFaults []string
 	// ServerError finds the answer of the server in an error.
@@ -149,14 +156,19 @@ func (d *Dialect) open(config Config) (*backend, error) {
 		return nil, fmt.Errorf("%s: Table is not the name of a table: %w", d.Name, err)
 	}
 	if config.DB != nil {
-		return newBackend(d, config.DB, n, false), nil
+		return newBackend(d, &pool{DB: config.DB}, n), nil
 	}
 	if config.DSN == "" {
 		return nil, errors.New("empty DSN")
 	}
-	c, err := d.Connector(config.DSN)
+	c, timed, err := d.Connector(config.DSN)
 	if err != nil {
 		return nil, d.badDSN(err)
 	}
-	return newBackend(d, openPool(c, d.Single), n, true), nil
+	if !d.Single {
+		return newBackend(d, open(c, poolSize, false, timed), n), nil
+	}
+	b := newBackend(d, open(c, 1, true, timed), n)
+	b.only = c
+	return b, nil
 }

@@ -44,15 +44,14 @@ func (n *conn) ExecContext(context.Context, string, []driver.NamedValue) (driver
 	return nil, driver.ErrBadConn
 }
 
-// TestConnectInBackground: when a pool is used up, database/sql connects in a
-// goroutine of its own, where a panic ends the process and nothing bounds the
-// time.
-func TestConnectInBackground(t *testing.T) {
+// TestConnectIsBound: whatever the context of an operation, a driver dials with a
+// deadline, and has one that it can watch.
+func TestConnectIsBound(t *testing.T) {
 	t.Parallel()
 	c := &connector{waiting: make(chan struct{}, 1), release: make(chan struct{})}
 	dialect := &sqlstore.Dialect{
 		Name: "fake", Quote: '"', Single: true,
-		Connector:   func(string) (driver.Connector, error) { return c, nil },
+		Connector:   func(string) (driver.Connector, bool, error) { return c, false, nil },
 		ServerError: func(error) (code, text string, ok bool) { return "", "", false },
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -14,7 +14,7 @@ const defaultMaxDataSize = 1 << 20
 // start makes sure that the server is there and that the table is as it is
 // asked for.
 func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreConfig) error {
-	if err := b.try(ctx, func() error { return b.db.PingContext(ctx) }); err != nil {
+	if err := b.try(ctx, b.pool, b.pool.PingContext); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	if initTable {
@@ -22,8 +22,9 @@ func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreCo
 			return fmt.Errorf("create table %q: %w", b.name.table, err)
 		}
 	}
+	b.openReaders(ctx)
 	// Not knowing the limit is no reason to fail: the server will enforce it.
-	if limit, err := b.ask(ctx, b.dialect.Capacity); err == nil && limit.Valid {
+	if limit, err := b.ask(ctx, b.dialect.Capacity, b.name.schema, b.name.table); err == nil && limit.Valid {
 		if sc.MaxDataSize <= 0 {
 			sc.MaxDataSize = defaultMaxDataSize
 		}
@@ -53,29 +54,40 @@ func (b *backend) initTable(ctx context.Context) error {
 
 	// The table may be old, large or somebody else's: without the index GC is
 	// slower, and that is all.
-	if n, err := b.ask(ctx, b.dialect.HasIndex); err == nil && n.Int64 == 0 {
+	if n, err := b.ask(ctx, b.dialect.HasIndex, b.name.schema, b.name.table); err == nil && n.Int64 == 0 {
 		_ = b.run(ctx, b.dialect.CreateIndex)
 	}
 	return nil
 }
 
-// ask returns the number that a query about the table answers, NULL if there is
-// no such query.
-func (b *backend) ask(ctx context.Context, query string) (n sql.NullInt64, err error) {
+// openReaders opens connections that only read where one writes and others can
+// read beside it.
+func (b *backend) openReaders(ctx context.Context) {
+	if b.only == nil {
+		return
+	}
+	if n, err := b.ask(ctx, b.dialect.Readers); err == nil && n.Int64 > 0 {
+		b.readers = open(b.only, readers, true, b.pool.timed)
+		b.load.pool = b.readers
+	}
+}
+
+// ask returns the number that a query answers, NULL if there is no query.
+func (b *backend) ask(ctx context.Context, query string, args ...interface{}) (n sql.NullInt64, err error) {
 	if query == "" {
 		return n, nil
 	}
-	err = b.try(ctx, func() error {
+	err = b.try(ctx, b.pool, func(ctx context.Context) error {
 		text := b.dialect.compile(query, b.name)
-		return b.db.QueryRowContext(ctx, text, b.name.schema, b.name.table).Scan(&n)
+		return b.pool.QueryRowContext(ctx, text, args...).Scan(&n)
 	})
 	return n, err
 }
 
 // run runs a statement that is needed only at start.
 func (b *backend) run(ctx context.Context, template string) error {
-	return b.try(ctx, func() error {
-		_, err := b.db.ExecContext(ctx, b.dialect.compile(template, b.name))
+	return b.try(ctx, b.pool, func(ctx context.Context) error {
+		_, err := b.pool.ExecContext(ctx, b.dialect.compile(template, b.name))
 		return err
 	})
 }

@@ -8,11 +8,14 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/flamego/session/internal/deadline"
 )
 
 // query is one statement of the backend.
 type query struct {
 	text string
+	pool *pool
 	stmt atomic.Pointer[sql.Stmt] // once it has been prepared
 }
 
@@ -44,12 +47,12 @@ func (u unprepared) QueryRowContext(ctx context.Context, args ...interface{}) *s
 // database/sql would prepare again.
 func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 	if !b.dialect.Prepare {
-		return unprepared{b.db, q.text}, nil
+		return unprepared{q.pool.DB, q.text}, nil
 	}
 	if stmt := q.stmt.Load(); stmt != nil {
 		return stmt, nil
 	}
-	stmt, err := b.db.PrepareContext(ctx, q.text)
+	stmt, err := q.pool.PrepareContext(ctx, q.text)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +65,7 @@ func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 
 // row reads the row of a query, if there is one.
 func (b *backend) row(ctx context.Context, q *query, args []interface{}, dest ...interface{}) (found bool, err error) {
-	err = b.try(ctx, func() error {
+	err = b.try(ctx, q.pool, func(ctx context.Context) error {
 		stmt, err := b.statement(ctx, q)
 		if err != nil {
 			return err
@@ -78,7 +81,7 @@ func (b *backend) row(ctx context.Context, q *query, args []interface{}, dest ..
 
 // exec runs a statement and returns how many rows it changed.
 func (b *backend) exec(ctx context.Context, q *query, args ...interface{}) (n int64, err error) {
-	err = b.try(ctx, func() error {
+	err = b.try(ctx, q.pool, func(ctx context.Context) error {
 		stmt, err := b.statement(ctx, q)
 		if err != nil {
 			return err
@@ -105,18 +108,18 @@ func (b *backend) change(ctx context.Context, q *query, args ...interface{}) (bo
 //
 // A restart of the server leaves a pool full of broken connections, and each
 // attempt removes one.
-func (b *backend) try(ctx context.Context, f func() error) error {
+func (b *backend) try(ctx context.Context, p *pool, f func(context.Context) error) error {
 	limit := 0
 	for n := 0; ; n++ {
-		err := b.guarded(f)
+		err := p.use(ctx, f)
 		if err == nil {
 			return nil
 		}
-		if done := ctx.Err(); done != nil {
+		if done := deadline.Err(ctx); done != nil {
 			return b.ended(done, err)
 		}
 		if n == 0 {
-			limit = b.db.Stats().OpenConnections + 8
+			limit = p.Stats().OpenConnections + 8
 		}
 		switch class := b.dialect.class(err); {
 		case class == Broken && n < limit:
@@ -135,11 +138,6 @@ func (b *backend) ended(done, err error) error {
 		return b.fail(err)
 	}
 	return &failure{text: done.Error() + " (" + b.fail(err).Error() + ")", err: errors.Join(done, err)}
-}
-
-func (b *backend) guarded(f func() error) (err error) {
-	defer Guard(&err)
-	return f()
 }
 
 // fail makes the text of an error safe to show, and clear when it is the table

@@ -171,8 +171,25 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 			t.Errorf("operations of 300 ms take %v", d)
 		}
 		resume()
+		tab.race(func(int) (bool, error) {
+			long, cancel := context.WithTimeout(ctx, 30*time.Second)
+			defer cancel()
+			_, found, err := b.Load(long, "one")
+			return found, err
+		})
 		tab.wantData(b, "one", "a")
 		tab.fillPool(b)
+	})
+	t.Run("deadline of the operation before", func(t *testing.T) {
+		t.Parallel()
+		tab, _, b := open(t)
+		for range 3 {
+			short, cancel := context.WithTimeout(ctx, 3*time.Second)
+			tab.want(true)(b.Swap(short, "one", []byte("a"), record("a", time.Minute)))
+			<-short.Done()
+			cancel()
+			tab.fillPool(b)
+		}
 	})
 	t.Run("server hangs at start", func(t *testing.T) {
 		t.Parallel()

@@ -1,0 +1,81 @@
+package deadline_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flamego/session/internal/deadline"
+)
+
+type key struct{}
+
+func TestOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, 1), time.Minute)
+		defer cancel()
+		only := deadline.Only(ctx)
+		if only.Done() != nil || only.Err() != nil || only.Value(key{}) != 1 {
+			t.Error("the context is watched, or has lost its value")
+		}
+		if got, ok := only.Deadline(); !ok || time.Until(got) != time.Minute {
+			t.Error("the deadline is lost")
+		}
+
+		for timeout, want := range map[time.Duration]time.Duration{time.Second: time.Second, time.Hour: time.Minute} {
+			begun := time.Now()
+			watched, cancel := deadline.Watched(only, timeout)
+			defer cancel()
+			if got, _ := watched.Deadline(); got.Sub(begun) != want || watched.Value(key{}) != 1 {
+				t.Errorf("a timeout of %v ends after %v", timeout, got.Sub(begun))
+			}
+		}
+		watched, cancelWatched := deadline.Watched(only, time.Hour)
+		defer cancelWatched()
+		if err := deadline.Err(only); err != nil {
+			t.Error(err)
+		}
+		<-watched.Done()
+		if err := deadline.Err(only); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after the deadline the error is %v", err)
+		}
+	})
+}
+
+func TestWatchedEndsWithItsParent(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	watched, cancelWatched := deadline.Watched(ctx, time.Hour)
+	defer cancelWatched()
+	cancel()
+	<-watched.Done()
+	if err := deadline.Err(watched); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestSet(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	if err := deadline.Set(a, deadline.Only(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("after the deadline: %v", err)
+	}
+
+	// A context that somebody watches takes the deadline away.
+	if err := deadline.Set(a, ctx); err != nil {
+		t.Fatal(err)
+	}
+	go b.Write([]byte("x"))
+	if _, err := a.Read(make([]byte, 1)); err != nil {
+		t.Errorf("without a deadline: %v", err)
+	}
+}
