@@ -35,13 +35,6 @@
 //
 // # Limits
 //
-// The context of an operation is seen while it waits for a connection; after that
-// only its deadline is, if it has one, so a cancellation in addition to that may take
-// effect as late as the deadline. Watching each statement costs more than the
-// statement. With a shared DB, a network other than tcp and unix, or
-// readTimeout or writeTimeout in the DSN, the driver watches as it always does. (A
-// dialer that was registered as "tcp" or "unix" is not asked; give it another name.)
-//
 // MySQL 5.7 or MariaDB 10.2 or later. Reads must go to the primary. The size of
 // the column is read at start; a table that is made later counts as one of
 // InitTable. Half of max_allowed_packet is a limit too, since a change sends
@@ -121,10 +114,10 @@ func serverError(err error) (code, text string, ok bool) {
 	return strconv.Itoa(int(answer.Number)), answer.Error(), true
 }
 
-func newConnector(dsn string) (c driver.Connector, timed bool, err error) {
+func newConnector(dsn string) (driver.Connector, error) {
 	config, err := mysql.ParseDSN(dsn)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	config.Logger = &mysql.NopLogger{} // the errors are returned
 	config.ClientFoundRows = true      // see the Swap of the backend
@@ -132,14 +125,5 @@ func newConnector(dsn string) (c driver.Connector, timed bool, err error) {
 		config.Params = make(map[string]string)
 	}
 	config.Params["autocommit"] = "1" // or nothing would ever be written
-
-	timed = canTime(config)
-	if timed {
-		config.DialFunc = dial
-	}
-	c, err = mysql.NewConnector(config)
-	if timed {
-		c = connector{c}
-	}
-	return c, timed, err
+	return mysql.NewConnector(config)
 }

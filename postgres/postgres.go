@@ -80,6 +80,7 @@ var dialect = sqlstore.Dialect{
 		AND a.attname = 'expired_at'`,
 
 	Connector: newConnector,
+	Timed:     true,
 	DSNFaults: []string{
 		"invalid port", "invalid connect_timeout", "unknown target_session_attrs value", "failed to configure TLS",
 		"failed to read service", "cannot parse min_read_buffer_size", "cannot parse statement_cache_capacity",
@@ -112,12 +113,12 @@ func serverError(err error) (code, text string, ok bool) {
 	return answer.SQLState(), answer.Error(), true
 }
 
-func newConnector(dsn string) (c driver.Connector, timed bool, err error) {
+func newConnector(dsn string) (driver.Connector, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return connector{stdlib.GetConnector(*config)}, true, nil
+	return connector{stdlib.GetConnector(*config)}, nil
 }
 
 // connector makes connections of type conn.

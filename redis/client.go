@@ -92,8 +92,8 @@ func (b *backend) direct(ctx context.Context) bool {
 func unwatched[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	end, _ := ctx.Deadline()
 	val, err := repeated(b, end, func() (T, error) { return call(deadline.Only(ctx)) })
-	if err != nil && !time.Now().Before(end) {
-		err = context.DeadlineExceeded
+	if done := deadline.Err(ctx); err != nil && done != nil {
+		err = done
 	}
 	return val, err
 }

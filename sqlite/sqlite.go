@@ -91,6 +91,7 @@ var dialect = sqlstore.Dialect{
 	CreateIndex: "CREATE INDEX IF NOT EXISTS {schema.}{index} ON {bare} ({expired_at})",
 
 	Connector: newConnector,
+	Timed:     true, // no statement waits for more than the busy_timeout, and none is long
 	DSNFaults: []string{
 		"invalid URL escape", "invalid semicolon separator", "conflicting vfs query parameters", "no such vfs",
 		"unknown _timezone", "unknown _txlock", "unknown _time_format", "unknown _time_integer_format",
@@ -120,13 +121,12 @@ func serverError(err error) (code, text string, ok bool) {
 	return strconv.Itoa(answer.Code() & 0xff), text, true
 }
 
-// newConnector adds the defaults. There is no need for a context that is watched:
-// no statement waits for more than the busy_timeout, and none is long.
-func newConnector(dsn string) (c driver.Connector, timed bool, err error) {
+// newConnector adds the defaults.
+func newConnector(dsn string) (driver.Connector, error) {
 	_, query, found := strings.Cut(dsn, "?")
 	params, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	sep := "?"
 	if found {
@@ -138,8 +138,7 @@ func newConnector(dsn string) (c driver.Connector, timed bool, err error) {
 			sep = "&"
 		}
 	}
-	c, err = sqlite.NewConnector(dsn)
-	return c, true, err
+	return sqlite.NewConnector(dsn)
 }
 
 // defaults are what a connection gets unless the DSN says otherwise.

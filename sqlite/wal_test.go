@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 			if err := set(open(t, dsn), "session1", "key", 1); err != nil {
 				t.Fatal(err)
 			}
-			c, _, err := sqlite.Dialect.Connector(dsn)
+			c, err := sqlite.Dialect.Connector(dsn)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -114,9 +114,11 @@ type Dialect struct {
 	// are those of HasIndex. Without it there is no limit worth knowing.
 	Capacity string
 
-	// Connector parses a DSN. With timed, an operation ends at the deadline of its
-	// context even if that is never done; ResetSession tells a connection.
-	Connector func(dsn string) (c driver.Connector, timed bool, err error)
+	// Connector parses a DSN.
+	Connector func(dsn string) (driver.Connector, error)
+	// Timed says that an operation ends at the deadline of its context even if that
+	// is never done; ResetSession tells a connection.
+	Timed bool
 	// DSNFaults are what drivers say about a DSN without repeating any of it.
 	DSNFaults []string
 	// ServerError finds the answer of the server in an error.
@@ -161,14 +163,14 @@ func (d *Dialect) open(config Config) (*backend, error) {
 	if config.DSN == "" {
 		return nil, errors.New("empty DSN")
 	}
-	c, timed, err := d.Connector(config.DSN)
+	c, err := d.Connector(config.DSN)
 	if err != nil {
 		return nil, d.badDSN(err)
 	}
 	if !d.Single {
-		return newBackend(d, open(c, poolSize, false, timed), n), nil
+		return newBackend(d, open(c, poolSize, false, d.Timed), n), nil
 	}
-	b := newBackend(d, open(c, 1, true, timed), n)
+	b := newBackend(d, open(c, 1, true, d.Timed), n)
 	b.only = c
 	return b, nil
 }

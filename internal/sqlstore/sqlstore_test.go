@@ -51,7 +51,7 @@ func TestConnectIsBound(t *testing.T) {
 	c := &connector{waiting: make(chan struct{}, 1), release: make(chan struct{})}
 	dialect := &sqlstore.Dialect{
 		Name: "fake", Quote: '"', Single: true,
-		Connector:   func(string) (driver.Connector, bool, error) { return c, false, nil },
+		Connector:   func(string) (driver.Connector, error) { return c, nil },
 		ServerError: func(error) (code, text string, ok bool) { return "", "", false },
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
