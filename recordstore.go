@@ -171,14 +171,21 @@ func (s *recordStore) do(ctx context.Context, op, sid string, f func(context.Con
 	return s.fail(op, err, sid)
 }
 
+// GC rests after each step for as long as the step took, so that it never takes
+// more than half of what the database can do from those who wait for it.
 func (s *recordStore) GC(ctx context.Context) error {
-	for more := true; more; {
-		var err error
-		if more, err = s.sweep(ctx); err != nil {
+	for {
+		start := time.Now()
+		more, err := s.sweep(ctx)
+		if err != nil || !more {
 			return s.fail("gc", err)
 		}
+		select {
+		case <-time.After(time.Since(start)):
+		case <-ctx.Done():
+			return s.fail("gc", ctx.Err())
+		}
 	}
-	return nil
 }
 
 func (s *recordStore) sweep(ctx context.Context) (more bool, err error) {
