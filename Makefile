@@ -79,7 +79,7 @@ BENCHTIME ?= 300ms
 bench: deps ## Compare with other libraries, write docs/benchmarks.md (COUNT, BENCHTIME)
 	@mkdir -p $(BUILD)
 	@set -e; for n in $$(seq $(COUNT)); do \
-		go test -run '^$$' -bench 'Encode|Decode' -benchtime $(BENCHTIME) .; \
+		go test -run '^$$' -bench 'Encode|Decode|NewID' -benchtime $(BENCHTIME) .; \
 		(cd $(BENCH) && BENCH_FULL=1 CI=true go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 0 .); \
 	done | tee $(BUILD)/bench.out
 	cd $(BENCH) && go run ./report -command "make bench COUNT=$(COUNT) BENCHTIME=$(BENCHTIME)" \

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -222,4 +223,37 @@ func TestSetAndDestroyOfANewVisitor(t *testing.T) {
 	})
 	require.Equal(t, http.StatusOK, w.Code)
 	require.Zero(t, b.calls)
+}
+
+// The ID is read from a Cookie header as package net/http would read it.
+func TestCookieHeader(t *testing.T) {
+	a := newApp(t, session.Options{})
+	cookie := a.visit(func(s session.Session) { s.Set("key", 1) })
+	sid := sidOf(cookie)
+	for header, want := range map[string]bool{
+		cookie:                                        true,
+		"a=b; " + cookie + "; c=d":                    true,
+		"a=b;" + cookie + ";c=d":                      true,
+		" \t" + cookie + "\t ":                        true,
+		`flamego_session="` + sid + `"`:               true,
+		"flamego_session=; " + cookie:                 true,
+		"x" + cookie:                                  false,
+		"Flamego_session=" + sid:                      false,
+		"flamego_session2=" + sid:                     false,
+		`flamego_session="` + sid:                     false,
+		"flamego_session=" + sid + "x":                false,
+		"flamego_session=" + strings.ToUpper(sid):     false,
+		"a=flamego_session=" + sid:                    false,
+		"flamego_session=" + sid[:8] + ";" + sid[8:]:  false,
+		"flamego_session=%" + sid[1:] + "; " + cookie: true,
+	} {
+		found := false
+		a.once(header, func(s session.Session) string { found = s.Get("key") == 1; return "ok" })
+		require.Equal(t, want, found, header)
+
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Cookie", header)
+		theirs := slices.ContainsFunc(r.CookiesNamed("flamego_session"), func(c *http.Cookie) bool { return c.Value == sid })
+		require.Equal(t, theirs, found, header)
+	}
 }

@@ -101,8 +101,8 @@ func (s *BaseSession) end(p *pending, err error) {
 
 // changeCount returns a number that grows with every change.
 func (s *BaseSession) changeCount() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.log.count
 }
 
@@ -132,16 +132,16 @@ func (s *BaseSession) follow(now *BaseSession) {
 
 // isStored reports whether the store has a record of the session.
 func (s *BaseSession) isStored() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.origin.stored && !s.gone
 }
 
 // isEnded reports whether the session was destroyed, or its record vanished
 // after it was read.
 func (s *BaseSession) isEnded() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.gone || s.log.ended
 }
 
@@ -151,15 +151,15 @@ func (s *BaseSession) isDestroyed() bool {
 	if s == nil {
 		return false
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.ended
 }
 
 // idle returns how long ago the record was written or extended when it was read.
 func (s *BaseSession) idle() time.Duration {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.origin.idle
 }
 

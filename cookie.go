@@ -102,6 +102,17 @@ func newCookie(o CookieOptions) *cookie {
 	return &cookie{o, head, strings.TrimPrefix(o.cookie("").String(), head)}
 }
 
+// value returns the value in one part of a Cookie header, if that is our cookie. It
+// reads what package net/http does, but for spaces before the "=", which no browser
+// sends, and makes nothing of the other cookies.
+func (c *cookie) value(part string) (string, bool) {
+	val, ok := strings.CutPrefix(strings.Trim(part, " \t"), c.head)
+	if n := len(val); n > 1 && val[0] == '"' && val[n-1] == '"' {
+		val = val[1 : n-1]
+	}
+	return val, ok
+}
+
 // write sets the cookie in the response, in place of one that is there already.
 func (c *cookie) write(h http.Header, sid string) {
 	if checkSID(sid) != nil { // of a store of another make

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -250,10 +251,12 @@ func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 		return ids
 	}
 	n := 0
-	for _, c := range r.CookiesNamed(m.opts.Cookie.Name) {
-		if n < len(ids) && m.valid(c.Value) {
-			ids[n] = c.Value
-			n++
+	for _, line := range r.Header["Cookie"] {
+		for part := range strings.SplitSeq(line, ";") {
+			if sid, ok := m.cookie.value(part); ok && n < len(ids) && m.valid(sid) {
+				ids[n] = sid
+				n++
+			}
 		}
 	}
 	return ids

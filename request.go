@@ -94,6 +94,9 @@ func (rq *request) open() (Flash, error) {
 	}
 	m.opts.WriteIDFunc(w, r, rq.readAs, rq.fresh)
 
+	if rq.fresh && m.native != nil {
+		return nil, nil
+	}
 	flash := rq.sess.Get(flashKey)
 	if flash == nil {
 		return nil, nil

@@ -97,7 +97,7 @@ type BaseSession struct {
 	committing sync.Mutex // held from begin to end
 	request    *request   // nil outside of one, and with a store of another make
 
-	mu     sync.RWMutex
+	mu     sync.Mutex
 	sid    string
 	base   values  // as read or last committed; shared with others, never written to
 	log    changes // what happened since, laid over base
@@ -130,8 +130,8 @@ func NewBaseSessionWithData(sid string, encoder Encoder, writer IDWriter, data D
 
 // ID returns the session ID.
 func (s *BaseSession) ID() string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.sid
 }
 
@@ -183,8 +183,8 @@ func (s *BaseSession) headerSent(w http.ResponseWriter) bool {
 
 // Get returns the value of the key, or nil.
 func (s *BaseSession) Get(key interface{}) interface{} {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.log.get(s.base, key)
 }
 
@@ -226,8 +226,8 @@ func (s *BaseSession) Encode() ([]byte, error) {
 
 // HasChanged reports whether there are changes that have not been saved.
 func (s *BaseSession) HasChanged() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.log.any()
 }
 
@@ -242,15 +242,15 @@ func (s *BaseSession) endSession() {
 
 // view returns the data with the changes of this request, not to be written to.
 func (s *BaseSession) view() values {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.log.apply(s.base)
 }
 
 // isEmpty reports whether the session holds nothing.
 func (s *BaseSession) isEmpty() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.log.leavesNothing(s.base)
 }
 

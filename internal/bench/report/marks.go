@@ -187,8 +187,8 @@ func marks(res *results) []*mark {
 		most("decode", 40, " allocations").figure(res, "Decode/ours", "allocs/op", 1),
 		most("encode", 1.5, " us").figure(res, "Encode/ours", "ns/op", nsToMicros),
 		most("encode", 5, " allocations").figure(res, "Encode/ours", "allocs/op", 1),
-		most("new ID", 150, " ns").figure(res, "ID", "ns/op", 1),
-		most("new ID", 1, " allocations").figure(res, "ID", "allocs/op", 1),
+		most("new ID", 150, " ns").figure(res, "NewID", "ns/op", 1),
+		most("new ID", 1, " allocations").figure(res, "NewID", "allocs/op", 1),
 	)
 }
 
