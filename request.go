@@ -29,6 +29,7 @@ type request struct {
 	flash     Flash
 	writer    writer
 	store     requestStore
+	services  services
 	extended  bool   // the session lives a full lifetime from this request on
 	saved     []byte // what a session that says forever that it has changed was saved as
 	committed bool   // our writer has committed before it let the response begin
@@ -40,10 +41,18 @@ type request struct {
 	headers [2]string // room for values of the header
 }
 
+// services are what handlers may ask for, besides Session and Flash.
+type services struct {
+	context flamego.Context
+	writer  http.ResponseWriter
+	store   Store
+}
+
 var (
 	contextType       = reflect.TypeFor[flamego.Context]()
 	returnHandlerType = reflect.TypeFor[flamego.ReturnHandler]()
 	sessionType       = reflect.TypeFor[Session]()
+	flashType         = reflect.TypeFor[Flash]()
 	storeType         = reflect.TypeFor[Store]()
 	writerType        = reflect.TypeFor[http.ResponseWriter]()
 )
@@ -151,32 +160,30 @@ func (rq *request) load(r *http.Request) error {
 
 // inject makes the services of the request known to the handlers. They are
 // mapped by their interface types, or Flamego searches through all that is
-// mapped for every handler that asks.
+// mapped for every handler that asks; and as values of these types, or package
+// reflect compares their methods with those of the type, for each handler twice.
 func (rq *request) inject() {
-	c := rq.Context
-	c.Set(sessionType, reflect.ValueOf(rq.sess))
-	if rq.m.native == nil {
-		c.Set(storeType, reflect.ValueOf(rq.m.store))
-	} else {
-		rq.store = requestStore{Store: rq.m.store, rq: rq}
-		c.Set(storeType, reflect.ValueOf(&rq.store))
-	}
-	mapFlash(c, rq.flash)
-
-	w := c.ResponseWriter()
-	w.Before(rq.beforeHeader)
+	c, w := rq.Context, rq.Context.ResponseWriter()
 	rq.writer = writer{ResponseWriter: w, rq: rq}
-	injected := &rq.writer
+	rq.services = services{context: rq, writer: &rq.writer, store: rq.m.store}
 	if mapped, ok := c.Value(writerType).Interface().(http.ResponseWriter); ok && mapped != w {
-		injected = &writer{ResponseWriter: mapped, rq: rq}
+		rq.services.writer = &writer{ResponseWriter: mapped, rq: rq}
 	}
-	c.Set(writerType, reflect.ValueOf(injected))
-	c.Set(contextType, reflect.ValueOf(rq))
+	if rq.m.native != nil {
+		rq.store = requestStore{Store: rq.m.store, rq: rq}
+		rq.services.store = &rq.store
+	}
+	c.Set(sessionType, reflect.ValueOf(&rq.sess).Elem())
+	c.Set(flashType, reflect.ValueOf(&rq.flash).Elem())
+	c.Set(storeType, reflect.ValueOf(&rq.services.store).Elem())
+	c.Set(writerType, reflect.ValueOf(&rq.services.writer).Elem())
+	c.Set(contextType, reflect.ValueOf(&rq.services.context).Elem())
 	if handle, ok := c.Value(returnHandlerType).Interface().(flamego.ReturnHandler); ok {
 		c.Set(returnHandlerType, reflect.ValueOf(flamego.ReturnHandler(
 			func(_ flamego.Context, vals []reflect.Value) { handle(rq, vals) },
 		)))
 	}
+	w.Before(rq.beforeHeader)
 }
 
 // commit brings the session into the store; it does nothing if nothing changed
