@@ -44,6 +44,9 @@ type pending struct {
 
 	wasBase values // to undo begin
 	wasLog  changes
+
+	deadline time.Time // while it waits in a lane
+	joint    *joint    // what it was made a part of meanwhile, guarded by the lane
 }
 
 // condition is what must be true of a session for changes to be made.
@@ -65,6 +68,9 @@ func (s *BaseSession) begin(store Store) *pending {
 	p := &pending{
 		sid: s.sid, origin: s.origin, base: s.base, log: s.log, gone: s.gone,
 		wasBase: s.base, wasLog: s.log,
+	}
+	if o, ok := s.base.(*overlay); ok {
+		p.base = o.base // what the store holds, beneath what was committed before
 	}
 	view := s.base
 	if s.log.any() {

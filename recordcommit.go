@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"hash/maphash"
 	"math/rand/v2"
 	"time"
 )
@@ -43,49 +42,6 @@ func (s *recordStore) commit(ctx context.Context, b *BaseSession, when condition
 		result = s.inLane(ctx, p)
 	}
 	return p, s.fail("save", result, p.sid, p.origin.sid)
-}
-
-// lastCommit is what the last commit in a lane has left behind.
-//
-// Commits of one session take turns inside of this process, so that neighbours do
-// not make each other start over: each goes on where the one before it ended,
-// which saves finding out. Sessions that share a lane only wait for each other's
-// commits, never for a handler. All of this saves round trips, and nothing rests
-// on it: what the store has is what the backend compares with.
-type lastCommit struct {
-	sid string
-	raw []byte
-	n   uint64 // its number among all commits of this store
-}
-
-// maxKept is how many bytes a lane keeps: 4 MiB in all lanes together.
-const maxKept = 16 << 10
-
-// inLane writes p when its turn has come.
-func (s *recordStore) inLane(ctx context.Context, p *pending) error {
-	sid := p.origin.sid
-	lane := s.lanes[maphash.String(s.seed, sid)%uint64(len(s.lanes))]
-	var last lastCommit
-	select {
-	case last = <-lane:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { lane <- last }()
-
-	if p.origin.stored && last.sid == sid && last.n > p.origin.seen && p.when == always && !p.log.ended {
-		p.origin.raw = last.raw
-		p.rebase(s.openOrEmpty(last.raw))
-	}
-	last = lastCommit{}
-	err := s.write(ctx, p)
-	if err == nil && p.origin.stored && !p.gone {
-		p.origin.seen = s.commits.Add(1)
-		if len(p.origin.raw) <= maxKept {
-			last = lastCommit{p.origin.sid, p.origin.raw, p.origin.seen}
-		}
-	}
-	return err
 }
 
 // errPanicked is what end is told when a backend panics.

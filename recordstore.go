@@ -65,8 +65,8 @@ func NewStore(backend Backend, config StoreConfig) Store {
 	s := &recordStore{StoreConfig: config, backend: backend, lazy: lazy, seed: maphash.MakeSeed()}
 	s.setTimeout(defaultTimeout)
 	for i := range s.lanes {
-		s.lanes[i] = make(chan lastCommit, 1)
-		s.lanes[i] <- lastCommit{}
+		s.lanes[i].turn = make(chan lastCommit, 1)
+		s.lanes[i].turn <- lastCommit{}
 	}
 	return s
 }
@@ -91,8 +91,8 @@ type recordStore struct {
 	timeout atomic.Int64 // a time.Duration
 	lazy    bool         // the decoder is ours, and can wait
 
-	lanes   [256]chan lastCommit // see recordcommit.go
-	seed    maphash.Seed
+	lanes   [256]lane
+	seed    maphash.Seed  // of who goes to which
 	commits atomic.Uint64 // how many there have been
 }
 

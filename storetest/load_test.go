@@ -37,10 +37,10 @@ func TestLoad(t *testing.T) {
 }
 
 // TestQueue counts what it takes to commit 64 overlapping requests to a server
-// that is a millisecond away: a load and a swap each, as every commit goes on where
-// the one before it ended. Without that all but the first would find that another
-// was faster (254 round trips), and without taking turns they would make each other
-// start over time and again (some 1,700).
+// that is a millisecond away: a load each, and a few swaps, as those that wait for
+// one go together in the next. Taking turns alone would take 64 of them (129 round
+// trips), starting over because another was faster 254, and without taking turns
+// they would make each other start over time and again (some 1,700).
 func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &distant{Backend: mapbackend.New()}
@@ -48,7 +48,7 @@ func TestQueue(t *testing.T) {
 		v := e.loggedIn()
 		b.trips.Store(0)
 		e.overlapping(v, 64)
-		if n := b.trips.Load(); n > 2*64+1 {
+		if n := b.trips.Load(); n > 64+6 {
 			t.Errorf("%d round trips", n)
 		} else {
 			t.Logf("%d round trips", n)

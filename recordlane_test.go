@@ -1,0 +1,285 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/mapbackend"
+)
+
+// lateBackend takes a second for each write, after which broken may fail it.
+type lateBackend struct {
+	*mapbackend.Backend
+	swaps  int
+	broken func(swap int) error
+}
+
+func (b *lateBackend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	b.swaps++
+	n := b.swaps
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if b.broken != nil {
+		if err := b.broken(n); err != nil {
+			return false, err
+		}
+	}
+	return b.Backend.Swap(ctx, sid, old, rec)
+}
+
+// lane is a store with one session, in which saves wait for each other.
+type lane struct {
+	*testing.T
+	backend *lateBackend
+	store   session.Store
+	wg      sync.WaitGroup
+}
+
+var laneCtx = context.Background()
+
+// inLane runs f where the time passes only when all wait.
+func inLane(t *testing.T, f func(*lane)) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &lateBackend{Backend: mapbackend.New()}
+		l := &lane{T: t, backend: b, store: session.NewStore(b, session.StoreConfig{})}
+		require.NoError(t, l.store.Save(laneCtx, session.NewBaseSessionWithData("abc", nil, nil, session.Data{"root": 1})))
+		f(l)
+	})
+}
+
+func (l *lane) read() session.Session {
+	s, err := l.store.Read(laneCtx, "abc")
+	require.NoError(l, err)
+	return s
+}
+
+// save saves in the background, as the last of those that wait.
+func (l *lane) save(ctx context.Context, s session.Session) *error {
+	err := new(error)
+	l.wg.Go(func() {
+		*err = errors.New("panicked")
+		defer func() { _ = recover() }()
+		*err = l.store.Save(ctx, s)
+	})
+	synctest.Wait()
+	return err
+}
+
+// set saves a session with one more key.
+func (l *lane) set(key, val any) (session.Session, *error) {
+	s := l.read()
+	s.Set(key, val)
+	return s, l.save(laneCtx, s)
+}
+
+func (l *lane) requireStored(want session.Data) {
+	l.Helper()
+	l.wg.Wait()
+	raw, err := l.read().Encode()
+	require.NoError(l, err)
+	got, err := session.GobDecoder(raw)
+	require.NoError(l, err)
+	require.Equal(l, want, got)
+}
+
+// Commits that wait for one of the same session are one write.
+func TestCommitsTogether(t *testing.T) {
+	inLane(t, func(l *lane) {
+		want := session.Data{"root": 1}
+		var all []session.Session
+		for i := range 9 {
+			key := fmt.Sprint("key", i)
+			s, err := l.set(key, i)
+			defer func() { require.NoError(t, *err) }()
+			want[key] = i
+			all = append(all, s)
+		}
+		l.requireStored(want)
+		require.Equal(t, 2, l.backend.swaps)
+		for i, s := range all {
+			require.Equal(t, i, s.Get(fmt.Sprint("key", i)))
+			require.False(t, s.HasChanged())
+		}
+	})
+}
+
+// Each session goes on showing what it set itself, and does not bring that back
+// where another has changed the same key after it.
+func TestCommitsOfOneKey(t *testing.T) {
+	inLane(t, func(l *lane) {
+		l.set("first", true)
+		a, _ := l.set("key", "a")
+		b, _ := l.set("key", "b")
+		gone := l.read()
+		gone.Set("other", 1)
+		gone.Delete("root")
+		l.save(laneCtx, gone)
+		l.requireStored(session.Data{"first": true, "key": "b", "other": 1})
+		require.Equal(t, "a", a.Get("key"))
+		require.Equal(t, "b", b.Get("key"))
+		require.Equal(t, 2, l.backend.swaps)
+
+		a.Set("later", "a")
+		require.Equal(t, "a", a.Get("key"))
+		require.NoError(t, l.store.Save(laneCtx, a))
+		l.requireStored(session.Data{"first": true, "key": "b", "other": 1, "later": "a"})
+		require.Equal(t, 3, l.backend.swaps)
+
+		c, _ := l.set("first", false)
+		flushed := l.read()
+		flushed.Flush()
+		flushed.Set("new", 1)
+		l.save(laneCtx, flushed)
+		d, _ := l.set("d", "d")
+		l.requireStored(session.Data{"new": 1, "d": "d"})
+		require.Equal(t, false, c.Get("first"))
+		require.Nil(t, d.Get("first"))
+		require.Equal(t, 5, l.backend.swaps)
+	})
+}
+
+// What is wrong with one commit is no trouble for those that wait with it.
+func TestCommitsTogetherFail(t *testing.T) {
+	unregistered := struct{ X chan int }{}
+
+	t.Run("a value that cannot be encoded", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			l.set("first", 1)
+			_, a := l.set("a", 1)
+			_, bad := l.set("bad", unregistered)
+			_, b := l.set("b", 1)
+			l.requireStored(session.Data{"root": 1, "first": 1, "a": 1, "b": 1})
+			require.NoError(t, *a)
+			require.ErrorContains(t, *bad, "bad")
+			require.NoError(t, *b)
+		})
+	})
+	t.Run("too much data", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			l.set("first", 1)
+			_, a := l.set("a", 1)
+			_, bad := l.set("bad", make([]byte, 2<<20))
+			l.requireStored(session.Data{"root": 1, "first": 1, "a": 1})
+			require.NoError(t, *a)
+			require.ErrorContains(t, *bad, "more than the limit")
+		})
+	})
+	t.Run("little time", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			ctx, cancel := context.WithTimeout(laneCtx, 1500*time.Millisecond)
+			defer cancel()
+			l.set("first", 1)
+			_, a := l.set("a", 1)
+			s := l.read()
+			s.Set("late", 1)
+			start := time.Now()
+			late := l.save(ctx, s)
+			l.wg.Go(func() { <-ctx.Done(); synctest.Wait(); require.ErrorIs(t, *late, context.DeadlineExceeded) })
+			_, b := l.set("b", 1)
+			l.requireStored(session.Data{"root": 1, "first": 1, "a": 1, "b": 1})
+			require.NoError(t, *a)
+			require.NoError(t, *b)
+			require.True(t, s.HasChanged())
+			require.Less(t, time.Since(start), 5*time.Second)
+		})
+	})
+	t.Run("a hang-up in the queue", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			ctx, cancel := context.WithCancel(laneCtx)
+			l.set("first", 1)
+			s := l.read()
+			s.Set("a", 1)
+			a := l.save(ctx, s)
+			_, b := l.set("b", 1)
+			cancel()
+			synctest.Wait()
+			require.ErrorIs(t, *a, context.Canceled)
+			l.requireStored(session.Data{"root": 1, "first": 1, "b": 1})
+			require.NoError(t, *b)
+		})
+	})
+	t.Run("a panic of the backend", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			l.backend.broken = func(swap int) error {
+				if swap == 2 {
+					panic("the backend is broken")
+				}
+				return nil
+			}
+			l.set("first", 1)
+			_, a := l.set("a", 1)
+			_, b := l.set("b", 1)
+			_, c := l.set("c", 1)
+			l.requireStored(session.Data{"root": 1, "first": 1, "b": 1, "c": 1})
+			require.EqualError(t, *a, "panicked")
+			require.NoError(t, *b)
+			require.NoError(t, *c)
+		})
+	})
+	t.Run("an outage", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			l.backend.broken = func(swap int) error {
+				if swap == 2 || swap == 3 {
+					return errors.New("no connection")
+				}
+				return nil
+			}
+			l.set("first", 1)
+			s, a := l.set("a", 1)
+			_, b := l.set("b", 1)
+			l.requireStored(session.Data{"root": 1, "first": 1, "b": 1})
+			require.ErrorContains(t, *a, "no connection")
+			require.NoError(t, *b)
+			require.True(t, s.HasChanged())
+			require.NoError(t, l.store.Save(laneCtx, s))
+			l.requireStored(session.Data{"root": 1, "first": 1, "a": 1, "b": 1})
+		})
+	})
+	t.Run("the end of the session", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			a, _ := l.set("a", 1)
+			b, _ := l.set("b", 1)
+			c, _ := l.set("c", 1)
+			require.NoError(t, l.store.Destroy(laneCtx, "abc"))
+			l.requireStored(session.Data{})
+			for _, s := range []session.Session{a, b, c} {
+				require.Nil(t, s.Get("root"))
+				require.Nil(t, s.Get("a"))
+			}
+			require.False(t, l.store.Exist(laneCtx, "abc"))
+		})
+	})
+}
+
+// Commits that do more than change values go alone.
+func TestCommitsAlone(t *testing.T) {
+	inLane(t, func(l *lane) {
+		l.set("first", 1)
+		_, a := l.set("a", 1)
+		renewed := l.read()
+		require.NoError(t, renewed.RegenerateID(nil, nil))
+		renewed.Set("renewed", true)
+		r := l.save(laneCtx, renewed)
+		late, _ := l.set("late", 1)
+		l.wg.Wait()
+		require.NoError(t, *a)
+		require.NoError(t, *r)
+		require.Equal(t, 1, late.Get("root"))
+		now, err := l.store.Read(laneCtx, renewed.ID())
+		require.NoError(t, err)
+		require.Equal(t, 1, now.Get("a"))
+		require.Equal(t, 1, now.Get("late"), "written along with a, before the renewal")
+		require.Equal(t, true, now.Get("renewed"))
+	})
+}
