@@ -89,6 +89,25 @@ func TestSlowRequestBesideLogin(t *testing.T) {
 	}
 }
 
+// A session that was renewed and destroyed in one request is destroyed: slow requests
+// beside it tell the browser so.
+func TestSlowRequestBesideRenewalAndLogout(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		cookie := a.visit(func(s session.Session) { s.Set("old", 1) })
+		w := a.once(cookie, func(s session.Session) string {
+			a.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+				require.NoError(t, s.RegenerateID(w, r))
+				require.NoError(t, session.Destroy(w, r, s))
+				return "ok"
+			})
+			s.Set("late", 1)
+			return "ok"
+		})
+		require.Contains(t, w.Header().Get("Set-Cookie"), "Max-Age=0")
+	})
+}
+
 // Where the renewal failed, the old ID is as good as ever, and said to be.
 func TestSlowRequestBesideFailedLogin(t *testing.T) {
 	b := failingRename{mapbackend.New()}

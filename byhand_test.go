@@ -2,8 +2,10 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -124,4 +126,74 @@ func TestDestroyOldIDByHandBesideSave(t *testing.T) {
 		require.Equal(t, 1, get(t, a.m.Store(), sid, "old"))
 		require.Equal(t, 2, get(t, a.m.Store(), sid, "beside"))
 	})
+}
+
+// A session may be saved by hand while the handler responds.
+func TestSaveByHandBesideTheResponse(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		for range 200 {
+			var wg sync.WaitGroup
+			sid := ""
+			w := a.once("", func(s session.Session, store session.Store, w http.ResponseWriter, r *http.Request) {
+				sid = s.ID()
+				s.Set("key", 1)
+				wg.Go(func() {
+					s.Set("more", 2)
+					if err := store.Save(r.Context(), s); err != nil {
+						t.Error(err)
+					}
+				})
+				_, _ = w.Write([]byte("ok"))
+				wg.Wait()
+			})
+			require.Equal(t, http.StatusOK, w.Code)
+			require.Equal(t, 1, get(t, a.m.Store(), sid, "key"))
+			require.Equal(t, 2, get(t, a.m.Store(), sid, "more"))
+		}
+	})
+}
+
+// failingSwap fails each other swap.
+type failingSwap struct {
+	*mapbackend.Backend
+	n atomic.Int32
+}
+
+func (b *failingSwap) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	if b.n.Add(1)%2 == 0 {
+		return false, errors.New("no connection")
+	}
+	return b.Backend.Swap(ctx, sid, old, rec)
+}
+
+// A session may be encoded while it is saved, also if that fails.
+func TestEncodeBesideASave(t *testing.T) {
+	ctx := context.Background()
+	store := session.NewStore(&failingSwap{Backend: mapbackend.New()}, session.StoreConfig{})
+	require.NoError(t, store.Save(ctx, session.NewBaseSessionWithData("abc", nil, nil, session.Data{"key": 0})))
+	s, err := store.Read(ctx, "abc")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, err := s.Encode(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for i := range 2000 {
+		s.Set(i%10, i)
+		_ = store.Save(ctx, s)
+	}
+	close(done)
+	wg.Wait()
+	require.NoError(t, store.Save(ctx, s))
+	require.Equal(t, 1999, get(t, store, "abc", 9))
 }

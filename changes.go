@@ -64,8 +64,7 @@ func (c *changes) apply(base values) values {
 		return base
 	}
 
-	data := make(Data, base.len()+len(c.keys))
-	base.copyTo(data)
+	data := base.clone(len(c.keys))
 	for key, val := range c.keys {
 		if val == deleted {
 			delete(data, key)
@@ -86,9 +85,10 @@ func (c *changes) leavesNothing(base values) bool {
 	return c.apply(base).len() == 0
 }
 
-// then returns the log of c followed by next.
+// then returns the log of c followed by next, which has counted on from c.
 func (c changes) then(next changes) changes {
 	if c.ended {
+		c.count = next.count
 		return c
 	}
 	next.renewed = next.renewed || c.renewed
@@ -101,5 +101,5 @@ func (c changes) then(next changes) changes {
 		maps.Copy(keys, c.keys)
 		maps.Copy(keys, next.keys)
 	}
-	return changes{renewed: next.renewed, flushed: c.flushed, keys: keys}
+	return changes{renewed: next.renewed, flushed: c.flushed, keys: keys, count: next.count}
 }

@@ -85,7 +85,7 @@ func (s *BaseSession) begin(store Store) *pending {
 			return p
 		}
 	}
-	s.base, s.log = view, changes{}
+	s.base, s.log = view, changes{count: s.log.count}
 	return p
 }
 
@@ -126,7 +126,7 @@ func (s *BaseSession) settle(count int) {
 func (s *BaseSession) discard() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sid, s.log = s.origin.sid, changes{}
+	s.sid, s.log = s.origin.sid, changes{count: s.log.count}
 }
 
 // follow puts the changes on what the store has by now.

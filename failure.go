@@ -14,7 +14,6 @@ import (
 // gzip stream.
 func (rq *request) refuse() {
 	rq.refused = true
-	rq.informCaches()
 	w := rq.Context.ResponseWriter()
 	h := w.Header()
 	for _, name := range []string{
@@ -22,6 +21,7 @@ func (rq *request) refuse() {
 	} {
 		h.Del(name)
 	}
+	rq.informCaches()
 	body := http.StatusText(http.StatusInternalServerError) + "\n"
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -168,3 +168,41 @@ func TestThirdPartyStubbornSessions(t *testing.T) {
 		})
 	}
 }
+
+// lateSetter sets something after the store behind it has saved.
+type lateSetter struct {
+	session.Store
+	late func()
+}
+
+func (s *lateSetter) Save(ctx context.Context, sess session.Session) error {
+	err := s.Store.Save(ctx, sess)
+	if late := s.late; late != nil {
+		s.late = nil
+		late()
+	}
+	return err
+}
+
+// What is set while a store of another make saves is saved with the next commit, also
+// if that store has one of ours behind it.
+func TestSetDuringForeignSave(t *testing.T) {
+	store := &lateSetter{}
+	opts := backendOptions(mapbackend.New())
+	inner := opts.Initer
+	opts.Initer = func(ctx context.Context, args ...interface{}) (_ session.Store, err error) {
+		store.Store, err = inner(ctx, args...)
+		return store, err
+	}
+	a := newApp(t, opts)
+	sid := ""
+	w := a.once("", func(s session.Session) string {
+		sid = s.ID()
+		store.late = func() { s.Set("late", 1) }
+		s.Set("early", 1)
+		return "ok"
+	})
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, 1, get(t, store, sid, "early"))
+	require.Equal(t, 1, get(t, store, sid, "late"))
+}

@@ -10,7 +10,8 @@ import (
 // yet stored anything under, so that an ID which a client makes up can be told
 // from one that it was given. It is a table of fixed size (512 KiB) with one
 // place for each ID; a later ID may take it. Forgetting does no harm: the
-// session gets another ID at its first commit.
+// session gets another ID at its first commit. A sibling in the same table remembers
+// the IDs that were given up lately.
 type issuedIDs struct {
 	seed  maphash.Seed
 	table *[1 << 16]atomic.Uint64

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -182,12 +183,15 @@ func (m *memoryStore) write(p *pending) {
 		p.end()
 		return
 	}
-	if e := from.live(at, now); e != nil {
-		if !p.rebase(e) {
-			return
-		}
-	} else if p.origin.stored && !p.orphan() {
+	switch old := from.live(at, now); {
+	case old != nil && !p.rebase(old):
 		return
+	case old != nil && at == key:
+		key = old.memoryKey
+	case old == nil && p.origin.stored && !p.orphan():
+		return
+	default:
+		key.sid = strings.Clone(key.sid) // it may be part of a long header
 	}
 
 	e := &memoryEntry{memoryKey: key, packed: pack(dataOf(p.log.apply(p.base)))}

@@ -3,7 +3,11 @@ package session_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -112,4 +116,30 @@ func TestMemoryRenewBesideGCAndDestroy(t *testing.T) {
 	}
 	wg.Wait()
 	require.Zero(t, session.MemoryLen(store))
+}
+
+// A session does not keep the header that its ID came in.
+func TestMemoryKeepsNoHeader(t *testing.T) {
+	const n, junk = 1000, 8 << 10
+	a := newApp(t, session.Options{})
+	set := func(s session.Session) string { s.Set("key", 1); return "ok" }
+	a.Get("/", set)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	before := heap()
+	for i := range n {
+		cookie := ""
+		for range 3 { // made, changed, given a new ID
+			r.Header.Set("Cookie", cookie+"; junk="+strings.Repeat("x", junk)+strconv.Itoa(i))
+			w := httptest.NewRecorder()
+			a.ServeHTTP(w, r)
+			if c := w.Header().Get("Set-Cookie"); c != "" {
+				cookie, _, _ = strings.Cut(c, ";")
+			}
+		}
+		r.Header.Set("Cookie", "flamego_session="+fmt.Sprintf("%016d", i)+"; junk="+strings.Repeat("x", junk)+strconv.Itoa(i))
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r) // an unknown ID
+	}
+	require.Less(t, (heap()-before)/n, int64(junk/4))
+	runtime.KeepAlive(a)
 }

@@ -65,7 +65,7 @@ func (s *recordStore) write(ctx context.Context, p *pending) error {
 			return err
 		}
 		data := p.log.apply(p.base)
-		raw, err := s.encode(dataOf(data))
+		raw, err := s.encode(data)
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (s *recordStore) write(ctx context.Context, p *pending) error {
 			}
 		}
 		if ok {
-			p.stored(data, raw)
+			p.stored(s.encodedAs(raw, data), raw)
 			return nil
 		}
 	}

@@ -4,7 +4,11 @@ import (
 	"context"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
+	"time"
+
+	"github.com/flamego/session/internal/deadline"
 )
 
 // lane is where commits of one session take turns inside of this process, so that
@@ -49,13 +53,17 @@ func (s *recordStore) inLane(ctx context.Context, p *pending) error {
 	var last lastCommit
 	select {
 	case last = <-ln.turn:
-	case <-ctx.Done():
-		j := ln.leave(p)
-		if j == nil {
-			return ctx.Err()
+	default:
+		select {
+		case last = <-ln.turn:
+		case <-ctx.Done():
+			j := ln.leave(p)
+			if j == nil {
+				return ctx.Err()
+			}
+			<-j.done // soon, as it has no more time than p had
+			return p.adopt(j)
 		}
-		<-j.done // soon, as it has no more time than p had
-		return p.adopt(j)
 	}
 	defer func() { ln.turn <- last }()
 
@@ -74,7 +82,7 @@ func (s *recordStore) inLane(ctx context.Context, p *pending) error {
 func (s *recordStore) writeJoint(ctx context.Context, j *joint, last *lastCommit) {
 	defer close(j.done)
 	j.err = errPanicked
-	ctx, cancel := context.WithDeadline(ctx, j.deadline)
+	ctx, cancel := deadline.Within(ctx, time.Until(j.deadline))
 	defer cancel()
 	j.err = s.writeNext(ctx, &j.pending, last)
 }
@@ -91,7 +99,7 @@ func (s *recordStore) writeNext(ctx context.Context, p *pending, last *lastCommi
 	if err == nil && p.origin.stored && !p.gone {
 		p.origin.seen = s.commits.Add(1)
 		if len(p.origin.raw) <= maxKept {
-			*last = lastCommit{p.origin.sid, p.origin.raw, p.origin.seen}
+			*last = lastCommit{strings.Clone(p.origin.sid), p.origin.raw, p.origin.seen}
 		}
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/gobmap"
 )
 
@@ -100,7 +101,7 @@ func (s *recordStore) setTimeout(d time.Duration) { s.timeout.Store(int64(d)) }
 
 // bound returns a context that ends with the timeout of one operation.
 func (s *recordStore) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, time.Duration(s.timeout.Load()))
+	return deadline.Within(ctx, time.Duration(s.timeout.Load()))
 }
 
 func (s *recordStore) maxIdle() time.Duration { return s.Lifetime }
@@ -202,8 +203,13 @@ func (s *recordStore) Close() error {
 	return nil
 }
 
-func (s *recordStore) encode(data Data) ([]byte, error) {
-	raw, err := s.encodeSafely(data)
+// encode returns the bytes of values, which are those that were read if nobody has
+// changed them.
+func (s *recordStore) encode(v values) ([]byte, error) {
+	if e, ok := v.(*encoded); ok {
+		return e.raw, nil
+	}
+	raw, err := s.encodeSafely(dataOf(v))
 	if err != nil {
 		return nil, err
 	}
@@ -211,6 +217,15 @@ func (s *recordStore) encode(data Data) ([]byte, error) {
 		return nil, fmt.Errorf("the data takes %d bytes, more than the limit of %d", len(raw), s.MaxDataSize)
 	}
 	return raw, nil
+}
+
+// encodedAs returns values that have been encoded, as they would be read. Whoever set
+// some of them may go on changing those.
+func (s *recordStore) encodedAs(raw []byte, v values) values {
+	if e, ok := v.(*encoded); ok {
+		return e
+	}
+	return &encoded{raw: raw, store: s, data: dataOf(v), shown: true}
 }
 
 // encodeSafely makes an error of a panic: values of the app may have methods
@@ -227,13 +242,21 @@ func (s *recordStore) encodeSafely(data Data) (raw []byte, err error) {
 // open returns the values in the bytes of a record, decoded only if there is no
 // other way to know that they can be.
 func (s *recordStore) open(raw []byte) (values, error) {
+	e := &encoded{raw: raw, store: s}
 	if s.lazy && len(raw) <= s.MaxDataSize {
-		if hasFlash, ok := gobmap.Scan(raw, flashKey); ok {
-			return &encoded{raw: raw, hasFlash: hasFlash}, nil
+		var ok bool
+		if e.hasFlash, ok = gobmap.Scan(raw, flashKey, &e.index); ok {
+			return e, nil
 		}
 	}
 	data, err := s.decode(raw)
-	return data, err
+	if err != nil {
+		return nil, err
+	}
+	if e.data = data; data == nil {
+		e.data = Data{}
+	}
+	return e, nil
 }
 
 // openOrEmpty is open where what cannot be read counts as empty.

@@ -19,7 +19,7 @@ type request struct {
 	flamego.Context
 	m *Manager
 
-	mu     sync.Mutex // held while a handler saves or destroys by hand
+	mu     sync.Mutex // held while the session is saved, which a handler may do by hand
 	sess   Session
 	base   *BaseSession // the one in sess, nil if there is none
 	readAs string       // the ID the session was read or last saved under
@@ -190,6 +190,8 @@ func (rq *request) inject() {
 // since the last time. A client that has hung up makes no difference. An error
 // is final, and ErrorFunc is told once.
 func (rq *request) commit() error {
+	rq.mu.Lock()
+	defer rq.mu.Unlock()
 	if rq.aborted || rq.err != nil {
 		return rq.err
 	}
@@ -261,7 +263,7 @@ func (rq *request) save(ctx context.Context) (err error) {
 	if err := rq.leaveUnknownID(known); err != nil {
 		return err
 	}
-	if old := rq.readAs; rq.stored && rq.sess.ID() != old {
+	if old := rq.readAs; rq.stored && rq.sess.ID() != old && !rq.ended() {
 		// Before it is true: whoever finds the old ID gone must know why.
 		rq.m.renamed.add(old)
 		defer func() {

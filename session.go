@@ -221,7 +221,7 @@ func (s *BaseSession) Encode() ([]byte, error) {
 	if s.encode == nil {
 		return nil, errors.New("session: encode: the session has no encoder")
 	}
-	return s.encode(dataOf(s.view()))
+	return s.encode(s.data())
 }
 
 // HasChanged reports whether there are changes that have not been saved.
@@ -240,11 +240,12 @@ func (s *BaseSession) endSession() {
 	s.ended = true
 }
 
-// view returns the data with the changes of this request, not to be written to.
-func (s *BaseSession) view() values {
+// data returns the data with the changes of this request, not to be written to. A
+// commit that ends after this call does not write to it either.
+func (s *BaseSession) data() Data {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.log.apply(s.base)
+	return dataOf(s.log.apply(s.base))
 }
 
 // isEmpty reports whether the session holds nothing.

@@ -2,7 +2,11 @@ package session
 
 import (
 	"maps"
+	"reflect"
 	"sync"
+	"time"
+
+	"github.com/flamego/session/internal/gobmap"
 )
 
 // values is what a session held when it was read: a Data, or a form of one that
@@ -10,7 +14,8 @@ import (
 type values interface {
 	get(key interface{}) interface{}
 	len() int
-	copyTo(data Data)
+	// clone returns a map of them that is the caller's, with room for more.
+	clone(room int) Data
 }
 
 // dataOf returns the values as a map, not to be written to.
@@ -21,16 +26,19 @@ func dataOf(v values) Data {
 	case Data:
 		return v
 	case *encoded:
-		return v.decode()
+		return v.all()
 	}
-	data := make(Data, v.len())
-	v.copyTo(data)
-	return data
+	return v.clone(0)
 }
 
 func (d Data) get(key interface{}) interface{} { return d[key] }
 func (d Data) len() int                        { return len(d) }
-func (d Data) copyTo(data Data)                { maps.Copy(data, d) }
+
+func (d Data) clone(room int) Data {
+	data := make(Data, len(d)+room)
+	maps.Copy(data, d)
+	return data
+}
 
 // packed is a Data as a list, which for a small one takes half of the memory.
 type packed []struct{ key, val interface{} }
@@ -78,39 +86,85 @@ func (p packed) len() int {
 	return len(p)
 }
 
-func (p packed) copyTo(data Data) {
+func (p packed) clone(room int) Data {
 	if d, ok := p.large(); ok {
-		maps.Copy(data, d)
-		return
+		return d.clone(room)
 	}
+	data := make(Data, len(p)+room)
 	for i := range p {
 		data[p[i].key] = p[i].val
 	}
+	return data
 }
 
-// encoded is a message of gob that is known to be a good one and is decoded when
-// somebody asks for more than whether there is a flash in it.
+// encoded is the bytes of a record, which are decoded as far as somebody asks for
+// what is in them. What is written back is decoded anew if a handler has got hold of
+// a value that can be changed in place: that is no change of the session.
 type encoded struct {
 	raw      []byte
-	hasFlash bool
-	once     sync.Once
-	data     Data
-}
+	store    *recordStore
+	index    gobmap.Index // of raw, while data is nil
+	hasFlash bool         // the same
 
-func (e *encoded) decode() Data {
-	e.once.Do(func() { e.data, _ = GobDecoder(e.raw) })
-	return e.data
+	mu    sync.Mutex
+	data  Data // all values, if they have been decoded
+	shown bool // values of data that can be changed in place are known to others
 }
 
 func (e *encoded) get(key interface{}) interface{} {
-	if key == flashKey && !e.hasFlash {
-		return nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.data == nil {
+		if key == flashKey && !e.hasFlash {
+			return nil
+		}
+		if name, ok := key.(string); ok {
+			if val, ok := e.index.Get(e.raw, name); ok {
+				return val
+			}
+		}
+		e.open()
 	}
-	return e.decode()[key]
+	val := e.data[key]
+	e.shown = e.shown || !isFixed(val)
+	return val
 }
 
-func (e *encoded) len() int         { return len(e.decode()) }
-func (e *encoded) copyTo(data Data) { maps.Copy(data, e.decode()) }
+// open decodes all, for the caller who has the lock.
+func (e *encoded) open() {
+	if e.data == nil {
+		e.data, _ = e.store.decode(e.raw) // which can be decoded, or data would be there
+	}
+}
+
+func (e *encoded) all() Data {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.open()
+	return e.data
+}
+
+func (e *encoded) len() int { return len(e.all()) }
+
+func (e *encoded) clone(room int) Data {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.data == nil || e.shown {
+		if data, err := e.store.decode(e.raw); err == nil && data != nil {
+			return data
+		}
+	}
+	return e.data.clone(room)
+}
+
+// isFixed reports whether a value cannot be changed in place.
+func isFixed(val interface{}) bool {
+	if _, ok := val.(time.Time); ok || val == nil {
+		return true
+	}
+	kind := reflect.TypeOf(val).Kind()
+	return kind == reflect.String || kind >= reflect.Bool && kind <= reflect.Complex128
+}
 
 // overlay is values with changes laid over them.
 type overlay struct {
@@ -119,5 +173,5 @@ type overlay struct {
 }
 
 func (o *overlay) get(key interface{}) interface{} { return o.log.get(o.base, key) }
-func (o *overlay) len() int                        { return dataOf(o.log.apply(o.base)).len() }
-func (o *overlay) copyTo(data Data)                { o.log.apply(o.base).copyTo(data) }
+func (o *overlay) len() int                        { return o.log.apply(o.base).len() }
+func (o *overlay) clone(room int) Data             { return o.log.apply(o.base).clone(room) }

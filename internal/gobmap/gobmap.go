@@ -92,23 +92,25 @@ func Readable(raw []byte) error {
 
 // Read returns the map that a message holds, and whether it could.
 func Read(raw []byte) (map[interface{}]interface{}, bool) {
-	c := newCursor(raw)
+	c := borrow(raw)
+	defer c.giveBack()
 	if !c.data() {
 		return nil, false
 	}
-	m := dataCodec.read(&c)
+	m := dataCodec.read(c)
 	return m, c.complete()
 }
 
 // Scan reports whether Read can read a message, and whether the map in it has the
-// key. It takes less than half of the time and next to no memory.
-func Scan(raw []byte, key string) (has, ok bool) {
-	c := newCursor(raw)
-	c.want = key
+// key. It takes less than half of the time and no memory but for the Index.
+func Scan(raw []byte, key string, ix *Index) (has, ok bool) {
+	c := borrow(raw)
+	defer c.giveBack()
+	c.want, c.index = key, ix
 	if !c.data() {
 		return false, false
 	}
-	dataCodec.skip(&c)
+	dataCodec.skip(c)
 	return c.found, c.complete()
 }
 

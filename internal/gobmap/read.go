@@ -45,7 +45,11 @@ func (c *cursor) any() any {
 }
 
 func (c *cursor) skipAny() {
-	if t := c.head(); t != nil {
+	t := c.head()
+	if c.depth == 0 && c.index != nil {
+		c.index.addVal(c.pos, t)
+	}
+	if t != nil {
 		c.skipBody(t)
 	}
 }
@@ -83,8 +87,17 @@ func (c *cursor) skipKey() {
 	}
 	from := c.pos
 	c.skipBody(t)
-	if c.depth == 0 && t == stringType && c.err == nil {
+	if c.depth > 0 || c.err != nil {
+		return
+	}
+	end := c.pos
+	if t == stringType {
 		c.pos = from
-		c.found = string(c.bytes()) == c.want || c.found
+		key := c.bytes()
+		c.found = string(key) == c.want || c.found
+		from = end - len(key)
+	}
+	if c.index != nil {
+		c.index.addKey(from, end, t)
 	}
 }

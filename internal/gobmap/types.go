@@ -30,7 +30,7 @@ type common struct {
 	skip   func(c *cursor)
 	write  func(w *writer, v any)
 
-	comparable bool // can be a key
+	comparable bool // can be a key; all of these are read without what stands before them
 }
 
 var (

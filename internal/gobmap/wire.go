@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 )
 
 // The types that need no definition. The IDs between these and firstID belong to
@@ -56,16 +57,32 @@ type cursor struct {
 	pos   int
 	end   int // where the part ends that pos is in
 	err   error
-	first definition            // of the types that the message defines, often the only one
+	few   [4]definition         // of the types that the message defines
+	n     int                   // how many of them there are
 	types map[int32]*definition // the others
 	left  int                   // of the budget
 	depth int
 
-	want  string // a key to look out for
+	want  string // a key of the outermost map to look out for
 	found bool
+	index *Index // of the outermost map, or nil
 }
 
 func newCursor(raw []byte) cursor { return cursor{raw: raw, left: budget(raw)} }
+
+var cursors = sync.Pool{New: func() any { return new(cursor) }}
+
+// borrow is newCursor for one that does not outlive the call.
+func borrow(raw []byte) *cursor {
+	c, _ := cursors.Get().(*cursor)
+	*c = newCursor(raw)
+	return c
+}
+
+func (c *cursor) giveBack() {
+	*c = cursor{}
+	cursors.Put(c)
+}
 
 var (
 	errShort = errors.New("unexpected end")
@@ -233,15 +250,7 @@ func (c *cursor) define(id int32) {
 		return
 	}
 	c.charge(costDefinition)
-	d := &c.first
-	if d.id != 0 {
-		d = new(definition)
-		if c.types == nil {
-			c.types = make(map[int32]*definition)
-		}
-		c.types[id] = d
-	}
-	d.id = id
+	d := c.newDefinition(id)
 	c.fields(int(kindText), func(i int) {
 		if d.kind != 0 {
 			c.limit("type of two kinds")
@@ -274,10 +283,27 @@ func (c *cursor) define(id int32) {
 	}
 }
 
+func (c *cursor) newDefinition(id int32) (d *definition) {
+	if c.n < len(c.few) {
+		d = &c.few[c.n]
+		c.n++
+	} else {
+		d = new(definition)
+		if c.types == nil {
+			c.types = make(map[int32]*definition)
+		}
+		c.types[id] = d
+	}
+	d.id = id
+	return d
+}
+
 // typeOf returns what the message says of a type, nil if that is nothing.
 func (c *cursor) typeOf(id int32) *definition {
-	if id == c.first.id && id != 0 {
-		return &c.first
+	for i := range c.few[:c.n] {
+		if c.few[i].id == id {
+			return &c.few[i]
+		}
 	}
 	return c.types[id]
 }
