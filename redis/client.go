@@ -28,11 +28,7 @@ func newClient(opts redis.Options) *redis.Client {
 	}
 	dial := opts.Dialer
 	if dial == nil {
-		d := &net.Dialer{Timeout: opts.DialTimeout, KeepAlive: 5 * time.Minute}
-		dial = d.DialContext
-		if opts.TLSConfig != nil {
-			dial = (&tls.Dialer{NetDialer: d, Config: opts.TLSConfig}).DialContext
-		}
+		dial = newDialer(opts.TLSConfig, opts.DialTimeout)
 	}
 	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
@@ -45,6 +41,24 @@ func newClient(opts redis.Options) *redis.Client {
 		return failedConn{err: err}, nil
 	}
 	return redis.NewClient(&opts)
+}
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// newDialer makes a dialer that ends with its context in any case. Those of the
+// standard library watch one: a handshake and the look-up of a name would not end by
+// the deadline of one that is never done.
+func newDialer(config *tls.Config, timeout time.Duration) dialer {
+	d := &net.Dialer{KeepAlive: 5 * time.Minute}
+	dial := d.DialContext
+	if config != nil {
+		dial = (&tls.Dialer{NetDialer: d, Config: config}).DialContext
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := deadline.Watched(ctx, timeout)
+		defer cancel()
+		return dial(ctx, network, addr)
+	}
 }
 
 // failedConn is a connection that could not be made.
@@ -98,9 +112,8 @@ func unwatched[T any](ctx context.Context, b *backend, call func(context.Context
 	return val, err
 }
 
-// watched gives up when ctx is done. Go-redis alone does not always: a TLS
-// handshake, a dialer of the app and a Cluster client's first look at the server
-// take the time they take.
+// watched gives up when ctx is done. Go-redis alone does not always: a dialer of the
+// app and a Cluster client's first look at the server take the time they take.
 func watched[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		val T

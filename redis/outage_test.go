@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/go-redis/redis/v8"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -123,7 +124,14 @@ func TestDeadline(t *testing.T) {
 	muted.Options.Addr = p.addr
 	muted.Options.ReadTimeout = time.Minute // of which nobody waits for the end
 
-	// A dialer that heeds no context, and a pool that dials for every command.
+	// A server that accepts connections and never answers a handshake.
+	secure := testConfig(t)
+	tlsProxy, tlsConfig := startTLSProxy(t, secure.Options.Addr)
+	secure.Options.Addr, secure.Options.TLSConfig = tlsProxy.addr, tlsConfig
+	secure.Options.MaxConnAge = time.Nanosecond // so the pool dials for every command
+	secure.Options.DialTimeout = time.Minute
+
+	// A dialer that heeds no context.
 	slow := testConfig(t)
 	var late atomic.Bool
 	end := make(chan struct{})
@@ -138,12 +146,29 @@ func TestDeadline(t *testing.T) {
 	shared := slow
 	shared.Client = bare(t, slow.Options)
 
+	// A greeting that ends with its context.
+	greeting := testConfig(t)
+	greeting.Options.MaxConnAge = time.Nanosecond
+	greeting.Options.OnConnect = func(ctx context.Context, _ *goredis.Conn) error {
+		if late.Load() {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-end:
+			}
+		}
+		return nil
+	}
+
 	backends := map[string]session.Backend{
 		"no answer":          openBackend(t, muted),
+		"no handshake":       openBackend(t, secure),
 		"slow dialer":        openBackend(t, slow),
 		"slow shared dialer": openBackend(t, shared),
+		"slow greeting":      openBackend(t, greeting),
 	}
 	p.mute.Store(true)
+	tlsProxy.hang.Store(true)
 	late.Store(true)
 
 	for name, b := range backends {
@@ -155,15 +180,72 @@ func TestDeadline(t *testing.T) {
 			"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
 		} {
 			t.Run(name+"/"+op, func(t *testing.T) {
-				start := time.Now()
-				require.Error(t, call(deadline(t, 200*time.Millisecond)))
-				assert.Less(t, time.Since(start), 20*time.Second)
-				canceled, cancel := context.WithCancel(context.Background())
-				time.AfterFunc(100*time.Millisecond, cancel)
-				start = time.Now()
-				require.Error(t, call(canceled))
-				assert.Less(t, time.Since(start), 20*time.Second)
+				t.Parallel()
+				require.Error(t, within(t, 3*time.Second, func() error { return call(deadline(t, 200*time.Millisecond)) }))
+				for _, parent := range []context.Context{context.Background(), deadline(t, 300*time.Millisecond)} {
+					canceled, cancel := context.WithCancel(parent)
+					time.AfterFunc(100*time.Millisecond, cancel)
+					require.ErrorIs(t, within(t, 3*time.Second, func() error { return call(canceled) }), context.Canceled)
+				}
 			})
 		}
 	}
+}
+
+// However many handshakes hang, the first operation after that goes through.
+func TestHandshakesThatHang(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	p, tlsConfig := startTLSProxy(t, config.Options.Addr)
+	config.Options.Addr, config.Options.TLSConfig = p.addr, tlsConfig
+	config.Options.PoolSize, config.Options.MaxConnAge = 2, time.Nanosecond
+	config.Options.DialTimeout = 500 * time.Millisecond
+	b := openBackend(t, config)
+
+	p.hang.Store(true)
+	require.NoError(t, within(t, 3*time.Second, func() error {
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				_, _, err := b.Load(deadline(t, 300*time.Millisecond), "abc")
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		}
+		wg.Wait()
+		return nil
+	}))
+	p.hang.Store(false)
+	for range 5 {
+		_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
+		require.NoError(t, err)
+	}
+}
+
+// deadNameServer is the address that all names are asked for at, if there is one.
+var deadNameServer atomic.Pointer[string]
+
+func init() {
+	net.DefaultResolver.PreferGo = true
+	net.DefaultResolver.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if dead := deadNameServer.Load(); dead != nil {
+			network, addr = "udp", *dead
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+}
+
+// A name server that never answers takes no longer either.
+func TestDeadlineOfLookup(t *testing.T) {
+	dead, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer dead.Close()
+	addr := dead.LocalAddr().String()
+	deadNameServer.Store(&addr)
+	defer deadNameServer.Store(nil)
+	err = within(t, 3*time.Second, func() error {
+		config := redis.Config{Options: &redis.Options{Addr: "redis.example:6379", DialTimeout: time.Minute}}
+		_, _, err := redis.Open(deadline(t, 300*time.Millisecond), config)
+		return err
+	})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
