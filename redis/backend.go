@@ -25,7 +25,7 @@ type backend struct {
 	prefix string
 	close  func() error  // nil for a client that is not ours
 	turns  chan struct{} // one for each connection, nil for a client that is not all ours
-	loads  loads
+	queue  queue
 }
 
 // ifSame ends a script unless the first key holds what the caller has read.

@@ -88,7 +88,8 @@ func run[T any](ctx context.Context, b *backend, call func(context.Context) (T, 
 	select {
 	case b.turns <- struct{}{}:
 		defer func() { <-b.turns }()
-		return unwatched(ctx, b, call)
+		val, err := unwatched(ctx, b, call)
+		return val, reason(ctx, err)
 	case <-ctx.Done():
 		var zero T
 		return zero, ctx.Err()
@@ -105,11 +106,15 @@ func (b *backend) direct(ctx context.Context) bool {
 // of b.turns.
 func unwatched[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	end, _ := ctx.Deadline()
-	val, err := repeated(b, end, func() (T, error) { return call(deadline.Only(ctx)) })
+	return repeated(b, end, func() (T, error) { return call(deadline.Only(ctx)) })
+}
+
+// reason is the error of ctx where that is why a call failed, else that of the call.
+func reason(ctx context.Context, err error) error {
 	if done := deadline.Err(ctx); err != nil && done != nil {
-		err = done
+		return done
 	}
-	return val, err
+	return err
 }
 
 // watched gives up when ctx is done. Go-redis alone does not always: a dialer of the
