@@ -76,35 +76,54 @@ func (failedConn) Close() error                       { return nil }
 // run makes a call that ends with ctx. What it sends must not be the caller's
 // memory, as it may still be looking at it then: the data goes as strings, which
 // are copies.
-//
-// A context that can be done costs two goroutines for each call, one of go-redis
-// and one of [watched]. The connections of our own clients have the deadline of the
-// context, which is enough.
 func run[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	if !b.direct(ctx) {
 		return watched(ctx, b, call)
 	}
-	// Go-redis would wait for a connection as long as its PoolTimeout says.
-	select {
-	case b.turns <- struct{}{}:
-		defer func() { <-b.turns }()
-		val, err := unwatched(ctx, b, call)
-		return val, reason(ctx, err)
-	case <-ctx.Done():
+	if err := b.begin(ctx); err != nil {
 		var zero T
-		return zero, ctx.Err()
+		return zero, err
 	}
+	defer b.end()
+	val, err := unwatched(ctx, b, call)
+	return val, reason(ctx, err)
 }
 
-// direct reports whether calls need not be watched.
+// direct reports whether calls need not be watched, which costs two goroutines for
+// each, one of go-redis and one of [watched]: where nothing of the app takes part, all
+// that they wait for ends at the deadline of the context.
 func (b *backend) direct(ctx context.Context) bool {
 	_, ok := ctx.Deadline()
 	return ok && b.turns != nil
 }
 
+// begin waits for one of b.turns, as go-redis would wait for a connection as long as
+// its PoolTimeout says.
+func (b *backend) begin(ctx context.Context) error {
+	if b.turns == nil {
+		return nil
+	}
+	select {
+	case b.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *backend) end() {
+	if b.turns != nil {
+		<-b.turns
+	}
+}
+
 // unwatched makes a call that ends at the deadline of ctx, while the caller has one
-// of b.turns.
+// of b.turns. Where ctx has ended it makes none, which would break a connection.
 func unwatched[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
+	if err := ctx.Err(); err != nil {
+		var zero T
+		return zero, err
+	}
 	end, _ := ctx.Deadline()
 	return repeated(b, end, func() (T, error) { return call(deadline.Only(ctx)) })
 }
@@ -124,12 +143,17 @@ func watched[T any](ctx context.Context, b *backend, call func(context.Context) 
 		val T
 		err error
 	}
+	var zero T
+	if err := b.begin(ctx); err != nil {
+		return zero, err
+	}
 	end, ok := ctx.Deadline()
 	if !ok {
 		end = time.Now().Add(time.Hour)
 	}
 	done := make(chan result, 1)
 	go func() {
+		defer b.end()
 		val, err := repeated(b, end, func() (T, error) { return call(ctx) })
 		done <- result{val, err}
 	}()
@@ -137,7 +161,6 @@ func watched[T any](ctx context.Context, b *backend, call func(context.Context) 
 	case r := <-done:
 		return r.val, r.err
 	case <-ctx.Done():
-		var zero T
 		return zero, ctx.Err()
 	}
 }

@@ -192,6 +192,40 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// Whoever waits for a connection need not wait for a deadline once cancelled, nor
+// beyond it because those who have the connections have none.
+func TestDeadlineOfWaiting(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	p := startProxy(t, config.Options.Addr)
+	config.Options.Addr, config.Options.ReadTimeout, config.Options.PoolSize = p.addr, time.Minute, 1
+	for name, holder := range map[string]context.Context{
+		"behind a deadline": deadline(t, 10*time.Second),
+		"behind none":       context.Background(),
+	} {
+		b := openBackend(t, config)
+		p.mute.Store(true)
+		before := p.muted.Load()
+		ctx, cancelHolder := context.WithCancel(holder)
+		t.Cleanup(cancelHolder)
+		go b.Load(ctx, "abc")
+		require.Eventually(t, func() bool { return p.muted.Load() > before }, 5*time.Second, time.Millisecond)
+		for op, call := range map[string]func(context.Context) error{
+			"load":   func(ctx context.Context) error { _, _, err := b.Load(ctx, "abc"); return err },
+			"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
+		} {
+			t.Run(name+"/"+op, func(t *testing.T) {
+				canceled, cancel := context.WithTimeout(context.Background(), time.Minute)
+				time.AfterFunc(100*time.Millisecond, cancel)
+				require.ErrorIs(t, within(t, 3*time.Second, func() error { return call(canceled) }), context.Canceled)
+				err := within(t, 3*time.Second, func() error { return call(deadline(t, 200*time.Millisecond)) })
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		}
+		p.mute.Store(false)
+	}
+}
+
 // However many handshakes hang, the first operation after that goes through.
 func TestHandshakesThatHang(t *testing.T) {
 	t.Parallel()
