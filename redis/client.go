@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-redis/redis/v8"
@@ -19,13 +22,22 @@ import (
 // anew only once a second, in which time the server may be back. So a dial does
 // not fail; it is the first use of the connection that does. (Not with
 // MinIdleConns, which would fill the pool with such connections.)
-func newClient(opts redis.Options) *redis.Client {
+//
+// Nor does it try again by itself, as it would after the deadline of a context that is
+// never done: each time it would rest and use up one more connection of the pool. The
+// retries that the options ask for are [repeated]'s.
+func newClient(opts redis.Options) (*redis.Client, retries) {
 	if opts.DialTimeout == 0 {
 		opts.DialTimeout = 2 * time.Second
 	}
 	if opts.ReadTimeout == 0 {
 		opts.ReadTimeout = time.Second
 	}
+	most := opts.MaxRetries
+	if most == 0 {
+		most = 3 // as in go-redis
+	}
+	opts.MaxRetries = -1
 	dial := opts.Dialer
 	if dial == nil {
 		dial = newDialer(opts.TLSConfig, opts.DialTimeout)
@@ -40,7 +52,8 @@ func newClient(opts redis.Options) *redis.Client {
 		}
 		return failedConn{err: err}, nil
 	}
-	return redis.NewClient(&opts)
+	client := redis.NewClient(&opts)
+	return client, retries{most: most, min: client.Options().MinRetryBackoff, max: client.Options().MaxRetryBackoff}
 }
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -124,8 +137,7 @@ func unwatched[T any](ctx context.Context, b *backend, call func(context.Context
 		var zero T
 		return zero, err
 	}
-	end, _ := ctx.Deadline()
-	return repeated(b, end, func() (T, error) { return call(deadline.Only(ctx)) })
+	return repeated(deadline.Only(ctx), b, call)
 }
 
 // reason is the error of ctx where that is why a call failed, else that of the call.
@@ -147,14 +159,10 @@ func watched[T any](ctx context.Context, b *backend, call func(context.Context) 
 	if err := b.begin(ctx); err != nil {
 		return zero, err
 	}
-	end, ok := ctx.Deadline()
-	if !ok {
-		end = time.Now().Add(time.Hour)
-	}
 	done := make(chan result, 1)
 	go func() {
 		defer b.end()
-		val, err := repeated(b, end, func() (T, error) { return call(ctx) })
+		val, err := repeated(ctx, b, call)
 		done <- result{val, err}
 	}()
 	select {
@@ -165,20 +173,52 @@ func watched[T any](ctx context.Context, b *backend, call func(context.Context) 
 	}
 }
 
-// repeated makes a call, again as long as connections are broken. Go-redis makes
-// four attempts by itself, and after a restart of the server the pool may hold more
-// broken connections than that: each attempt removes one. All our operations may be
-// repeated, as a compare fails once it has succeeded, and a refusal is looked into
+// repeated makes a call, and again while there is time and hope. After a restart of
+// the server the pool may be full of broken connections, of which each attempt removes
+// one. Beyond that a client that is ours makes its retries here. All our operations may
+// be repeated, as a compare fails once it has succeeded, and a refusal is looked into
 // by the portable store.
-func repeated[T any](b *backend, end time.Time, call func() (T, error)) (T, error) {
-	val, err := call()
-	if !broken(err) {
+func repeated[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
+	val, err := call(ctx)
+	if !passing(err) {
 		return val, err
 	}
-	for n := b.client.PoolStats().TotalConns + 1; n > 0 && broken(err) && time.Now().Before(end); n-- {
-		val, err = call()
+	conns, rests := b.client.PoolStats().TotalConns+1, 0
+	for passing(err) && deadline.Err(ctx) == nil {
+		switch {
+		case broken(err) && conns > 0:
+			conns--
+		case rests < b.retries.most:
+			rests++
+			if !b.retries.rest(ctx, rests) {
+				return val, err
+			}
+		default:
+			return val, err
+		}
+		val, err = call(ctx)
 	}
 	return val, err
+}
+
+// retries are how often to try again, and how long to rest before.
+type retries struct {
+	most     int
+	min, max time.Duration
+}
+
+// rest takes as long as go-redis rests before its nth retry, and reports whether ctx
+// has not ended by then.
+func (r retries) rest(ctx context.Context, n int) bool {
+	d := min(r.min+rand.N(max(r.min<<min(n, 10), 1)), r.max)
+	if end, ok := ctx.Deadline(); ok {
+		d = min(d, time.Until(end))
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+	return deadline.Err(ctx) == nil
 }
 
 // broken tells whether err is that of a connection that once worked.
@@ -188,3 +228,21 @@ func broken(err error) bool {
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
+
+// passing tells whether err may be another one, or none, the next time: what go-redis
+// would try again, and a handshake that took too long.
+func passing(err error) bool {
+	if err == nil || errors.Is(err, redis.Nil) {
+		return false
+	}
+	var network net.Error
+	if broken(err) || errors.As(err, &network) {
+		return true
+	}
+	var reply redis.Error
+	return errors.As(err, &reply) && slices.ContainsFunc(passingReplies, func(prefix string) bool {
+		return strings.HasPrefix(reply.Error(), prefix)
+	})
+}
+
+var passingReplies = []string{"LOADING ", "READONLY ", "CLUSTERDOWN ", "TRYAGAIN ", "ERR max number of clients reached"}

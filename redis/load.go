@@ -172,7 +172,10 @@ func (b *backend) fetch(ctx context.Context, keys ...string) ([]answer, error) {
 	for i, key := range keys {
 		gets[i], ttls[i] = pipe.Get(ctx, key), pipe.PTTL(ctx, key)
 	}
-	_, _ = pipe.Exec(ctx) // each command knows its error
+	if _, err := pipe.Exec(ctx); passing(err) {
+		return nil, err
+	}
+	// Of any other error each command knows its own.
 	answers := make([]answer, len(keys))
 	for i := range keys {
 		data, err := gets[i].Bytes()

@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,7 +42,13 @@ func TestRestart(t *testing.T) {
 			t.Parallel()
 			server := startPrivate(t)
 			p := startProxy(t, server.addr)
-			config := redis.Config{Options: &redis.Options{Addr: server.addr, PoolSize: 40}}
+			// With the rests of go-redis between its attempts it takes a client of the
+			// app about a second.
+			size, limit := 200, time.Second
+			if name == "shared" {
+				size, limit = 40, 5*time.Second
+			}
+			config := redis.Config{Options: &redis.Options{Addr: server.addr, PoolSize: size}}
 			switch name {
 			case "shared":
 				config.Client = bare(t, config.Options)
@@ -49,18 +56,8 @@ func TestRestart(t *testing.T) {
 				config.Options.Addr = p.addr
 			}
 			b := openBackend(t, config)
-
-			ctx := deadline(t, 5*time.Second)
-			admin := bare(t, &redis.Options{Addr: server.addr})
-			require.NoError(t, admin.Do(ctx, "client", "pause", "300", "all").Err())
-			var wg sync.WaitGroup
-			for range 40 { // and so there are as many connections
-				wg.Go(func() {
-					_, _, err := b.Load(ctx, "a00")
-					assert.NoError(t, err)
-				})
-			}
-			wg.Wait()
+			require.NoError(t, redis.FillPool(deadline(t, 10*time.Second), b))
+			require.Equal(t, size, redis.Conns(b))
 			if name == "reset" {
 				p.reset()
 			} else {
@@ -68,10 +65,12 @@ func TestRestart(t *testing.T) {
 				server.start(t)
 			}
 
-			ctx = deadline(t, 5*time.Second)
-			ok, err := b.Insert(ctx, "a00", rec("one", time.Minute))
+			start := time.Now()
+			ok, err := b.Insert(deadline(t, limit), "a00", rec("one", time.Minute))
 			require.NoError(t, err)
 			require.True(t, ok)
+			t.Logf("%d connections were broken for %v", size, time.Since(start))
+			ctx := deadline(t, 5*time.Second)
 			require.EqualValues(t, 1, winners(t, func(int) (bool, error) {
 				return b.Swap(ctx, "a00", []byte("one"), rec("two", time.Minute))
 			}))
@@ -253,6 +252,12 @@ func TestHandshakesThatHang(t *testing.T) {
 		_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
 		require.NoError(t, err)
 	}
+
+	// And where there is time for a second one, the operation itself does.
+	p.hang.Store(true)
+	time.AfterFunc(100*time.Millisecond, func() { p.hang.Store(false) })
+	_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
+	require.NoError(t, err)
 }
 
 // deadNameServer is the address that all names are asked for at, if there is one.
@@ -281,5 +286,98 @@ func TestDeadlineOfLookup(t *testing.T) {
 		_, _, err := redis.Open(deadline(t, 300*time.Millisecond), config)
 		return err
 	})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// An operation that has no more time makes no further attempt, which would cost more
+// time and one more connection each.
+func TestNothingAfterDeadline(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	p := startProxy(t, config.Options.Addr)
+	config.Options.Addr, config.Options.PoolSize = p.addr, 20
+	b := openBackend(t, config)
+	require.NoError(t, redis.FillPool(deadline(t, 10*time.Second), b))
+
+	p.mute.Store(true)
+	best := time.Hour
+	for range 5 {
+		ctx := deadline(t, 50*time.Millisecond)
+		_, err := b.Insert(ctx, "abc", rec("x", time.Minute))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		end, _ := ctx.Deadline()
+		best = min(best, time.Since(end))
+	}
+	assert.Less(t, best, 20*time.Millisecond)
+	conns := redis.Conns(b)
+	assert.GreaterOrEqual(t, conns, 15)
+
+	// And where there is no time to begin with, none at all.
+	for range 5 {
+		_, _, err := b.Load(deadline(t, -time.Second), "abc")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, b.Delete(deadline(t, -time.Second), "abc"), context.DeadlineExceeded)
+	}
+	assert.Equal(t, conns, redis.Conns(b))
+}
+
+// Errors that pass are waited for, but not for long.
+func TestPassingErrors(t *testing.T) {
+	t.Parallel()
+	for name, reply := range map[string]string{
+		"loading":   "-LOADING Redis is loading the dataset in memory\r\n",
+		"read only": "-READONLY You can't write against a read only replica.\r\n",
+		"full":      "-ERR max number of clients reached\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := testConfig(t)
+			p := startProxy(t, config.Options.Addr)
+			config.Options.Addr = p.addr
+			b := openBackend(t, config)
+			for range 3 {
+				p.instead <- reply
+			}
+			require.NoError(t, b.Delete(deadline(t, 5*time.Second), "abc"))
+			require.Empty(t, p.instead)
+			if name != "read only" { // which is no answer to a read
+				for range 3 {
+					p.instead <- reply + reply
+				}
+				_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
+				require.NoError(t, err)
+				require.Empty(t, p.instead)
+			}
+			for range 10 {
+				p.instead <- reply
+			}
+			require.ErrorContains(t, b.Delete(deadline(t, 5*time.Second), "abc"), strings.TrimSpace(reply[1:]))
+			require.Len(t, p.instead, 6)
+		})
+	}
+}
+
+// The retries are as many as the options say, and a rest ends at the deadline.
+func TestRetries(t *testing.T) {
+	t.Parallel()
+	for most, attempts := range map[int]int{-1: 1, 0: 4, 1: 2, 7: 8} {
+		config := testConfig(t)
+		p := startProxy(t, config.Options.Addr)
+		config.Options.Addr = p.addr
+		config.Options.MaxRetries, config.Options.MinRetryBackoff = most, -1
+		b := openBackend(t, config)
+		for range 10 {
+			p.instead <- "-LOADING\x20\r\n"
+		}
+		require.ErrorContains(t, b.Delete(deadline(t, 5*time.Second), "abc"), "LOADING")
+		require.Len(t, p.instead, 10-attempts, "MaxRetries %d", most)
+	}
+
+	config := testConfig(t)
+	p := startProxy(t, config.Options.Addr)
+	config.Options.Addr = p.addr
+	config.Options.MinRetryBackoff, config.Options.MaxRetryBackoff = time.Minute, time.Hour
+	b := openBackend(t, config)
+	p.instead <- "-LOADING\x20\r\n"
+	err := within(t, 3*time.Second, func() error { return b.Delete(deadline(t, 200*time.Millisecond), "abc") })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }

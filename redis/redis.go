@@ -95,8 +95,8 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		if config.Options == nil {
 			return nil, sc, errors.New("empty Options")
 		}
-		client := newClient(*config.Options)
-		b.client, b.close = client, client.Close
+		client, retries := newClient(*config.Options)
+		b.client, b.close, b.retries = client, client.Close, retries
 		// What the app does itself may not look at deadlines.
 		if config.Options.Dialer == nil && config.Options.OnConnect == nil {
 			b.turns = make(chan struct{}, client.Options().PoolSize)
