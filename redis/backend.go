@@ -21,11 +21,12 @@ var (
 )
 
 type backend struct {
-	client redis.UniversalClient
-	prefix string
-	close  func() error  // nil for a client that is not ours
-	turns  chan struct{} // one for each connection, nil for a client that is not all ours
-	loads  loads
+	client  redis.UniversalClient
+	prefix  string
+	close   func() error  // nil for a client that is not ours
+	retries retries       // none for a client that is not ours, which has its own
+	turns   chan struct{} // one for each connection, nil for a client that is not all ours
+	queue   queue
 }
 
 // ifSame ends a script unless the first key holds what the caller has read.

@@ -1,4 +1,38 @@
 package redis
 
+import (
+	"context"
+
+	"github.com/go-redis/redis/v8"
+
+	"github.com/flamego/session"
+)
+
 // Open makes the backend of a Config, for tests of its operations.
 var Open = open
+
+// Conns is how many connections there are.
+func Conns(b session.Backend) int {
+	return int(b.(*backend).client.PoolStats().TotalConns)
+}
+
+// FillPool makes as many connections as there may be.
+func FillPool(ctx context.Context, b session.Backend) error {
+	client := b.(*backend).client.(*redis.Client)
+	for range client.Options().PoolSize {
+		conn := client.Conn(ctx)
+		defer conn.Close()
+		if err := conn.Ping(ctx).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Waiting is how many loads wait for a connection.
+func Waiting(b session.Backend) int {
+	q := &b.(*backend).queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}

@@ -9,23 +9,25 @@ import (
 	"github.com/go-redis/redis/v8"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/deadline"
 )
 
-// loads are the loads that wait because all connections are taken. Whichever gets
-// one takes the others along, in one round trip, where they would have gone one
-// after the other. None waits that would not have waited anyway.
-type loads struct {
+// queue is the look-ups that wait because all connections are taken. Whichever gets
+// one takes the others along, in one round trip, where they would have gone one after
+// the other. None waits that would not have waited anyway.
+type queue struct {
 	mu      sync.Mutex
-	waiting []*load
+	waiting []*lookup
 }
 
-// load is one of them.
-type load struct {
+// lookup is the wish to know what there is under a key.
+type lookup struct {
 	key    string
-	taken  bool          // along by another; guarded by loads.mu
+	taken  bool          // along by another; guarded by queue.mu
 	done   chan struct{} // closed when there is an answer
 	answer answer
 	err    error
+	cut    bool // short by the end of the context of whoever asked
 }
 
 // answer is what there is under a key.
@@ -35,25 +37,25 @@ type answer struct {
 	err   error // of this key alone
 }
 
-// maxTogether is how many loads go in one round trip at most.
+// maxTogether is how many look-ups go in one round trip at most.
 const maxTogether = 64
 
-func (ls *loads) wait(l *load) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	ls.waiting = append(ls.waiting, l)
+func (q *queue) join(l *lookup) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, l)
 }
 
 // take ends the wait of l and others, which it returns; none if l has been taken
 // along.
-func (ls *loads) take(l *load) (others []*load, ok bool) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
+func (q *queue) take(l *lookup) (others []*lookup, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if l.taken {
 		return nil, false
 	}
-	rest := ls.waiting[:0]
-	for _, other := range ls.waiting {
+	rest := q.waiting[:0]
+	for _, other := range q.waiting {
 		switch {
 		case other == l:
 		case len(others)+1 < maxTogether:
@@ -63,31 +65,31 @@ func (ls *loads) take(l *load) (others []*load, ok bool) {
 			rest = append(rest, other)
 		}
 	}
-	clear(ls.waiting[len(rest):])
-	ls.waiting = rest
+	clear(q.waiting[len(rest):])
+	q.waiting = rest
 	return others, true
 }
 
 // leave ends the wait of l alone.
-func (ls *loads) leave(l *load) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if i := slices.Index(ls.waiting, l); i >= 0 {
-		ls.waiting = slices.Delete(ls.waiting, i, i+1)
+func (q *queue) leave(l *lookup) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if i := slices.Index(q.waiting, l); i >= 0 {
+		q.waiting = slices.Delete(q.waiting, i, i+1)
 	}
 }
 
 // Load takes a key without an expiry, which only somebody else can have written,
 // for a record with no time left, so that it gets an expiry at the next chance.
 func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
-	a, err := b.load(ctx, b.prefix+sid)
+	a, err := b.lookUp(ctx, b.prefix+sid)
 	if err == nil {
 		err = a.err
 	}
 	return a.rec, a.found, err
 }
 
-func (b *backend) load(ctx context.Context, key string) (answer, error) {
+func (b *backend) lookUp(ctx context.Context, key string) (answer, error) {
 	if !b.direct(ctx) {
 		answers, err := watched(ctx, b, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, key) })
 		if err != nil {
@@ -96,37 +98,36 @@ func (b *backend) load(ctx context.Context, key string) (answer, error) {
 		return answers[0], nil
 	}
 	for {
-		l := &load{key: key}
+		l := &lookup{key: key}
 		select {
 		case b.turns <- struct{}{}:
 			b.fly(ctx, l, nil)
-			return l.answer, l.err
 		default:
-		}
-		if err := b.share(ctx, l); err != nil {
-			return answer{}, err
+			if err := b.share(ctx, l); err != nil {
+				return answer{}, err
+			}
 		}
 		// Whoever took l along may have had less time.
-		if !errors.Is(l.err, context.DeadlineExceeded) || ctx.Err() != nil {
-			return l.answer, l.err
+		if !l.cut || deadline.Err(ctx) != nil {
+			return l.answer, reason(ctx, l.err)
 		}
 	}
 }
 
-// share waits for a connection, or for the answer that comes with another load. It
+// share waits for a connection, or for the answer that comes with another look-up. It
 // returns an error only if ctx ends first.
-func (b *backend) share(ctx context.Context, l *load) error {
+func (b *backend) share(ctx context.Context, l *lookup) error {
 	l.done = make(chan struct{})
-	b.loads.wait(l)
+	b.queue.join(l)
 	select {
 	case <-l.done:
 		return nil
 	case <-ctx.Done():
-		b.loads.leave(l)
+		b.queue.leave(l)
 		return ctx.Err()
 	case b.turns <- struct{}{}:
 	}
-	if others, ok := b.loads.take(l); ok {
+	if others, ok := b.queue.take(l); ok {
 		b.fly(ctx, l, others)
 		return nil
 	}
@@ -140,14 +141,16 @@ func (b *backend) share(ctx context.Context, l *load) error {
 }
 
 // fly brings l and others their answers and gives back the turn it was called with.
-func (b *backend) fly(ctx context.Context, l *load, others []*load) {
-	together := append([]*load{l}, others...)
+// The context is that of l alone.
+func (b *backend) fly(ctx context.Context, l *lookup, others []*lookup) {
+	together := append([]*lookup{l}, others...)
 	var answers []answer
 	err := errors.New("the client panicked")
 	defer func() {
 		<-b.turns
+		cut := err != nil && deadline.Err(ctx) != nil
 		for i, l := range together {
-			if l.err = err; err == nil {
+			if l.err, l.cut = err, cut; err == nil {
 				l.answer = answers[i]
 			}
 			if l.done != nil {
@@ -169,7 +172,10 @@ func (b *backend) fetch(ctx context.Context, keys ...string) ([]answer, error) {
 	for i, key := range keys {
 		gets[i], ttls[i] = pipe.Get(ctx, key), pipe.PTTL(ctx, key)
 	}
-	_, _ = pipe.Exec(ctx) // each command knows its error
+	if _, err := pipe.Exec(ctx); passing(err) {
+		return nil, err
+	}
+	// Of any other error each command knows its own.
 	answers := make([]answer, len(keys))
 	for i := range keys {
 		data, err := gets[i].Bytes()

@@ -3,11 +3,13 @@ package redis_test
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	goredis "github.com/go-redis/redis/v8"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -40,7 +42,13 @@ func TestRestart(t *testing.T) {
 			t.Parallel()
 			server := startPrivate(t)
 			p := startProxy(t, server.addr)
-			config := redis.Config{Options: &redis.Options{Addr: server.addr, PoolSize: 40}}
+			// With the rests of go-redis between its attempts it takes a client of the
+			// app about a second.
+			size, limit := 200, time.Second
+			if name == "shared" {
+				size, limit = 40, 5*time.Second
+			}
+			config := redis.Config{Options: &redis.Options{Addr: server.addr, PoolSize: size}}
 			switch name {
 			case "shared":
 				config.Client = bare(t, config.Options)
@@ -48,18 +56,8 @@ func TestRestart(t *testing.T) {
 				config.Options.Addr = p.addr
 			}
 			b := openBackend(t, config)
-
-			ctx := deadline(t, 5*time.Second)
-			admin := bare(t, &redis.Options{Addr: server.addr})
-			require.NoError(t, admin.Do(ctx, "client", "pause", "300", "all").Err())
-			var wg sync.WaitGroup
-			for range 40 { // and so there are as many connections
-				wg.Go(func() {
-					_, _, err := b.Load(ctx, "a00")
-					assert.NoError(t, err)
-				})
-			}
-			wg.Wait()
+			require.NoError(t, redis.FillPool(deadline(t, 10*time.Second), b))
+			require.Equal(t, size, redis.Conns(b))
 			if name == "reset" {
 				p.reset()
 			} else {
@@ -67,10 +65,12 @@ func TestRestart(t *testing.T) {
 				server.start(t)
 			}
 
-			ctx = deadline(t, 5*time.Second)
-			ok, err := b.Insert(ctx, "a00", rec("one", time.Minute))
+			start := time.Now()
+			ok, err := b.Insert(deadline(t, limit), "a00", rec("one", time.Minute))
 			require.NoError(t, err)
 			require.True(t, ok)
+			t.Logf("%d connections were broken for %v", size, time.Since(start))
+			ctx := deadline(t, 5*time.Second)
 			require.EqualValues(t, 1, winners(t, func(int) (bool, error) {
 				return b.Swap(ctx, "a00", []byte("one"), rec("two", time.Minute))
 			}))
@@ -123,7 +123,14 @@ func TestDeadline(t *testing.T) {
 	muted.Options.Addr = p.addr
 	muted.Options.ReadTimeout = time.Minute // of which nobody waits for the end
 
-	// A dialer that heeds no context, and a pool that dials for every command.
+	// A server that accepts connections and never answers a handshake.
+	secure := testConfig(t)
+	tlsProxy, tlsConfig := startTLSProxy(t, secure.Options.Addr)
+	secure.Options.Addr, secure.Options.TLSConfig = tlsProxy.addr, tlsConfig
+	secure.Options.MaxConnAge = time.Nanosecond // so the pool dials for every command
+	secure.Options.DialTimeout = time.Minute
+
+	// A dialer that heeds no context.
 	slow := testConfig(t)
 	var late atomic.Bool
 	end := make(chan struct{})
@@ -138,12 +145,29 @@ func TestDeadline(t *testing.T) {
 	shared := slow
 	shared.Client = bare(t, slow.Options)
 
+	// A greeting that ends with its context.
+	greeting := testConfig(t)
+	greeting.Options.MaxConnAge = time.Nanosecond
+	greeting.Options.OnConnect = func(ctx context.Context, _ *goredis.Conn) error {
+		if late.Load() {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-end:
+			}
+		}
+		return nil
+	}
+
 	backends := map[string]session.Backend{
 		"no answer":          openBackend(t, muted),
+		"no handshake":       openBackend(t, secure),
 		"slow dialer":        openBackend(t, slow),
 		"slow shared dialer": openBackend(t, shared),
+		"slow greeting":      openBackend(t, greeting),
 	}
 	p.mute.Store(true)
+	tlsProxy.hang.Store(true)
 	late.Store(true)
 
 	for name, b := range backends {
@@ -155,15 +179,205 @@ func TestDeadline(t *testing.T) {
 			"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
 		} {
 			t.Run(name+"/"+op, func(t *testing.T) {
-				start := time.Now()
-				require.Error(t, call(deadline(t, 200*time.Millisecond)))
-				assert.Less(t, time.Since(start), 20*time.Second)
-				canceled, cancel := context.WithCancel(context.Background())
-				time.AfterFunc(100*time.Millisecond, cancel)
-				start = time.Now()
-				require.Error(t, call(canceled))
-				assert.Less(t, time.Since(start), 20*time.Second)
+				t.Parallel()
+				require.Error(t, within(t, 3*time.Second, func() error { return call(deadline(t, 200*time.Millisecond)) }))
+				for _, parent := range []context.Context{context.Background(), deadline(t, 300*time.Millisecond)} {
+					canceled, cancel := context.WithCancel(parent)
+					time.AfterFunc(100*time.Millisecond, cancel)
+					require.ErrorIs(t, within(t, 3*time.Second, func() error { return call(canceled) }), context.Canceled)
+				}
 			})
 		}
 	}
+}
+
+// Whoever waits for a connection need not wait for a deadline once cancelled, nor
+// beyond it because those who have the connections have none.
+func TestDeadlineOfWaiting(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	p := startProxy(t, config.Options.Addr)
+	config.Options.Addr, config.Options.ReadTimeout, config.Options.PoolSize = p.addr, time.Minute, 1
+	for name, holder := range map[string]context.Context{
+		"behind a deadline": deadline(t, 10*time.Second),
+		"behind none":       context.Background(),
+	} {
+		b := openBackend(t, config)
+		p.mute.Store(true)
+		before := p.muted.Load()
+		ctx, cancelHolder := context.WithCancel(holder)
+		t.Cleanup(cancelHolder)
+		go b.Load(ctx, "abc")
+		require.Eventually(t, func() bool { return p.muted.Load() > before }, 5*time.Second, time.Millisecond)
+		for op, call := range map[string]func(context.Context) error{
+			"load":   func(ctx context.Context) error { _, _, err := b.Load(ctx, "abc"); return err },
+			"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
+		} {
+			t.Run(name+"/"+op, func(t *testing.T) {
+				canceled, cancel := context.WithTimeout(context.Background(), time.Minute)
+				time.AfterFunc(100*time.Millisecond, cancel)
+				require.ErrorIs(t, within(t, 3*time.Second, func() error { return call(canceled) }), context.Canceled)
+				err := within(t, 3*time.Second, func() error { return call(deadline(t, 200*time.Millisecond)) })
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		}
+		p.mute.Store(false)
+	}
+}
+
+// However many handshakes hang, the first operation after that goes through.
+func TestHandshakesThatHang(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	p, tlsConfig := startTLSProxy(t, config.Options.Addr)
+	config.Options.Addr, config.Options.TLSConfig = p.addr, tlsConfig
+	config.Options.PoolSize, config.Options.MaxConnAge = 2, time.Nanosecond
+	config.Options.DialTimeout = 500 * time.Millisecond
+	b := openBackend(t, config)
+
+	p.hang.Store(true)
+	require.NoError(t, within(t, 3*time.Second, func() error {
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				_, _, err := b.Load(deadline(t, 300*time.Millisecond), "abc")
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		}
+		wg.Wait()
+		return nil
+	}))
+	p.hang.Store(false)
+	for range 5 {
+		_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
+		require.NoError(t, err)
+	}
+
+	// And where there is time for a second one, the operation itself does.
+	p.hang.Store(true)
+	time.AfterFunc(100*time.Millisecond, func() { p.hang.Store(false) })
+	_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
+	require.NoError(t, err)
+}
+
+// deadNameServer is the address that all names are asked for at, if there is one.
+var deadNameServer atomic.Pointer[string]
+
+func init() {
+	net.DefaultResolver.PreferGo = true
+	net.DefaultResolver.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if dead := deadNameServer.Load(); dead != nil {
+			network, addr = "udp", *dead
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+}
+
+// A name server that never answers takes no longer either.
+func TestDeadlineOfLookup(t *testing.T) {
+	dead, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer dead.Close()
+	addr := dead.LocalAddr().String()
+	deadNameServer.Store(&addr)
+	defer deadNameServer.Store(nil)
+	err = within(t, 3*time.Second, func() error {
+		config := redis.Config{Options: &redis.Options{Addr: "redis.example:6379", DialTimeout: time.Minute}}
+		_, _, err := redis.Open(deadline(t, 300*time.Millisecond), config)
+		return err
+	})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// An operation that has no more time makes no further attempt, which would cost more
+// time and one more connection each.
+func TestNothingAfterDeadline(t *testing.T) {
+	t.Parallel()
+	config := testConfig(t)
+	p := startProxy(t, config.Options.Addr)
+	config.Options.Addr, config.Options.PoolSize = p.addr, 20
+	b := openBackend(t, config)
+	require.NoError(t, redis.FillPool(deadline(t, 10*time.Second), b))
+
+	p.mute.Store(true)
+	best := time.Hour
+	for range 5 {
+		ctx := deadline(t, 50*time.Millisecond)
+		_, err := b.Insert(ctx, "abc", rec("x", time.Minute))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		end, _ := ctx.Deadline()
+		best = min(best, time.Since(end))
+	}
+	assert.Less(t, best, 20*time.Millisecond)
+	conns := redis.Conns(b)
+	assert.GreaterOrEqual(t, conns, 15)
+
+	// And where there is no time to begin with, none at all.
+	for range 5 {
+		_, _, err := b.Load(deadline(t, -time.Second), "abc")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, b.Delete(deadline(t, -time.Second), "abc"), context.DeadlineExceeded)
+	}
+	assert.Equal(t, conns, redis.Conns(b))
+}
+
+// Errors that pass are waited for, but not for long.
+func TestPassingErrors(t *testing.T) {
+	t.Parallel()
+	for name, reply := range map[string]string{
+		"loading":   "-LOADING Redis is loading the dataset in memory\r\n",
+		"read only": "-READONLY You can't write against a read only replica.\r\n",
+		"full":      "-ERR max number of clients reached\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := testConfig(t)
+			p := startProxy(t, config.Options.Addr)
+			config.Options.Addr = p.addr
+			b := openBackend(t, config)
+			for range 3 {
+				p.instead <- reply
+			}
+			require.NoError(t, b.Delete(deadline(t, 5*time.Second), "abc"))
+			require.Empty(t, p.instead)
+			if name != "read only" { // which is no answer to a read
+				for range 3 {
+					p.instead <- reply + reply
+				}
+				_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
+				require.NoError(t, err)
+				require.Empty(t, p.instead)
+			}
+			for range 10 {
+				p.instead <- reply
+			}
+			require.ErrorContains(t, b.Delete(deadline(t, 5*time.Second), "abc"), strings.TrimSpace(reply[1:]))
+			require.Len(t, p.instead, 6)
+		})
+	}
+}
+
+// The retries are as many as the options say, and a rest ends at the deadline.
+func TestRetries(t *testing.T) {
+	t.Parallel()
+	for most, attempts := range map[int]int{-1: 1, 0: 4, 1: 2, 7: 8} {
+		config := testConfig(t)
+		p := startProxy(t, config.Options.Addr)
+		config.Options.Addr = p.addr
+		config.Options.MaxRetries, config.Options.MinRetryBackoff = most, -1
+		b := openBackend(t, config)
+		for range 10 {
+			p.instead <- "-LOADING\x20\r\n"
+		}
+		require.ErrorContains(t, b.Delete(deadline(t, 5*time.Second), "abc"), "LOADING")
+		require.Len(t, p.instead, 10-attempts, "MaxRetries %d", most)
+	}
+
+	config := testConfig(t)
+	p := startProxy(t, config.Options.Addr)
+	config.Options.Addr = p.addr
+	config.Options.MinRetryBackoff, config.Options.MaxRetryBackoff = time.Minute, time.Hour
+	b := openBackend(t, config)
+	p.instead <- "-LOADING\x20\r\n"
+	err := within(t, 3*time.Second, func() error { return b.Delete(deadline(t, 200*time.Millisecond), "abc") })
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 }

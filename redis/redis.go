@@ -19,9 +19,10 @@
 // when no server answers within 5 seconds. Connections that broke are tried
 // again, as many as the pool had, so the first request after a restart of the
 // server succeeds. (The pool of a client that was given may answer with its last
-// dial error for up to a second more.) Every operation ends at the deadline of its
-// context at the latest. One that is cancelled ends at once while it waits for a
-// connection, and in any case with a client that was given.
+// dial error for up to a second more.) An operation ends at the deadline of its
+// context. When that is cancelled it ends at once, except for one that has a deadline
+// and already uses a connection of a client made from Options without a Dialer and an
+// OnConnect: that one ends with its answer or at the deadline.
 //
 // # Limits
 //
@@ -94,9 +95,10 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		if config.Options == nil {
 			return nil, sc, errors.New("empty Options")
 		}
-		client := newClient(*config.Options)
-		b.client, b.close = client, client.Close
-		if config.Options.Dialer == nil { // one of the app may not look at deadlines
+		client, retries := newClient(*config.Options)
+		b.client, b.close, b.retries = client, client.Close, retries
+		// What the app does itself may not look at deadlines.
+		if config.Options.Dialer == nil && config.Options.OnConnect == nil {
 			b.turns = make(chan struct{}, client.Options().PoolSize)
 		}
 	}
