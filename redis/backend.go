@@ -13,6 +13,7 @@ import (
 	"github.com/go-redis/redis/v8"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/together"
 )
 
 var (
@@ -26,7 +27,7 @@ type backend struct {
 	close   func() error  // nil for a client that is not ours
 	retries retries       // none for a client that is not ours, which has its own
 	turns   chan struct{} // one for each connection, nil for a client that is not all ours
-	queue   queue
+	lookups *together.Group[answer]
 }
 
 // ifSame ends a script unless the first key holds what the caller has read.

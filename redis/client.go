@@ -119,6 +119,11 @@ func (b *backend) begin(ctx context.Context) error {
 	select {
 	case b.turns <- struct{}{}:
 		return nil
+	default:
+	}
+	select {
+	case b.turns <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -30,9 +30,4 @@ func FillPool(ctx context.Context, b session.Backend) error {
 }
 
 // Waiting is how many loads wait for a connection.
-func Waiting(b session.Backend) int {
-	q := &b.(*backend).queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.waiting)
-}
+func Waiting(b session.Backend) int { return b.(*backend).lookups.Waiting() }

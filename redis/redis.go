@@ -51,6 +51,7 @@ import (
 	"github.com/go-redis/redis/v8"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/together"
 )
 
 // Options are the settings of a connection to one server, those of go-redis.
@@ -100,6 +101,9 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		// What the app does itself may not look at deadlines.
 		if config.Options.Dialer == nil && config.Options.OnConnect == nil {
 			b.turns = make(chan struct{}, client.Options().PoolSize)
+			b.lookups = together.New(b.turns, maxTogether, func(ctx context.Context, keys []string) ([]answer, error) {
+				return unwatched(ctx, b, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, keys) })
+			})
 		}
 	}
 	if _, err = run(ctx, b, func(ctx context.Context) (string, error) { return b.client.Ping(ctx).Result() }); err != nil {
