@@ -90,7 +90,7 @@ func TestOutage(t *testing.T) {
 		start := time.Now()
 		_, _, err := b.Load(deadline(t, 200*time.Millisecond), "abc")
 		require.Error(t, err)
-		require.Less(t, time.Since(start), 20*time.Second)
+		require.Less(t, time.Since(start), 3*time.Second)
 		require.NotContains(t, err.Error(), "topology")
 	}
 	p.start(t)
@@ -100,7 +100,7 @@ func TestOutage(t *testing.T) {
 	p.stop()
 	start := time.Now()
 	require.NoError(t, b.(io.Closer).Close())
-	require.Less(t, time.Since(start), 20*time.Second)
+	require.Less(t, time.Since(start), 3*time.Second)
 }
 
 // A lost answer is not an error, and what was written once is not lost.
@@ -146,7 +146,7 @@ func TestDeadline(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
 			require.Error(t, call(deadline(t, 300*time.Millisecond)))
-			assert.Less(t, time.Since(start), 20*time.Second)
+			assert.Less(t, time.Since(start), 3*time.Second)
 		})
 	}
 }

@@ -19,10 +19,13 @@ var (
 )
 
 // conn is a connection that ends at the deadline of an operation, and whose
-// panics are errors. It is not enough to recover
-// around the calls of database/sql, which closes rows in a goroutine of its own
-// when a context is done. What follows on a panic is unknown, so IsValid keeps
-// the connection out of the pool.
+// panics are errors. It is not enough to recover around the calls of
+// database/sql, which closes rows in a goroutine of its own when a context is
+// done. What follows on a panic is unknown, so IsValid keeps the connection out
+// of the pool.
+//
+// When an operation fails halfway, pgx closes its connection in a goroutine of its
+// own, with a deadline of its own, which is left alone.
 type conn struct {
 	*stdlib.Conn
 	panicked bool
@@ -56,6 +59,9 @@ func (c *conn) Ping(ctx context.Context) error {
 
 // ResetSession is called before each operation, with its context.
 func (c *conn) ResetSession(ctx context.Context) error {
+	if c.Conn.Conn().IsClosed() {
+		return driver.ErrBadConn
+	}
 	if err := deadline.Set(c.Conn.Conn().PgConn().Conn(), ctx); err != nil {
 		return driver.ErrBadConn
 	}
@@ -63,7 +69,9 @@ func (c *conn) ResetSession(ctx context.Context) error {
 }
 
 func (c *conn) Close() error {
-	_ = deadline.Set(c.Conn.Conn().PgConn().Conn(), context.Background()) // it has one of its own
+	if inner := c.Conn.Conn(); !inner.IsClosed() {
+		_ = deadline.Set(inner.PgConn().Conn(), context.Background()) // Close has one of its own
+	}
 	_, err := guarded(c, func() (any, error) { return nil, c.Conn.Close() })
 	return err
 }

@@ -10,8 +10,9 @@ import (
 //   - DSN is the database: the path of a file ("app.db", made if it is missing),
 //     a URI ("file:/var/lib/app.db?mode=rw"), or ":memory:"; parameters of
 //     modernc.org/sqlite may follow after a "?". What is not among them defaults to
-//     _pragma=busy_timeout(100), _pragma=journal_mode(WAL) and
-//     _pragma=synchronous(NORMAL). There is no default for the rest. Instead of it,
+//     _pragma=busy_timeout(100), to a WAL if the file can have one, and with a WAL
+//     to _pragma=synchronous(NORMAL). There is no default for the rest. Instead of
+//     it,
 //   - DB is a pool to share, which the store never closes and tells none of this;
 //     give it a busy_timeout. Default is one connection to DSN, and 8 more that
 //     read if it has a WAL.

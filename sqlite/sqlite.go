@@ -26,14 +26,20 @@
 // other processes, a DSN that does not set busy_timeout gets one of 100 ms; after
 // that an operation is tried again until its context is done.
 //
-// Unless the DSN says otherwise, the file gets a write-ahead log (journal_mode WAL,
-// which stays with the file and puts an "-wal" and an "-shm" file beside it), and 8
-// more connections read while one writes. A commit then waits for the disk only now
-// and then (synchronous NORMAL): a crash of the process loses nothing, and a loss of
-// power may take back the last commits but never harms the file.
-// "?_pragma=synchronous(FULL)" makes each commit wait for the disk,
-// "?_pragma=journal_mode(DELETE)&_pragma=synchronous(FULL)" is what SQLite does by
-// itself; without a WAL one connection reads and writes.
+// Unless the DSN has a journal_mode, the file gets a write-ahead log (journal_mode
+// WAL, which stays with the file and puts an "-wal" and an "-shm" file beside it).
+// For the change nobody else may use the file: if somebody reads it for longer than
+// a second, or if it is read-only, the store does with the journal that there is,
+// until it is started again. With a WAL 8 more connections read while one writes;
+// without, one connection reads and writes.
+//
+// With a WAL, and unless the DSN has another synchronous, a commit waits for the
+// disk only now and then (synchronous NORMAL): a crash of the process loses nothing,
+// and a loss of power may take back the last commits but never harms the file.
+// "?_pragma=synchronous(FULL)" makes each commit wait. With any other journal it
+// does so in any case (FULL, which SQLite has by itself), as with NORMAL a loss of
+// power could harm the file. So "?_pragma=journal_mode(DELETE)" is all that SQLite
+// does by itself.
 //
 // In memory (":memory:", "mode=memory") a database lives as long as its
 // connection, which is until the store is closed. Such sessions are no other
@@ -55,10 +61,7 @@
 package sqlite
 
 import (
-	"database/sql/driver"
 	"errors"
-	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -102,12 +105,14 @@ var dialect = sqlstore.Dialect{
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"19"}, // SQLITE_CONSTRAINT
 		sqlstore.NoTable:   {noTable},
-		sqlstore.Locked:    {"5", "6"}, // SQLITE_BUSY, SQLITE_LOCKED of a shared cache
+		sqlstore.Locked:    {busy, "6"}, // SQLITE_LOCKED is that of a shared cache
 	},
 }
 
-// noTable is an error without a code of its own.
-const noTable = "no such table"
+const (
+	busy    = "5"             // SQLITE_BUSY
+	noTable = "no such table" // an error without a code of its own
+)
 
 func serverError(err error) (code, text string, ok bool) {
 	var answer *sqlite.Error
@@ -119,43 +124,4 @@ func serverError(err error) (code, text string, ok bool) {
 		return noTable, text, true
 	}
 	return strconv.Itoa(answer.Code() & 0xff), text, true
-}
-
-// newConnector adds the defaults.
-func newConnector(dsn string) (driver.Connector, error) {
-	_, query, found := strings.Cut(dsn, "?")
-	params, err := url.ParseQuery(query)
-	if err != nil {
-		return nil, err
-	}
-	sep := "?"
-	if found {
-		sep = "&"
-	}
-	for _, d := range defaults {
-		if !d.isSet(params) {
-			dsn += sep + "_pragma=" + d.pragma + "(" + d.value + ")"
-			sep = "&"
-		}
-	}
-	return sqlite.NewConnector(dsn)
-}
-
-// defaults are what a connection gets unless the DSN says otherwise.
-var defaults = []setting{
-	{"busy_timeout", "100", []string{"_busy_timeout", "_timeout"}},
-	{"journal_mode", "WAL", []string{"_journal_mode", "_journal"}},
-	{"synchronous", "NORMAL", []string{"_synchronous", "_sync"}},
-}
-
-type setting struct {
-	pragma, value string
-	keys          []string // what else the driver calls it in a DSN
-}
-
-// isSet reports whether the parameters of a DSN have the setting.
-func (s setting) isSet(params url.Values) bool {
-	return slices.ContainsFunc(s.keys, params.Has) || slices.ContainsFunc(params["_pragma"], func(pragma string) bool {
-		return strings.HasPrefix(strings.ToLower(strings.TrimSpace(pragma)), s.pragma)
-	})
 }

@@ -4,28 +4,51 @@ import (
 	"database/sql"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/sqlite"
 )
 
+// settings are those of a connection that a store would make.
+type settings struct {
+	journal              string
+	synchronous, timeout int
+}
+
+func settingsOf(t *testing.T, dsn string) (s settings) {
+	t.Helper()
+	c, err := sqlite.Dialect.Connector(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(c)
+	defer db.Close()
+	err = db.QueryRow("SELECT journal_mode, synchronous, timeout FROM pragma_journal_mode, pragma_synchronous, pragma_busy_timeout").
+		Scan(&s.journal, &s.synchronous, &s.timeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // TestDefaults reads back what the connections of a store have been told.
 func TestDefaults(t *testing.T) {
 	t.Parallel()
-	for params, want := range map[string]struct {
-		journal     string
-		synchronous int
-	}{
-		"":                                {"wal", 1},
-		"?_txlock=immediate":              {"wal", 1},
-		"?_pragma=journal_mode(DELETE)":   {"delete", 1},
-		"?_pragma=Journal_Mode%3DDELETE":  {"delete", 1},
-		"?_journal_mode=DELETE":           {"delete", 1},
-		"?_journal=TRUNCATE":              {"truncate", 1},
-		"?_pragma=synchronous(FULL)":      {"wal", 2},
-		"?_synchronous=FULL":              {"wal", 2},
-		"?_sync=OFF&_journal_mode=MEMORY": {"memory", 0},
-		"?_pragma=journal_mode(DELETE)&_pragma=synchronous(EXTRA)": {"delete", 3},
+	for params, want := range map[string]settings{
+		"":                                {"wal", 1, 100},
+		"?_txlock=immediate":              {"wal", 1, 100},
+		"?_timeout=7":                     {"wal", 1, 7},
+		"?_pragma=journal_mode(WAL)":      {"wal", 1, 100},
+		"?_pragma=journal_mode(DELETE)":   {"delete", 2, 100},
+		"?_pragma=Journal_Mode%3DDELETE":  {"delete", 2, 100},
+		"?_journal_mode=DELETE":           {"delete", 2, 100},
+		"?_journal=TRUNCATE":              {"truncate", 2, 100},
+		"?_pragma=synchronous(FULL)":      {"wal", 2, 100},
+		"?_synchronous=FULL":              {"wal", 2, 100},
+		"?_sync=OFF&_journal_mode=MEMORY": {"memory", 0, 100},
+		"?_pragma=journal_mode(DELETE)&_pragma=synchronous(NORMAL)": {"delete", 1, 100},
+		"?_pragma=journal_mode(DELETE)&_pragma=synchronous(EXTRA)":  {"delete", 3, 100},
 	} {
 		t.Run(params, func(t *testing.T) {
 			t.Parallel()
@@ -33,24 +56,84 @@ func TestDefaults(t *testing.T) {
 			if err := set(open(t, dsn), "session1", "key", 1); err != nil {
 				t.Fatal(err)
 			}
-			c, err := sqlite.Dialect.Connector(dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
-			db := sql.OpenDB(c)
-			defer db.Close()
-			var (
-				journal     string
-				synchronous int
-			)
-			if err := db.QueryRow("SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous").Scan(&journal, &synchronous); err != nil {
-				t.Fatal(err)
-			}
-			if journal != want.journal || synchronous != want.synchronous {
-				t.Errorf("journal_mode is %s and synchronous %d, want %s and %d", journal, synchronous, want.journal, want.synchronous)
+			if got := settingsOf(t, dsn); got != want {
+				t.Errorf("the settings are %v, want %v", got, want)
 			}
 		})
 	}
+}
+
+// withoutWAL makes a file with the journal that SQLite has by itself, and a
+// session.
+func withoutWAL(t *testing.T) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "app.db")
+	if err := set(open(t, file+"?_pragma=journal_mode(DELETE)"), "session1", "key", 1); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestStartBesideReader: a file that somebody reads cannot get a WAL. A store
+// starts all the same and does without, however long its operations may wait.
+func TestStartBesideReader(t *testing.T) {
+	t.Parallel()
+	for params, timeout := range map[string]int{"": 100, "?_pragma=busy_timeout(20000)": 20000, "?_timeout=0": 0} {
+		t.Run(params, func(t *testing.T) {
+			t.Parallel()
+			file := withoutWAL(t)
+			other, err := sql.Open("sqlite", file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			reader, err := other.Begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := reader.QueryRow("SELECT count(*) FROM sessions").Scan(new(int)); err != nil {
+				t.Fatal(err)
+			}
+
+			begun := time.Now()
+			m, err := session.New(session.Options{
+				Initer: sqlite.Initer(), Config: sqlite.Config{DSN: file + params, InitTable: true},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			if d := time.Since(begun); d > 3*time.Second {
+				t.Errorf("the start takes %v", d)
+			}
+			want(t, m.Store(), "session1", "key", 1)
+			if got := settingsOf(t, file+params); got != (settings{"delete", 2, timeout}) {
+				t.Errorf("beside a reader the settings are %v", got)
+			}
+
+			if err := reader.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+			if err := set(m.Store(), "session1", "key", 2); err != nil {
+				t.Fatal(err)
+			}
+			want(t, open(t, file+params), "session1", "key", 2)
+			if got := settingsOf(t, file+params); got != (settings{"wal", 1, timeout}) {
+				t.Errorf("after the next start the settings are %v", got)
+			}
+			if err := set(m.Store(), "session1", "key", 3); err != nil {
+				t.Fatal(err)
+			}
+			want(t, m.Store(), "session1", "key", 3)
+		})
+	}
+}
+
+// TestStartReadOnly: a file that cannot be written to cannot get a WAL either.
+func TestStartReadOnly(t *testing.T) {
+	t.Parallel()
+	dsn := "file:" + withoutWAL(t) + "?mode=ro"
+	want(t, open(t, dsn), "session1", "key", 1)
 }
 
 // TestReadersPass: with a WAL a read does not wait for a transaction that writes,

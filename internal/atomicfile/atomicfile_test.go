@@ -150,6 +150,35 @@ func TestReplace(t *testing.T) {
 	})
 }
 
+// The root is what somebody has configured, and need not be a clean path.
+func TestRootIsNotClean(t *testing.T) {
+	for _, root := range []string{"r", "./r", "r/", "r//", "x//r", "x/../r", "./x/./r/", ".", "./", "..", "../r/"} {
+		t.Run(root, func(t *testing.T) {
+			each(t, func(t *testing.T, i impl, abs string) {
+				must(t, os.MkdirAll(filepath.Join(abs, "cwd/x"), 0o700))
+				t.Chdir(filepath.Join(abs, "cwd"))
+				must(t, os.MkdirAll(filepath.Join(root, "a/b"), 0o700))
+				dir := i.dir(t, root)
+				must(t, dir.Put("abc", []byte("first")))
+				must(t, dir.Replace("abc", []byte("data")))
+
+				f, err := i.load(root, root+"/a/b/abc", limit)
+				must(t, err)
+				if string(f.Data) != "data" {
+					t.Fatalf("read %q", f.Data)
+				}
+				data, err := os.ReadFile(filepath.Join(abs, "cwd", root, "a/b/abc"))
+				must(t, err)
+				if string(data) != "data" {
+					t.Fatalf("the file holds %q", data)
+				}
+				_, err = i.load(root, root+"/a/c/abc", limit)
+				wantErr(t, err, fs.ErrNotExist)
+			})
+		})
+	}
+}
+
 // Whatever is in the place of the spare, it is not written to.
 func TestSpareOfSomebodyElse(t *testing.T) {
 	each(t, func(t *testing.T, i impl, root string) {

@@ -10,19 +10,23 @@ import (
 
 // pathDir is a folder by its name, for systems without what Linux has. Its
 // folders are checked once, when it is opened.
+//
+// A path is the root as it is, clean or not, and what follows it has slashes on
+// every system; so it is cut by hand, as package filepath would change the root.
 type pathDir string
 
 func loadPath(root, path string, limit int64) (File, error) {
-	d, err := openPathDir(root, filepath.Dir(path))
+	end := strings.LastIndexByte(path, '/')
+	d, err := openPathDir(root, path[:end])
 	if err != nil {
 		return File{}, err
 	}
-	return d.Load(filepath.Base(path), limit)
+	return d.Load(path[end+1:], limit)
 }
 
 func openPathDir(root, path string) (pathDir, error) {
 	dir := root
-	for part := range strings.SplitSeq(filepath.ToSlash(path[len(root)+1:]), "/") {
+	for part := range strings.SplitSeq(path[len(root)+1:], "/") {
 		dir = filepath.Join(dir, part)
 		info, err := os.Lstat(dir)
 		if err != nil {

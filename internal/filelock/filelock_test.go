@@ -2,6 +2,7 @@ package filelock_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -33,5 +34,25 @@ func TestFolderRemoved(t *testing.T) {
 	if unlock, err := a.Lock(short, "x"); err == nil {
 		unlock()
 		t.Error("two processes hold the same lock")
+	}
+}
+
+// A lock that is refused is nobody's, though its file was locked already.
+func TestStatFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lock")
+	a, b := filelock.New(dir), filelock.New(dir)
+	broken := errors.New("stale file handle")
+	filelock.FailStat(broken)
+	if _, err := a.Lock(context.Background(), "x"); !errors.Is(err, broken) {
+		t.Fatalf("the error is %v", err)
+	}
+	for _, s := range []*filelock.Set{b, a} {
+		short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		unlock, err := s.Lock(short, "x")
+		cancel()
+		if err != nil {
+			t.Fatal("nobody holds the lock:", err)
+		}
+		unlock()
 	}
 }

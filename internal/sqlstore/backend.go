@@ -20,11 +20,11 @@ var (
 )
 
 type backend struct {
-	dialect *Dialect
-	name    name
-	pool    *pool
-	readers *pool            // beside a pool of one connection, or nil
-	only    driver.Connector // for readers, if they are to be looked for
+	dialect   *Dialect
+	name      name
+	pool      *pool
+	readers   *pool            // beside a pool of one connection, or nil
+	connector driver.Connector // of readers, if there may be some
 
 	load, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
 }

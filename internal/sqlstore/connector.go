@@ -30,8 +30,8 @@ type pool struct {
 	timed bool          // connections end at a deadline that nobody watches
 }
 
-// open opens a pool of our own with n connections, kept for good or not.
-func open(c driver.Connector, n int, keep, timed bool) *pool {
+// openPool opens a pool of our own with n connections, kept for good or not.
+func openPool(c driver.Connector, n int, keep, timed bool) *pool {
 	p := &pool{DB: sql.OpenDB(&connector{Connector: c}), gate: make(chan struct{}, n), timed: timed}
 	// The gate is the limit. One of database/sql would count connections that are
 	// still being closed, and make an operation wait whatever its deadline is.

@@ -26,7 +26,7 @@
 //
 // In a pool of its own an operation waits for its turn as long as its context lets
 // it, and then hands the connection a deadline instead of having the driver watch
-// the context (see Dialect.Connector). An operation without a deadline, or on a pool
+// the context (see Dialect.Timed). An operation without a deadline, or on a pool
 // that is shared, is watched. A driver whose call does not end with either holds up
 // the operation.
 package sqlstore
@@ -168,9 +168,9 @@ func (d *Dialect) open(config Config) (*backend, error) {
 		return nil, d.badDSN(err)
 	}
 	if !d.Single {
-		return newBackend(d, open(c, poolSize, false, d.Timed), n), nil
+		return newBackend(d, openPool(c, poolSize, false, d.Timed), n), nil
 	}
-	b := newBackend(d, open(c, 1, true, d.Timed), n)
-	b.only = c
+	b := newBackend(d, openPool(c, 1, true, d.Timed), n)
+	b.connector = c
 	return b, nil
 }

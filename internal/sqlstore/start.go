@@ -63,11 +63,11 @@ func (b *backend) initTable(ctx context.Context) error {
 // openReaders opens connections that only read where one writes and others can
 // read beside it.
 func (b *backend) openReaders(ctx context.Context) {
-	if b.only == nil {
+	if b.connector == nil {
 		return
 	}
 	if n, err := b.ask(ctx, b.dialect.Readers); err == nil && n.Int64 > 0 {
-		b.readers = open(b.only, readers, true, b.pool.timed)
+		b.readers = openPool(b.connector, readers, true, b.pool.timed)
 		b.load.pool = b.readers
 	}
 }

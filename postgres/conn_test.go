@@ -1,0 +1,95 @@
+package postgres_test
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v4"
+
+	"github.com/flamego/session/internal/deadline"
+	"github.com/flamego/session/postgres"
+)
+
+// slowEnd is a connection on which the last message takes long.
+type slowEnd struct {
+	net.Conn
+	begun, goOn chan struct{}
+
+	mu       sync.Mutex
+	deadline time.Time
+}
+
+func (c *slowEnd) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	c.deadline = t
+	c.mu.Unlock()
+	return c.Conn.SetDeadline(t)
+}
+
+func (c *slowEnd) Write(b []byte) (int, error) {
+	if b[0] == 'X' {
+		close(c.begun)
+		<-c.goOn
+	}
+	return c.Conn.Write(b)
+}
+
+// TestDeadlineOfTheEnd: after a timeout the driver says goodbye in a goroutine of
+// its own, for which nobody takes its deadline away.
+func TestDeadlineOfTheEnd(t *testing.T) {
+	t.Parallel()
+	login := []byte("R\x00\x00\x00\x08\x00\x00\x00\x00" + "Z\x00\x00\x00\x05I")
+	config, err := pgx.ParseConfig(hostile(t, login, nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var end *slowEnd
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if err != nil || end != nil { // that one is for the request to cancel
+			return c, err
+		}
+		end = &slowEnd{Conn: c, begun: make(chan struct{}), goOn: make(chan struct{})}
+		return end, nil
+	}
+	c, err := postgres.Connector(*config).Connect(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { close(end.goOn) }()
+
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	short = deadline.Only(short)
+	if err := c.(driver.SessionResetter).ResetSession(short); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.(driver.ExecerContext).ExecContext(short, "SELECT $1", []driver.NamedValue{{Ordinal: 1, Value: "x"}})
+	if err == nil {
+		t.Fatal("a server that says nothing has answered")
+	}
+	<-end.begun
+	check := func(when string) {
+		t.Helper()
+		end.mu.Lock()
+		defer end.mu.Unlock()
+		if left := time.Until(end.deadline); left < 5*time.Second || left > time.Minute {
+			t.Errorf("%s the last message has %v", when, left)
+		}
+	}
+	check("at first")
+	if err := c.(driver.SessionResetter).ResetSession(ctx); !errors.Is(err, driver.ErrBadConn) {
+		t.Errorf("ResetSession of what is closed: %v", err)
+	}
+	check("after ResetSession")
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	check("after Close")
+}
