@@ -56,7 +56,7 @@ var dialect = sqlstore.Dialect{
 	Name: "mysql",
 
 	Quote: '`', MaxName: 64, NameLength: utf8.RuneCountInString,
-	Prepare: true,
+	Prepare: true, Remote: true,
 
 	// Both functions tell the time at which the statement began, so the seconds
 	// of one and the fraction of the other belong together. A fraction would be

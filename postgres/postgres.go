@@ -58,7 +58,7 @@ var dialect = sqlstore.Dialect{
 
 	// The server cuts longer names off and goes on with another table.
 	Quote: '"', MaxName: 63, NameLength: func(s string) int { return len(s) },
-	Numbered: true,
+	Numbered: true, Remote: true,
 
 	Now:    "now()",
 	Expiry: "now() + ?::bigint * interval '1 millisecond'",

@@ -100,9 +100,10 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		b.client, b.close, b.retries = client, client.Close, retries
 		// What the app does itself may not look at deadlines.
 		if config.Options.Dialer == nil && config.Options.OnConnect == nil {
-			b.turns = make(chan struct{}, client.Options().PoolSize)
-			b.lookups = together.New(b.turns, maxTogether, func(ctx context.Context, keys []string) ([]answer, error) {
-				return unwatched(ctx, b, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, keys) })
+			n := client.Options().PoolSize
+			b.turns = make(chan struct{}, n)
+			b.lookups = together.New(max(n/4, 1), maxTogether, func(ctx context.Context, keys []string) ([]answer, error) {
+				return run(ctx, b, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, keys) })
 			})
 		}
 	}

@@ -4,15 +4,18 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
-	"errors"
 	"io"
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/together"
 )
 
-// batch is how many rows one Sweep deletes.
-const batch = 500
+const (
+	batch = 500 // how many rows one Sweep deletes
+	loads = 4   // how many round trips for loads there are at a time: see docs/design.md
+	few   = 16  // how many loads go in one of them at most
+)
 
 var (
 	_ session.Backend = (*backend)(nil)
@@ -26,7 +29,9 @@ type backend struct {
 	readers   *pool            // beside a pool of one connection, or nil
 	connector driver.Connector // of readers, if there may be some
 
-	load, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
+	lookups *together.Group[answer] // nil for a pool that is shared, or next door
+
+	load, loadAll, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
 }
 
 // upsert is the INSERT for databases that can tell in one statement that there
@@ -40,6 +45,7 @@ func newBackend(d *Dialect, p *pool, n name) *backend {
 	b := &backend{dialect: d, pool: p, name: n}
 	for q, template := range map[*query]string{
 		&b.load:        "SELECT {data}, {left} FROM {table} WHERE {key} = ? AND {live}",
+		&b.loadAll:     "SELECT {key}, {data}, {left} FROM {table} WHERE {key} IN ({few}) AND {live}",
 		&b.insert:      cmp.Or(d.Insert, upsert),
 		&b.replace:     "UPDATE {table} SET {data} = ?, {expired_at} = {expiry} WHERE {key} = ? AND {dead}",
 		&b.swap:        "UPDATE {table} SET {data} = ?, {expired_at} = {expiry} WHERE {key} = ? AND {data} = ? AND {live}",
@@ -52,14 +58,10 @@ func newBackend(d *Dialect, p *pool, n name) *backend {
 	} {
 		q.text, q.pool = d.compile(template, n), p
 	}
+	if d.Remote && p.gate != nil {
+		b.lookups = together.New(loads, few, b.fetch)
+	}
 	return b
-}
-
-func (b *backend) Load(ctx context.Context, sid string) (rec session.Record, found bool, err error) {
-	var left int64
-	found, err = b.row(ctx, &b.load, []interface{}{sid}, &rec.Data, &left)
-	rec.TTL = time.Duration(left) * time.Millisecond
-	return rec, found, err
 }
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
@@ -117,12 +119,17 @@ func (b *backend) Sweep(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	full := len(keys) == batch
-	for len(keys) < batch { // one statement for any number of them
+	// With nothing left to delete somebody else is sweeping too.
+	n, err := b.exec(ctx, &b.sweepDelete, padded(keys, batch)...)
+	return full && n > 0, err
+}
+
+// padded repeats the first key, so that one statement does for up to n of them.
+func padded(keys []interface{}, n int) []interface{} {
+	for len(keys) < n {
 		keys = append(keys, keys[0])
 	}
-	// With nothing left to delete somebody else is sweeping too.
-	n, err := b.exec(ctx, &b.sweepDelete, keys...)
-	return full && n > 0, err
+	return keys
 }
 
 func (b *backend) keys(ctx context.Context) (keys []interface{}, err error) {
@@ -130,21 +137,21 @@ func (b *backend) keys(ctx context.Context) (keys []interface{}, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	err = scan(rows, func() error {
 		var key string
 		if err := rows.Scan(&key); err != nil {
-			return nil, err
+			return err
 		}
 		keys = append(keys, key)
-	}
-	return keys, rows.Err()
+		return nil
+	})
+	return keys, err
 }
 
 // Close closes a pool that is ours, and in any case what was prepared.
 func (b *backend) Close() error {
 	for _, q := range []*query{
-		&b.load, &b.insert, &b.replace, &b.swap, &b.rename, &b.extend, &b.remove,
+		&b.load, &b.loadAll, &b.insert, &b.replace, &b.swap, &b.rename, &b.extend, &b.remove,
 		&b.sweep, &b.sweepKeys, &b.sweepDelete,
 	} {
 		if stmt := q.stmt.Load(); stmt != nil {

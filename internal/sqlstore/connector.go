@@ -56,8 +56,12 @@ func (p *pool) use(ctx context.Context, f func(context.Context) error) (err erro
 	}
 	select {
 	case p.gate <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	default: // to ask a context for its channel starts a timer
+		select {
+		case p.gate <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	defer func() { <-p.gate }()
 	if _, ok := ctx.Deadline(); ok && p.timed {

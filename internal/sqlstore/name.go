@@ -105,7 +105,7 @@ func (d *Dialect) compile(template string, n name) string {
 	text := strings.NewReplacer(
 		"{live}", "{expired_at} > {now}", "{dead}", "{expired_at} <= {now}",
 		"{expiry}", d.Expiry, "{left}", d.Left,
-		"{keys}", strings.Repeat("?, ", batch-1)+"?",
+		"{keys}", strings.Repeat("?, ", batch-1)+"?", "{few}", strings.Repeat("?, ", few-1)+"?",
 	).Replace(template)
 	text = strings.ReplaceAll(text, "{now}", d.Now)
 	if d.Numbered {

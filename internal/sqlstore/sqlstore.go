@@ -90,6 +90,7 @@ type Dialect struct {
 	NameLength func(string) int // how it is measured
 	Numbered   bool             // parameters are $1, $2 instead of ?
 	Prepare    bool             // the driver wants statements to be prepared
+	Remote     bool             // an operation is a round trip, which loads may share
 	Single     bool             // one connection writes, kept for good
 	Readers    string           // with Single: counts 1 if others may read beside it
 

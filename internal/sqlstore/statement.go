@@ -22,6 +22,7 @@ type query struct {
 // statement is a query that is ready to run, a *sql.Stmt for example.
 type statement interface {
 	ExecContext(ctx context.Context, args ...interface{}) (sql.Result, error)
+	QueryContext(ctx context.Context, args ...interface{}) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, args ...interface{}) *sql.Row
 }
 
@@ -33,6 +34,10 @@ type unprepared struct {
 
 func (u unprepared) ExecContext(ctx context.Context, args ...interface{}) (sql.Result, error) {
 	return u.db.ExecContext(ctx, u.text, args...)
+}
+
+func (u unprepared) QueryContext(ctx context.Context, args ...interface{}) (*sql.Rows, error) {
+	return u.db.QueryContext(ctx, u.text, args...)
 }
 
 func (u unprepared) QueryRowContext(ctx context.Context, args ...interface{}) *sql.Row {
@@ -63,29 +68,20 @@ func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 	return stmt, nil
 }
 
-// row reads the row of a query, if there is one.
-func (b *backend) row(ctx context.Context, q *query, args []interface{}, dest ...interface{}) (found bool, err error) {
-	err = b.try(ctx, q.pool, func(ctx context.Context) error {
+// attempts calls f with the statement of a query, as try does.
+func (b *backend) attempts(ctx context.Context, q *query, f func(context.Context, statement) error) error {
+	return b.try(ctx, q.pool, func(ctx context.Context) error {
 		stmt, err := b.statement(ctx, q)
 		if err != nil {
 			return err
 		}
-		err = stmt.QueryRowContext(ctx, args...).Scan(dest...)
-		if found = err == nil; errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		return err
+		return f(ctx, stmt)
 	})
-	return found, err
 }
 
 // exec runs a statement and returns how many rows it changed.
 func (b *backend) exec(ctx context.Context, q *query, args ...interface{}) (n int64, err error) {
-	err = b.try(ctx, q.pool, func(ctx context.Context) error {
-		stmt, err := b.statement(ctx, q)
-		if err != nil {
-			return err
-		}
+	err = b.attempts(ctx, q, func(ctx context.Context, stmt statement) error {
 		res, err := stmt.ExecContext(ctx, args...)
 		if err != nil {
 			return err

@@ -1,5 +1,4 @@
-// Package together lets look-ups that wait for one of a few connections share a round
-// trip.
+// Package together lets look-ups that come at the same time share a round trip.
 package together
 
 import (
@@ -7,15 +6,20 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/flamego/session/internal/deadline"
 )
 
-// Group is look-ups of one kind. Whichever gets a connection takes along those that
-// wait, where they would have gone one after the other. None waits that would not
-// have waited anyway, and each is asked for after it began.
+// Patience is how long a round trip may take before the next one begins all the same:
+// one that hangs does not hold up the others.
+const Patience = 100 * time.Millisecond
+
+// Group is look-ups of one kind. Only so many round trips are made at a time; the next
+// one takes along all look-ups that wait, where they would have gone one by one. Each
+// is asked for after it began.
 type Group[A any] struct {
-	turns chan struct{} // one for each connection
+	turns chan struct{} // one for each round trip
 	most  int
 	fetch func(ctx context.Context, keys []string) ([]A, error)
 
@@ -33,11 +37,10 @@ type lookup[A any] struct {
 	cut    bool // short by the end of the context of whoever asked
 }
 
-// New returns a group of look-ups. A turn is what is sent to turns and received when
-// it is over; others may take turns as well. The function is called in a turn, and
-// returns the answers to the keys, in their order; at most so many at once.
-func New[A any](turns chan struct{}, most int, fetch func(ctx context.Context, keys []string) ([]A, error)) *Group[A] {
-	return &Group[A]{turns: turns, most: most, fetch: fetch}
+// New returns a group that makes n round trips at a time. The function makes one: it
+// returns the answers to the keys, in their order; to so many of them at most.
+func New[A any](n, most int, fetch func(ctx context.Context, keys []string) ([]A, error)) *Group[A] {
+	return &Group[A]{turns: make(chan struct{}, n), most: most, fetch: fetch}
 }
 
 // Get returns what there is under the key. It ends with ctx, and does not fail because
@@ -60,14 +63,14 @@ func (g *Group[A]) Get(ctx context.Context, key string) (A, error) {
 	}
 }
 
-// Waiting returns how many look-ups wait for a connection.
+// Waiting returns how many look-ups wait.
 func (g *Group[A]) Waiting() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.waiting)
 }
 
-// share waits for a connection, or for the answer that comes with another look-up. It
+// share waits for a turn, or for the answer that comes with another look-up. It
 // returns an error only if ctx ends first.
 func (g *Group[A]) share(ctx context.Context, l *lookup[A]) error {
 	l.done = make(chan struct{})
@@ -132,13 +135,16 @@ func (g *Group[A]) leave(l *lookup[A]) {
 	}
 }
 
-// fly brings l and others their answers, and gives back the turn.
+// fly brings l and others their answers, and gives back the turn, if need be before.
 func (g *Group[A]) fly(ctx context.Context, l *lookup[A], others []*lookup[A]) {
 	all := append([]*lookup[A]{l}, others...)
 	var answers []A
 	err := errors.New("the client panicked")
+	late := time.AfterFunc(Patience, func() { <-g.turns })
 	defer func() {
-		<-g.turns
+		if late.Stop() {
+			<-g.turns
+		}
 		cut := err != nil && deadline.Err(ctx) != nil
 		for i, l := range all {
 			if l.err, l.cut = err, cut; err == nil {

@@ -12,6 +12,9 @@ import (
 	"github.com/flamego/session/internal/together"
 )
 
+// second is what a round trip takes, less than together.Patience.
+const second = together.Patience / 2
+
 // server answers with the keys themselves after a second, unless it is told not to.
 type server struct {
 	mu    sync.Mutex
@@ -25,7 +28,7 @@ func (s *server) fetch(ctx context.Context, keys []string) ([]string, error) {
 	n := len(s.sizes)
 	s.mu.Unlock()
 	select {
-	case <-time.After(time.Second):
+	case <-time.After(second):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -61,13 +64,13 @@ func (r *result) want(t *testing.T, answer string, err error) {
 	}
 }
 
-func inBubble(t *testing.T, conns, most int, f func(t *testing.T, s *server, g *together.Group[string])) {
+func inBubble(t *testing.T, n, most int, f func(t *testing.T, s *server, g *together.Group[string])) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
-		turns := make(chan struct{}, conns)
-		f(t, s, together.New(turns, most, s.fetch))
+		g := together.New(n, most, s.fetch)
+		f(t, s, g)
 		time.Sleep(time.Minute)
-		if len(turns) != 0 {
+		if g.Turns() != 0 {
 			t.Error("a turn is not given back")
 		}
 	})
@@ -83,7 +86,7 @@ func TestTogether(t *testing.T) {
 		if n := g.Waiting(); n != 8 {
 			t.Errorf("%d wait", n)
 		}
-		time.Sleep(2500 * time.Millisecond)
+		time.Sleep(second * 5 / 2)
 		for i, r := range all {
 			r.want(t, fmt.Sprint(i), nil)
 		}
@@ -96,21 +99,21 @@ func TestTogether(t *testing.T) {
 // A look-up ends with its own context and no other, whoever took it along.
 func TestContexts(t *testing.T) {
 	inBubble(t, 1, 10, func(t *testing.T, s *server, g *together.Group[string]) {
-		hurried, stop := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		hurried, stop := context.WithTimeout(t.Context(), second*3/2)
 		defer stop()
 		cancelled, cancel := context.WithCancel(t.Context())
 		first := get(t.Context(), g, "first")
 		leader := get(hurried, g, "leader")
 		gone := get(cancelled, g, "gone")
 		taken := get(t.Context(), g, "taken")
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(second / 2)
 		cancel()
 		gone.want(t, "", context.Canceled)
 
-		time.Sleep(time.Second + time.Millisecond) // the leader has failed
+		time.Sleep(second + time.Millisecond) // the leader has failed
 		first.want(t, "first", nil)
 		leader.want(t, "", context.DeadlineExceeded)
-		time.Sleep(time.Second)
+		time.Sleep(second)
 		taken.want(t, "taken", nil)
 		if got := fmt.Sprint(s.sizes); got != "[1 2 1]" {
 			t.Error(got)
@@ -123,13 +126,13 @@ func TestTakenInAHurry(t *testing.T) {
 	inBubble(t, 1, 10, func(t *testing.T, _ *server, g *together.Group[string]) {
 		first := get(t.Context(), g, "first")
 		leader := get(t.Context(), g, "leader")
-		hurried, stop := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		hurried, stop := context.WithTimeout(t.Context(), second*3/2)
 		defer stop()
 		taken := get(hurried, g, "taken")
-		time.Sleep(1501 * time.Millisecond)
+		time.Sleep(second*3/2 + time.Millisecond)
 		first.want(t, "first", nil)
 		taken.want(t, "", context.DeadlineExceeded)
-		time.Sleep(time.Second)
+		time.Sleep(second)
 		leader.want(t, "leader", nil)
 	})
 }
@@ -152,7 +155,7 @@ func TestErrors(t *testing.T) {
 			first := get(t.Context(), g, "first")
 			leader := get(t.Context(), g, "leader")
 			taken := get(t.Context(), g, "taken")
-			time.Sleep(3 * time.Second)
+			time.Sleep(3 * second)
 			first.want(t, "first", nil)
 			if round == 0 {
 				leader.want(t, "", want)
@@ -161,5 +164,30 @@ func TestErrors(t *testing.T) {
 				t.Errorf("the error is %v", taken.err)
 			}
 		}
+	})
+}
+
+// A round trip that hangs holds up nobody for long.
+func TestPatience(t *testing.T) {
+	inBubble(t, 2, 10, func(t *testing.T, s *server, g *together.Group[string]) {
+		s.fail = func(n int) error {
+			if n <= 2 {
+				time.Sleep(time.Hour)
+			}
+			return nil
+		}
+		begun := time.Now()
+		for range 2 {
+			get(t.Context(), g, "hangs")
+		}
+		first := get(t.Context(), g, "first")
+		taken := get(t.Context(), g, "taken")
+		time.Sleep(together.Patience + second)
+		first.want(t, "first", nil)
+		taken.want(t, "taken", nil)
+		if took := time.Since(begun); took > 2*together.Patience {
+			t.Error(took)
+		}
+		time.Sleep(2 * time.Hour)
 	})
 }

@@ -1,0 +1,101 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/flamego/session"
+)
+
+// answer is what there is under a key.
+type answer struct {
+	rec   session.Record
+	found bool
+}
+
+func answerOf(data []byte, left int64) answer {
+	return answer{session.Record{Data: data, TTL: time.Duration(left) * time.Millisecond}, true}
+}
+
+// Load goes together with other loads that wait for a connection, where that saves
+// round trips.
+func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
+	var a answer
+	var err error
+	if _, ok := ctx.Deadline(); ok && b.lookups != nil {
+		a, err = b.lookups.Get(ctx, sid)
+	} else {
+		a, err = b.one(ctx, sid)
+	}
+	return a.rec, a.found, err
+}
+
+// fetch loads up to a few rows.
+func (b *backend) fetch(ctx context.Context, sids []string) ([]answer, error) {
+	if len(sids) == 1 {
+		a, err := b.one(ctx, sids[0])
+		return []answer{a}, err
+	}
+	return b.several(ctx, sids)
+}
+
+// one loads a row.
+func (b *backend) one(ctx context.Context, sid string) (a answer, err error) {
+	err = b.attempts(ctx, &b.load, func(ctx context.Context, stmt statement) error {
+		var data []byte
+		var left int64
+		err := stmt.QueryRowContext(ctx, sid).Scan(&data, &left)
+		switch {
+		case err == nil:
+			a = answerOf(data, left)
+		case errors.Is(err, sql.ErrNoRows):
+			return nil
+		}
+		return err
+	})
+	return a, err
+}
+
+// several loads rows by one statement.
+func (b *backend) several(ctx context.Context, sids []string) ([]answer, error) {
+	keys := make([]interface{}, len(sids), few)
+	for i, sid := range sids {
+		keys[i] = sid
+	}
+	answers := make([]answer, len(sids))
+	err := b.attempts(ctx, &b.loadAll, func(ctx context.Context, stmt statement) error {
+		clear(answers) // of an attempt that failed halfway
+		rows, err := stmt.QueryContext(ctx, padded(keys, few)...)
+		if err != nil {
+			return err
+		}
+		return scan(rows, func() error {
+			var key string
+			var data []byte
+			var left int64
+			if err := rows.Scan(&key, &data, &left); err != nil {
+				return err
+			}
+			for i, sid := range sids { // one may stand there twice
+				if sid == key {
+					answers[i] = answerOf(data, left)
+				}
+			}
+			return nil
+		})
+	})
+	return answers, err
+}
+
+// scan calls f for each row.
+func scan(rows *sql.Rows, f func() error) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,4 @@
+package together
+
+// Turns returns how many are taken.
+func (g *Group[A]) Turns() int { return len(g.turns) }
