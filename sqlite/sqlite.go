@@ -29,17 +29,17 @@
 // Unless the DSN has a journal_mode, the file gets a write-ahead log (journal_mode
 // WAL, which stays with the file and puts an "-wal" and an "-shm" file beside it).
 // For the change nobody else may use the file: if somebody reads it for longer than
-// a second, or if it is read-only, the store does with the journal that there is,
-// until it is started again. With a WAL 8 more connections read while one writes;
-// without, one connection reads and writes.
+// a second, or if it is read-only, the store makes do with the journal that there
+// is, until it is started again. With a WAL 8 more connections read while one
+// writes; without, one connection reads and writes.
 //
 // With a WAL, and unless the DSN has another synchronous, a commit waits for the
 // disk only now and then (synchronous NORMAL): a crash of the process loses nothing,
 // and a loss of power may take back the last commits but never harms the file.
 // "?_pragma=synchronous(FULL)" makes each commit wait. With any other journal it
 // does so in any case (FULL, which SQLite has by itself), as with NORMAL a loss of
-// power could harm the file. So "?_pragma=journal_mode(DELETE)" is all that SQLite
-// does by itself.
+// power could harm the file. So "?_pragma=journal_mode(DELETE)" is enough to have
+// what SQLite does by itself.
 //
 // In memory (":memory:", "mode=memory") a database lives as long as its
 // connection, which is until the store is closed. Such sessions are no other
@@ -81,7 +81,7 @@ var dialect = sqlstore.Dialect{
 	// operation takes a fifth of the time. Readers of a WAL do not wait: 8 of them
 	// take 6 us for a read, 4 take 7.5, one takes 16.
 	Single:  true,
-	Readers: "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'",
+	Readers: "SELECT count(*) FROM pragma_journal_mode, pragma_locking_mode WHERE journal_mode = 'wal' AND locking_mode = 'normal'",
 
 	Now:    "datetime('now')",
 	Expiry: "datetime('now', ((? + 999) / 1000.0) || ' seconds')",

@@ -16,20 +16,21 @@ type settings struct {
 	synchronous, timeout int
 }
 
-func settingsOf(t *testing.T, dsn string) (s settings) {
+func wantSettings(t *testing.T, dsn string, want settings) {
 	t.Helper()
 	c, err := sqlite.Dialect.Connector(dsn)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return
 	}
 	db := sql.OpenDB(c)
 	defer db.Close()
+	var got settings
 	err = db.QueryRow("SELECT journal_mode, synchronous, timeout FROM pragma_journal_mode, pragma_synchronous, pragma_busy_timeout").
-		Scan(&s.journal, &s.synchronous, &s.timeout)
-	if err != nil {
-		t.Fatal(err)
+		Scan(&got.journal, &got.synchronous, &got.timeout)
+	if err != nil || got != want {
+		t.Errorf("the settings are %v, want %v: %v", got, want, err)
 	}
-	return s
 }
 
 // TestDefaults reads back what the connections of a store have been told.
@@ -56,9 +57,7 @@ func TestDefaults(t *testing.T) {
 			if err := set(open(t, dsn), "session1", "key", 1); err != nil {
 				t.Fatal(err)
 			}
-			if got := settingsOf(t, dsn); got != want {
-				t.Errorf("the settings are %v, want %v", got, want)
-			}
+			wantSettings(t, dsn, want)
 		})
 	}
 }
@@ -107,9 +106,7 @@ func TestStartBesideReader(t *testing.T) {
 				t.Errorf("the start takes %v", d)
 			}
 			want(t, m.Store(), "session1", "key", 1)
-			if got := settingsOf(t, file+params); got != (settings{"delete", 2, timeout}) {
-				t.Errorf("beside a reader the settings are %v", got)
-			}
+			wantSettings(t, file+params, settings{"delete", 2, timeout})
 
 			if err := reader.Rollback(); err != nil {
 				t.Fatal(err)
@@ -118,9 +115,7 @@ func TestStartBesideReader(t *testing.T) {
 				t.Fatal(err)
 			}
 			want(t, open(t, file+params), "session1", "key", 2)
-			if got := settingsOf(t, file+params); got != (settings{"wal", 1, timeout}) {
-				t.Errorf("after the next start the settings are %v", got)
-			}
+			wantSettings(t, file+params, settings{"wal", 1, timeout})
 			if err := set(m.Store(), "session1", "key", 3); err != nil {
 				t.Fatal(err)
 			}
@@ -129,11 +124,47 @@ func TestStartBesideReader(t *testing.T) {
 	}
 }
 
+// TestStartBesideWriter: who is in the way for a moment, another store that starts
+// for example, is waited for.
+func TestStartBesideWriter(t *testing.T) {
+	t.Parallel()
+	file := withoutWAL(t)
+	other, err := sql.Open("sqlite", file+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	writer, err := other.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { _ = writer.Rollback() })
+	wantSettings(t, file, settings{"wal", 1, 100})
+}
+
 // TestStartReadOnly: a file that cannot be written to cannot get a WAL either.
 func TestStartReadOnly(t *testing.T) {
 	t.Parallel()
 	dsn := "file:" + withoutWAL(t) + "?mode=ro"
 	want(t, open(t, dsn), "session1", "key", 1)
+}
+
+// TestFileOfOurOwn: a connection that keeps its locks lets no other one read.
+func TestFileOfOurOwn(t *testing.T) {
+	t.Parallel()
+	m, err := session.New(session.Options{
+		Initer:  sqlite.Initer(),
+		Config:  sqlite.Config{DSN: filepath.Join(t.TempDir(), "app.db?_pragma=locking_mode(EXCLUSIVE)"), InitTable: true},
+		Timeout: time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := set(m.Store(), "session1", "key", 1); err != nil {
+		t.Fatal(err)
+	}
+	want(t, m.Store(), "session1", "key", 1)
 }
 
 // TestReadersPass: with a WAL a read does not wait for a transaction that writes,
