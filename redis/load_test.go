@@ -12,45 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/flamego/session/internal/counting"
 	"github.com/flamego/session/redis"
 )
-
-// Loads that wait for a connection go together in one round trip.
-func TestWaitingLoadsGoTogether(t *testing.T) {
-	t.Parallel()
-	config := testConfig(t)
-	p := counting.NewProxy(t, config.Options.Addr)
-	config.Options.Addr, config.Options.PoolSize = p.Addr(), 2
-	b := openBackend(t, config)
-	const n = 100
-	for i := range n {
-		ok, err := b.Insert(deadline(t, time.Minute), fmt.Sprintf("a%02d", i), rec(fmt.Sprint("data ", i), time.Minute))
-		require.NoError(t, err)
-		require.True(t, ok)
-	}
-
-	before := p.Trips()
-	start := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			<-start
-			for range 20 {
-				r, found, err := b.Load(deadline(t, time.Minute), fmt.Sprintf("a%02d", i))
-				assert.NoError(t, err)
-				assert.True(t, found)
-				assert.Equal(t, fmt.Sprint("data ", i), string(r.Data))
-				assert.Positive(t, r.TTL)
-			}
-		})
-	}
-	close(start)
-	wg.Wait()
-	trips := p.Trips() - before
-	t.Logf("%d round trips for %d loads", trips, 20*n)
-	require.Less(t, trips, 20*n/3)
-}
 
 // Each load gets what is its own, whoever gives up meanwhile, and one that has time
 // left does not fail because another one, which took it along, had less.

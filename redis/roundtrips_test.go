@@ -48,6 +48,8 @@ func countingServer(t testing.TB) *counting.Server {
 
 func TestRoundTrips(t *testing.T) { countingServer(t).RoundTrips(t) }
 
+func TestTogether(t *testing.T) { countingServer(t).Together(t) }
+
 func TestLeaks(t *testing.T) { countingServer(t).Leaks(t) }
 
 func TestSecrets(t *testing.T) { countingServer(t).Secrets(t) }
