@@ -10,8 +10,8 @@
 //
 // Any client of go-redis will do: of one server, of Sentinel, of a Cluster. A
 // client that is given in the Config is used and left open, one that is made
-// from Options is closed with the store. When all of its connections are busy, loads
-// that wait for one go together, in one round trip.
+// from Options is closed with the store. With the latter, loads at the same time go
+// together, in fewer round trips.
 //
 // # Errors
 //
