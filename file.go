@@ -60,6 +60,7 @@ func FileIniter() Initer {
 		if config.RootDir == "" {
 			config.RootDir = "sessions"
 		}
+		config.RootDir = filepath.Clean(config.RootDir) // one meaning of "link/.." for all that is made of it
 		sc := StoreConfig{
 			Name:        "file",
 			Lifetime:    lifetimeOrDefault(config.Lifetime),

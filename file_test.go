@@ -91,6 +91,26 @@ func TestFileDefaultRootDir(t *testing.T) {
 	require.FileExists(t, "sessions/a/b/abcdef")
 }
 
+// However RootDir is written, all that is made of it agrees.
+func TestFileRootDirNotClean(t *testing.T) {
+	for _, root := range []string{"./r", "r/", "x//r", ".", "x/../r", "link/../r"} {
+		t.Run(root, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			require.NoError(t, os.MkdirAll("elsewhere/deep", 0o700))
+			require.NoError(t, os.Symlink("elsewhere/deep", "link"))
+			store := newFileStore(t, root, time.Hour)
+			for i := range 3 {
+				save(t, store, "abcdef", "key", i)
+				require.Equal(t, i, get(t, store, "abcdef", "key"))
+			}
+			require.FileExists(t, filepath.Join(root, "a/b/abcdef"))
+			require.NoError(t, store.GC(context.Background()))
+			require.NoError(t, store.Destroy(context.Background(), "abcdef"))
+			require.False(t, store.Exist(context.Background(), "abcdef"))
+		})
+	}
+}
+
 // The time of the last change is the time of the last access, as it always was.
 func TestFileExpiry(t *testing.T) {
 	root := t.TempDir()

@@ -17,12 +17,12 @@ func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreCo
 	if err := b.try(ctx, b.pool, b.pool.PingContext); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
+	b.openReaders(ctx) // before what may take all of the time
 	if initTable {
 		if err := b.initTable(ctx); err != nil {
 			return fmt.Errorf("create table %q: %w", b.name.table, err)
 		}
 	}
-	b.openReaders(ctx)
 	// Not knowing the limit is no reason to fail: the server will enforce it.
 	if limit, err := b.ask(ctx, b.dialect.Capacity, b.name.schema, b.name.table); err == nil && limit.Valid {
 		if sc.MaxDataSize <= 0 {
