@@ -85,6 +85,11 @@ bench: deps ## Compare with other libraries, write docs/benchmarks.md (COUNT, BE
 	cd $(BENCH) && go run ./report -command "make bench COUNT=$(COUNT) BENCHTIME=$(BENCHTIME)" \
 		../../docs/benchmarks.md < ../../$(BUILD)/bench.out
 
+.PHONY: profile
+profile: deps ## Print where the time of a request goes, as the table of docs/benchmarks.md
+	@mkdir -p $(BUILD)
+	@cd $(BENCH) && go test -c -o ../../$(BUILD)/bench.test . && CI=true go run ./profile ../../$(BUILD)/bench.test
+
 .PHONY: servers
 servers: deps ## Start the four servers for work by hand, print their addresses
 	@go run $(SERVERS) start
