@@ -44,7 +44,8 @@ type Backend interface {
 // Record is what a backend keeps under a session ID.
 type Record struct {
 	// Data is the encoded data of the session. A backend does not change what it is
-	// given, and does not keep it after the call; what Load returns is the store's.
+	// given, and does not keep it after the call; what Load returns must not change
+	// afterwards.
 	Data []byte
 	// TTL is the time to live: how long the record stays live from now on.
 	// Databases that keep whole seconds round up.

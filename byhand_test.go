@@ -197,3 +197,47 @@ func TestEncodeBesideASave(t *testing.T) {
 	require.NoError(t, store.Save(ctx, s))
 	require.Equal(t, 1999, get(t, store, "abc", 9))
 }
+
+// A panic gives back the flash, but not over one that the handler has saved itself.
+func TestPanicAfterAFlashSavedByHand(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		cookie := a.visit(func(s session.Session) { s.SetFlash("old") })
+		require.Panics(t, func() {
+			a.once(cookie, func(s session.Session, store session.Store, r *http.Request) {
+				s.SetFlash("new")
+				require.NoError(t, store.Save(r.Context(), s))
+				panic("a defect")
+			})
+		})
+		a.once(cookie, func(flash session.Flash) string {
+			require.Equal(t, "new", flash)
+			return "ok"
+		})
+	})
+}
+
+// WriteIDFunc may begin the response, even while the session is saved.
+func TestWriteIDBeginsTheResponse(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		for _, byHand := range []bool{false, true} {
+			sid := ""
+			opts.ReadIDFunc = func(*http.Request) string { return "0123456789abcdef" } // nobody knows it
+			opts.WriteIDFunc = func(w http.ResponseWriter, _ *http.Request, id string, created bool) {
+				if sid = id; created {
+					w.WriteHeader(http.StatusAccepted)
+				}
+			}
+			a := newApp(t, opts)
+			w := a.once("", func(s session.Session, store session.Store, r *http.Request) string {
+				s.Set("key", 1)
+				if byHand {
+					require.NoError(t, store.Save(r.Context(), s))
+				}
+				return "ok"
+			})
+			require.Equal(t, http.StatusAccepted, w.Code)
+			require.Equal(t, 1, get(t, a.m.Store(), sid, "key"))
+		}
+	})
+}

@@ -173,7 +173,12 @@ func (s *BaseSession) idle() time.Duration {
 // false when there is nothing left to do.
 func (p *pending) rebase(base values) bool {
 	p.base = base
-	return p.when == always || (p.when == ifFlash) == (base.get(flashKey) != nil)
+	return p.holds()
+}
+
+// holds reports whether the condition of the changes does.
+func (p *pending) holds() bool {
+	return p.when == always || (p.when == ifFlash) == (p.base != nil && p.base.get(flashKey) != nil)
 }
 
 // orphan decides what becomes of the changes when the record has vanished: it

@@ -55,6 +55,8 @@ func (rq *request) breakOff() {
 // abort undoes what the handlers did to the session, after a panic. The flash
 // is given back, unless a response has begun that may show it.
 func (rq *request) abort() {
+	rq.mu.Lock()
+	defer rq.mu.Unlock()
 	if rq.aborted {
 		return
 	}

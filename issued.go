@@ -78,5 +78,7 @@ func (rq *request) leaveUnknownID(known bool) error {
 	if rq.stored || rq.ended() || known || rq.sess.ID() != rq.readAs {
 		return nil
 	}
+	rq.renewing.Store(true)
+	defer rq.renewing.Store(false)
 	return rq.sess.RegenerateID(rq.Context.ResponseWriter(), rq.Request().Request)
 }

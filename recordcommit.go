@@ -59,6 +59,9 @@ func (s *recordStore) write(ctx context.Context, p *pending) error {
 		}
 		return err
 	}
+	if !p.holds() {
+		return nil
+	}
 	const tries = 30
 	for try := range tries {
 		if err := pause(ctx, try); err != nil {

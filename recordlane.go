@@ -61,8 +61,8 @@ func (s *recordStore) inLane(ctx context.Context, p *pending) error {
 			if j == nil {
 				return ctx.Err()
 			}
-			<-j.done // soon, as it has no more time than p had
-			return p.adopt(j)
+			<-j.done // it has no more time than p had
+			return s.adopt(p, j)
 		}
 	}
 	defer func() { ln.turn <- last }()
@@ -71,7 +71,7 @@ func (s *recordStore) inLane(ctx context.Context, p *pending) error {
 	if j != nil && first {
 		s.writeJoint(ctx, j, &last)
 	}
-	if j != nil && p.adopt(j) == nil {
+	if j != nil && s.adopt(p, j) == nil {
 		return nil
 	}
 	// What fails for several may be the fault of one.
@@ -90,7 +90,8 @@ func (s *recordStore) writeJoint(ctx context.Context, j *joint, last *lastCommit
 // writeNext writes p, on top of the last commit if that was of the same session and
 // is newer than what p was read as.
 func (s *recordStore) writeNext(ctx context.Context, p *pending, last *lastCommit) error {
-	if p.replays() && last.sid == p.origin.sid && last.n > p.origin.seen {
+	sid := p.origin.sid
+	if p.replays() && last.sid == sid && last.n > p.origin.seen {
 		p.origin.raw = last.raw
 		p.rebase(s.openOrEmpty(last.raw))
 	}
@@ -98,8 +99,8 @@ func (s *recordStore) writeNext(ctx context.Context, p *pending, last *lastCommi
 	err := s.write(ctx, p)
 	if err == nil && p.origin.stored && !p.gone {
 		p.origin.seen = s.commits.Add(1)
-		if len(p.origin.raw) <= maxKept {
-			*last = lastCommit{strings.Clone(p.origin.sid), p.origin.raw, p.origin.seen}
+		if p.origin.sid == sid && len(p.origin.raw) <= maxKept {
+			*last = lastCommit{strings.Clone(sid), p.origin.raw, p.origin.seen}
 		}
 	}
 	return err
@@ -165,14 +166,15 @@ func (j *joint) add(p *pending) {
 }
 
 // adopt notes what became of p as a part of j, unless that failed. The session goes
-// on showing what it set itself, also where another part has changed the same key.
-func (p *pending) adopt(j *joint) error {
+// on showing what it set itself, also where another part has changed the same key. It
+// has its own view of what the others set, as they may go on changing that in place.
+func (s *recordStore) adopt(p *pending, j *joint) error {
 	if j.err != nil {
 		return j.err
 	}
-	p.base, p.origin, p.gone = j.base, j.origin, j.gone
+	p.base, p.origin, p.gone = nil, j.origin, j.gone
 	if !p.gone {
-		p.base = &overlay{j.base, p.log}
+		p.base = &overlay{s.openOrEmpty(j.origin.raw), p.log}
 	}
 	return nil
 }

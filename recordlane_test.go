@@ -149,6 +149,27 @@ func TestCommitsOfOneKey(t *testing.T) {
 	})
 }
 
+// Each session has its own of what the others set: they may change that in place.
+func TestCommitsTogetherShareNothing(t *testing.T) {
+	inLane(t, func(l *lane) {
+		l.set("first", 1)
+		own := map[string]int{"n": 1}
+		a, _ := l.set("map", own)
+		b, _ := l.set("b", 1)
+		c, _ := l.set("c", 1)
+		l.wg.Wait()
+		inMap := func(s session.Session) map[string]int { return s.Get("map").(map[string]int) }
+		var wg sync.WaitGroup
+		wg.Go(func() { own["n"] = 2 })
+		wg.Go(func() { inMap(b)["n"] = 3 })
+		require.Equal(t, 1, inMap(c)["n"])
+		wg.Wait()
+		require.Equal(t, 2, inMap(a)["n"])
+		require.Equal(t, 3, inMap(b)["n"])
+		require.Equal(t, 1, inMap(c)["n"])
+	})
+}
+
 // What is wrong with one commit is no trouble for those that wait with it.
 func TestCommitsTogetherFail(t *testing.T) {
 	unregistered := struct{ X chan int }{}

@@ -219,8 +219,8 @@ func (s *recordStore) encode(v values) ([]byte, error) {
 	return raw, nil
 }
 
-// encodedAs returns values that have been encoded, as they would be read. Whoever set
-// some of them may go on changing those.
+// encodedAs returns values that have been encoded, as they would be read, but for the
+// session that set some of them: these it may go on changing.
 func (s *recordStore) encodedAs(raw []byte, v values) values {
 	if e, ok := v.(*encoded); ok {
 		return e

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"github.com/flamego/flamego"
 )
@@ -30,13 +31,14 @@ type request struct {
 	writer    writer
 	store     requestStore
 	services  services
-	extended  bool   // the session lives a full lifetime from this request on
-	saved     []byte // what a session that says forever that it has changed was saved as
-	committed bool   // our writer has committed before it let the response begin
-	aborted   bool   // a handler panicked: nothing is committed any more
-	hijacked  bool   // the connection is no longer ours
-	err       error  // why the commit failed
-	refused   bool   // the response is our 500
+	extended  bool        // the session lives a full lifetime from this request on
+	saved     []byte      // what a session that says forever that it has changed was saved as
+	committed bool        // our writer has committed before it let the response begin
+	aborted   bool        // a handler panicked: nothing is committed any more
+	hijacked  bool        // the connection is no longer ours
+	err       error       // why the commit failed
+	renewing  atomic.Bool // WriteIDFunc is being called by a save: what it writes commits nothing
+	refused   bool        // the response is our 500
 
 	headers [2]string // room for values of the header
 }
@@ -190,6 +192,9 @@ func (rq *request) inject() {
 // since the last time. A client that has hung up makes no difference. An error
 // is final, and ErrorFunc is told once.
 func (rq *request) commit() error {
+	if rq.renewing.Load() {
+		return nil
+	}
 	rq.mu.Lock()
 	defer rq.mu.Unlock()
 	if rq.aborted || rq.err != nil {

@@ -3,10 +3,12 @@ package postgres_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,5 +173,49 @@ func TestHostileServer(t *testing.T) {
 	}
 	if err := b.(io.Closer).Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOddRows loads sessions at the same time from a table that is not one of
+// InitTable, or has a row that makes no sense: each as it would be alone.
+func TestOddRows(t *testing.T) {
+	t.Parallel()
+	for name, alter := range map[string]string{
+		"CHAR":     "ALTER TABLE %s ALTER COLUMN key TYPE CHAR(40)",
+		"infinity": "UPDATE %s SET expired_at = 'infinity' WHERE key = 'session0'",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tab := env.New(t).Init()
+			store := tab.Store()
+			const n = 8
+			for i := range n {
+				s := session.NewBaseSessionWithData(fmt.Sprint("session", i), nil, nil, session.Data{"n": i})
+				if err := store.Save(ctx, s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tab.Exec(fmt.Sprintf(alter, tab.Config.Table))
+			var wg sync.WaitGroup
+			for g := range 64 {
+				wg.Go(func() {
+					for r := range 10 {
+						i := (g + r) % n
+						s, err := store.Read(ctx, fmt.Sprint("session", i))
+						switch {
+						case i == 0 && name == "infinity":
+							if err == nil {
+								t.Error("an expiry without end makes sense")
+							}
+						case err != nil:
+							t.Error(err)
+						case s.Get("n") != i:
+							t.Errorf("session %d has %v", i, s.Get("n"))
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
 	}
 }

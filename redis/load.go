@@ -41,6 +41,21 @@ func (b *backend) lookUp(ctx context.Context, key string) (answer, error) {
 	return answers[0], nil
 }
 
+// errTogether says that several keys were asked for in vain. Each has retries of its
+// own: what is too much for one ReadTimeout would be that again.
+var errTogether = errors.New("several look-ups failed together")
+
+// look is fetch with a connection.
+func (b *backend) look(ctx context.Context, keys []string) ([]answer, error) {
+	return run(ctx, b, func(ctx context.Context) ([]answer, error) {
+		answers, err := b.fetch(ctx, keys)
+		if err != nil && len(keys) > 1 {
+			err = errTogether
+		}
+		return answers, err
+	})
+}
+
 // fetch asks for keys in one round trip.
 func (b *backend) fetch(ctx context.Context, keys []string) ([]answer, error) {
 	pipe := b.client.Pipeline()

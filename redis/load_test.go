@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,6 +58,32 @@ func TestWaitingLoadsAreApart(t *testing.T) {
 					assert.False(t, found)
 				}
 			}
+		})
+	}
+	wg.Wait()
+}
+
+// What is too much to arrive together arrives one by one.
+func TestLargeLoads(t *testing.T) {
+	t.Parallel()
+	const n, size, perSecond = 48, 64 << 10, 8 << 20
+	config := testConfig(t)
+	p := startProxy(t, config.Options.Addr)
+	config.Options.Addr, config.Options.PoolSize = p.addr, 4
+	config.Options.ReadTimeout = 200 * time.Millisecond
+	b := openBackend(t, config)
+	for i := range n {
+		_, err := b.Insert(deadline(t, time.Minute), fmt.Sprintf("a%02d", i), rec(strings.Repeat("x", size), time.Minute))
+		require.NoError(t, err)
+	}
+	p.perSecond.Store(perSecond)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			r, found, err := b.Load(deadline(t, 20*time.Second), fmt.Sprintf("a%02d", i))
+			assert.NoError(t, err)
+			assert.True(t, found)
+			assert.Len(t, r.Data, size)
 		})
 	}
 	wg.Wait()

@@ -146,7 +146,10 @@ type proxy struct {
 	muted   atomic.Int64 // how many that were
 	hang    atomic.Bool  // accept connections, but read nothing
 	instead chan string  // what the next answers are
-	conns   sync.Map     // net.Conn, of both sides
+
+	line      sync.Mutex   // which all answers go through
+	perSecond atomic.Int64 // how many bytes of them, if not 0
+	conns     sync.Map     // net.Conn, of both sides
 }
 
 func startProxy(t testing.TB, server string) *proxy {
@@ -243,6 +246,11 @@ func (p *proxy) answers(client, upstream net.Conn) {
 		case other := <-p.instead:
 			answer = []byte(other)
 		default:
+		}
+		if rate := p.perSecond.Load(); rate > 0 {
+			p.line.Lock()
+			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+			p.line.Unlock()
 		}
 		if _, err := client.Write(answer); err != nil {
 			return

@@ -102,9 +102,7 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		if config.Options.Dialer == nil && config.Options.OnConnect == nil {
 			n := client.Options().PoolSize
 			b.turns = make(chan struct{}, n)
-			b.lookups = together.New(max(n/4, 1), maxTogether, func(ctx context.Context, keys []string) ([]answer, error) {
-				return run(ctx, b, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, keys) })
-			})
+			b.lookups = together.New(max(n/4, 1), maxTogether, b.look)
 		}
 	}
 	if _, err = run(ctx, b, func(ctx context.Context) (string, error) { return b.client.Ping(ctx).Result() }); err != nil {

@@ -108,7 +108,11 @@ func askForWAL(ctx context.Context, conn driver.Conn) (mode string, err error) {
 	if _, err := pragma(ctx, conn, "busy_timeout = 100"); err != nil {
 		return "", err
 	}
-	for until := time.Now().Add(walPatience); ; time.Sleep(rand.N(20 * time.Millisecond)) {
+	patience := walPatience
+	if end, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(end)/2)
+	}
+	for until := time.Now().Add(patience); ; time.Sleep(rand.N(20 * time.Millisecond)) {
 		mode, err = pragma(ctx, conn, "journal_mode = WAL")
 		if code, _, _ := serverError(err); code != busy || time.Now().After(until) {
 			break // without a WAL, too, if the file is read-only

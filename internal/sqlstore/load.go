@@ -58,6 +58,10 @@ func (b *backend) one(ctx context.Context, sid string) (a answer, err error) {
 	return a, err
 }
 
+// errOtherKey says that the database takes for a key what is none in Go: a column of
+// type CHAR pads it, a collation may ignore case.
+var errOtherKey = errors.New("a row of another key")
+
 // several loads rows by one statement.
 func (b *backend) several(ctx context.Context, sids []string) ([]answer, error) {
 	keys := make([]interface{}, len(sids), few)
@@ -78,10 +82,14 @@ func (b *backend) several(ctx context.Context, sids []string) ([]answer, error) 
 			if err := rows.Scan(&key, &data, &left); err != nil {
 				return err
 			}
+			found := false
 			for i, sid := range sids { // one may stand there twice
 				if sid == key {
-					answers[i] = answerOf(data, left)
+					answers[i], found = answerOf(data, left), true
 				}
+			}
+			if !found {
+				return errOtherKey
 			}
 			return nil
 		})

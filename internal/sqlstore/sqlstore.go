@@ -81,7 +81,8 @@ func Initer[C interface{ ~Config }](d *Dialect) session.Initer {
 //
 // Templates hold {table}, {key}, {data}, {expired_at} and {index} for names,
 // {schema.} and {bare} for the two parts of {table}, {now}, {live}, {dead},
-// {expiry} and {left} for expressions, and ? for parameters.
+// {expiry} and {left} for expressions, ? for a parameter, {few} and {keys} for as many
+// of them as keys go in one statement that loads or deletes.
 type Dialect struct {
 	Name string
 

@@ -11,8 +11,8 @@ import (
 	"github.com/flamego/session/internal/deadline"
 )
 
-// Patience is how long a round trip may take before the next one begins all the same:
-// one that hangs does not hold up the others.
+// Patience is how long a round trip may take before those that it took along go on
+// their own, and the next one begins.
 const Patience = 100 * time.Millisecond
 
 // Group is look-ups of one kind. Only so many round trips are made at a time; the next
@@ -31,10 +31,10 @@ type Group[A any] struct {
 type lookup[A any] struct {
 	key    string
 	taken  bool          // along by another; guarded by Group.mu
-	done   chan struct{} // closed when there is an answer
+	done   chan struct{} // closed when it is known what became of it
 	answer A
 	err    error
-	cut    bool // short by the end of the context of whoever asked
+	failed bool // together with others: it is to go on its own
 }
 
 // New returns a group that makes n round trips at a time. The function makes one: it
@@ -43,24 +43,35 @@ func New[A any](n, most int, fetch func(ctx context.Context, keys []string) ([]A
 	return &Group[A]{turns: make(chan struct{}, n), most: most, fetch: fetch}
 }
 
-// Get returns what there is under the key. It ends with ctx, and does not fail because
-// another look-up has that took it along.
+// Get returns what there is under the key. It ends with ctx. What fails for several
+// keys is done again for each: the fault may be that of one, of the context of whoever
+// took the others along, or of a connection that has died.
 func (g *Group[A]) Get(ctx context.Context, key string) (A, error) {
-	for {
-		l := &lookup[A]{key: key}
-		select {
-		case g.turns <- struct{}{}:
-			g.fly(ctx, l, nil)
-		default:
-			if err := g.share(ctx, l); err != nil {
-				var none A
-				return none, err // l may still be somebody's
-			}
-		}
-		if !l.cut || deadline.Err(ctx) != nil {
-			return l.answer, l.err
+	l := &lookup[A]{key: key}
+	select {
+	case g.turns <- struct{}{}:
+		g.fly(ctx, l, nil)
+	default:
+		if err := g.share(ctx, l); err != nil {
+			var none A
+			return none, err // l may still be somebody's
 		}
 	}
+	if l.failed {
+		l.answer, l.err = g.alone(ctx, key)
+	}
+	return l.answer, l.err
+}
+
+func (g *Group[A]) alone(ctx context.Context, key string) (answer A, err error) {
+	if err := deadline.Err(ctx); err != nil {
+		return answer, err
+	}
+	answers, err := g.fetch(ctx, []string{key})
+	if err != nil {
+		return answer, err
+	}
+	return answers[0], nil
 }
 
 // Waiting returns how many look-ups wait.
@@ -135,29 +146,39 @@ func (g *Group[A]) leave(l *lookup[A]) {
 	}
 }
 
-// fly brings l and others their answers, and gives back the turn, if need be before.
+// fly makes a round trip for l and others, in a turn that it gives back.
 func (g *Group[A]) fly(ctx context.Context, l *lookup[A], others []*lookup[A]) {
-	all := append([]*lookup[A]{l}, others...)
 	var answers []A
-	err := errors.New("the client panicked")
-	late := time.AfterFunc(Patience, func() { <-g.turns })
+	var landed sync.Once
+	land := func(failed bool) {
+		for i, other := range others {
+			if other.failed = failed; !failed {
+				other.answer = answers[i+1]
+			}
+			close(other.done)
+		}
+	}
+	late := time.AfterFunc(Patience, func() {
+		<-g.turns
+		landed.Do(func() { land(true) })
+	})
+	err := errPanicked
 	defer func() {
 		if late.Stop() {
 			<-g.turns
 		}
-		cut := err != nil && deadline.Err(ctx) != nil
-		for i, l := range all {
-			if l.err, l.cut = err, cut; err == nil {
-				l.answer = answers[i]
-			}
-			if l.done != nil {
-				close(l.done)
-			}
-		}
+		landed.Do(func() { land(err != nil) })
 	}()
-	keys := make([]string, len(all))
-	for i, l := range all {
-		keys[i] = l.key
+
+	keys := make([]string, 1+len(others))
+	keys[0] = l.key
+	for i, other := range others {
+		keys[i+1] = other.key
 	}
-	answers, err = g.fetch(ctx, keys)
+	if answers, err = g.fetch(ctx, keys); err == nil {
+		l.answer = answers[0]
+	}
+	l.err, l.failed = err, err != nil && len(others) > 0
 }
+
+var errPanicked = errors.New("the client panicked")

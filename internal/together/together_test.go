@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,13 +20,12 @@ const second = together.Patience / 2
 type server struct {
 	mu    sync.Mutex
 	sizes []int
-	fail  func(n int) error
+	fail  func(keys []string) error // after that
 }
 
 func (s *server) fetch(ctx context.Context, keys []string) ([]string, error) {
 	s.mu.Lock()
 	s.sizes = append(s.sizes, len(keys))
-	n := len(s.sizes)
 	s.mu.Unlock()
 	select {
 	case <-time.After(second):
@@ -33,7 +33,7 @@ func (s *server) fetch(ctx context.Context, keys []string) ([]string, error) {
 		return nil, ctx.Err()
 	}
 	if s.fail != nil {
-		if err := s.fail(n); err != nil {
+		if err := s.fail(keys); err != nil {
 			return nil, err
 		}
 	}
@@ -42,14 +42,19 @@ func (s *server) fetch(ctx context.Context, keys []string) ([]string, error) {
 
 // result is that of a look-up in the background.
 type result struct {
+	key    string
 	answer string
 	err    error
 }
 
 func get(ctx context.Context, g *together.Group[string], key string) *result {
-	r := &result{err: errors.New("panicked")}
+	r := &result{key: key}
 	go func() {
-		defer func() { _ = recover() }()
+		defer func() {
+			if v := recover(); v != nil {
+				r.err, _ = v.(error)
+			}
+		}()
 		r.answer, r.err = g.Get(ctx, key)
 	}()
 	synctest.Wait()
@@ -137,57 +142,86 @@ func TestTakenInAHurry(t *testing.T) {
 	})
 }
 
-// An error is that of all who were asked for together, and the next ones are asked
-// for anew. A panic leaves nobody waiting.
+// What fails for several is done again one by one, and fails for those whose fault it
+// is. A panic leaves nobody waiting.
 func TestErrors(t *testing.T) {
-	inBubble(t, 1, 10, func(t *testing.T, s *server, g *together.Group[string]) {
-		outage := errors.New("no connection")
-		s.fail = func(n int) error {
-			switch n {
-			case 2:
+	outage := errors.New("no connection")
+	for name, test := range map[string]struct {
+		fail                 func(keys []string) error
+		first, leader, taken error
+		sizes                string
+	}{
+		"an outage": {func([]string) error { return outage }, outage, outage, outage, "[1 2 1 1]"},
+		"too many": {func(keys []string) error {
+			if len(keys) > 1 {
 				return outage
-			case 4:
-				panic("a defect")
 			}
 			return nil
-		}
-		for round, want := range []error{outage, nil} {
-			first := get(t.Context(), g, "first")
-			leader := get(t.Context(), g, "leader")
-			taken := get(t.Context(), g, "taken")
-			time.Sleep(3 * second)
-			first.want(t, "first", nil)
-			if round == 0 {
-				leader.want(t, "", want)
-				taken.want(t, "", want)
-			} else if taken.err == nil || taken.err.Error() != "the client panicked" {
-				t.Errorf("the error is %v", taken.err)
+		}, nil, nil, nil, "[1 2 1 1]"},
+		"a bad leader": {func(keys []string) error {
+			if slices.Contains(keys, "leader") {
+				return outage
 			}
-		}
-	})
+			return nil
+		}, nil, outage, nil, "[1 2 1 1]"},
+		"a bad passenger": {func(keys []string) error {
+			if slices.Contains(keys, "taken") {
+				return outage
+			}
+			return nil
+		}, nil, nil, outage, "[1 2 1 1]"},
+		"a panic": {func(keys []string) error {
+			if slices.Contains(keys, "leader") {
+				panic(outage)
+			}
+			return nil
+		}, nil, outage, nil, "[1 2 1]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 1, 10, func(t *testing.T, s *server, g *together.Group[string]) {
+				s.fail = test.fail
+				first := get(t.Context(), g, "first")
+				leader := get(t.Context(), g, "leader")
+				taken := get(t.Context(), g, "taken")
+				time.Sleep(5 * second)
+				for r, want := range map[*result]error{first: test.first, leader: test.leader, taken: test.taken} {
+					answer := r.key
+					if want != nil {
+						answer = ""
+					}
+					r.want(t, answer, want)
+				}
+				if got := fmt.Sprint(s.sizes); got != test.sizes {
+					t.Error(got)
+				}
+			})
+		})
+	}
 }
 
-// A round trip that hangs holds up nobody for long.
+// A round trip that hangs holds up nobody for long, but for whoever made it.
 func TestPatience(t *testing.T) {
-	inBubble(t, 2, 10, func(t *testing.T, s *server, g *together.Group[string]) {
-		s.fail = func(n int) error {
-			if n <= 2 {
+	inBubble(t, 1, 10, func(t *testing.T, s *server, g *together.Group[string]) {
+		s.fail = func(keys []string) error {
+			if keys[0] == "leader" {
 				time.Sleep(time.Hour)
 			}
 			return nil
 		}
-		begun := time.Now()
-		for range 2 {
-			get(t.Context(), g, "hangs")
-		}
 		first := get(t.Context(), g, "first")
+		leader := get(t.Context(), g, "leader")
 		taken := get(t.Context(), g, "taken")
-		time.Sleep(together.Patience + second)
-		first.want(t, "first", nil)
-		taken.want(t, "taken", nil)
-		if took := time.Since(begun); took > 2*together.Patience {
-			t.Error(took)
+		time.Sleep(second + time.Millisecond) // the first is back, and the leader under way
+		next := get(t.Context(), g, "next")
+		nextTaken := get(t.Context(), g, "next taken")
+		time.Sleep(together.Patience + second + time.Millisecond)
+		for _, r := range []*result{first, taken, next, nextTaken} {
+			r.want(t, r.key, nil)
 		}
-		time.Sleep(2 * time.Hour)
+		time.Sleep(time.Hour)
+		leader.want(t, "leader", nil)
+		if got := fmt.Sprint(s.sizes); got != "[1 2 1 2]" && got != "[1 2 2 1]" {
+			t.Error(got)
+		}
 	})
 }
