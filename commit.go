@@ -162,11 +162,12 @@ func (s *BaseSession) isDestroyed() bool {
 	return s.ended
 }
 
-// idle returns how long ago the record was written or extended when it was read.
-func (s *BaseSession) idle() time.Duration {
+// isQuiet reports whether there is nothing to save and the session goes on, and how
+// long ago its record was written or extended when it was read.
+func (s *BaseSession) isQuiet() (quiet bool, idle time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.origin.idle
+	return !s.gone && !s.log.ended && !s.log.any(), s.origin.idle
 }
 
 // rebase puts the changes on other data than they were made on. It reports

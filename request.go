@@ -200,14 +200,17 @@ func (rq *request) commit() error {
 	if rq.aborted || rq.err != nil {
 		return rq.err
 	}
+	quiet, due := rq.state()
 	switch {
+	case quiet && !due: // most sessions, most of the time
+		return nil
 	case rq.worthSaving():
 		if rq.err = rq.save(rq.uncancelled()); rq.err != nil {
 			rq.m.opts.ErrorFunc(rq.err)
 			return rq.err
 		}
 		rq.extended = true
-	case rq.dueTouch():
+	case due:
 		rq.extended = true
 		// A session that could not be extended still is what the handler saw.
 		if err := rq.m.touch(rq.uncancelled(), rq.readAs); err != nil {
@@ -246,9 +249,15 @@ func (rq *request) worthSaving() bool {
 	return !rq.base.isEmpty() || !rq.fresh && rq.base.ID() != rq.readAs
 }
 
-// dueTouch reports whether the session has to be extended.
-func (rq *request) dueTouch() bool {
-	return rq.stored && !rq.extended && (rq.m.native == nil || rq.base.idle() >= rq.m.opts.TouchInterval)
+// state reports whether nothing has happened to the session, as far as is known, and
+// whether it has to be extended.
+func (rq *request) state() (quiet, due bool) {
+	due = rq.stored && !rq.extended
+	if rq.m.native == nil {
+		return false, due
+	}
+	quiet, idle := rq.base.isQuiet()
+	return quiet, due && idle >= rq.m.opts.TouchInterval
 }
 
 // ended reports whether there is no session any more.

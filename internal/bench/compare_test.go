@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"testing"
@@ -14,15 +15,20 @@ func BenchmarkRequest(b *testing.B) {
 	for _, st := range stores {
 		b.Run("store="+st.name, func(b *testing.B) {
 			subjects := st.open(b)
+			// In any order, as each finds the machine as the one before it left it.
+			shuffled := func() []subject {
+				rand.Shuffle(len(subjects), func(i, j int) { subjects[i], subjects[j] = subjects[j], subjects[i] })
+				return subjects
+			}
 			for _, c := range []string{caseRead, caseSet, caseNew, caseLogin} {
 				for _, g := range []int{1, 64} {
-					for _, s := range subjects {
+					for _, s := range shuffled() {
 						workers(b, c, g, s)
 					}
 				}
 			}
 			for _, g := range []int{writers, 64} {
-				for _, s := range subjects {
+				for _, s := range shuffled() {
 					parallelWriters(b, g, s)
 				}
 			}

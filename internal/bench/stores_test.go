@@ -32,8 +32,11 @@ var stores = []store{
 		}
 	}},
 	{"file", func(tb testing.TB) []subject {
-		opts := session.Options{Initer: session.FileIniter(), Config: session.FileConfig{RootDir: withFolders(tb)}}
-		subjects := onDriver(tb, opts, func(string) rawStore { return newRawFile(withFolders(tb)) })
+		// All in the same folders: where on the disk they are decides what it takes to
+		// make a file there, up to ten times as much.
+		root := withFolders(tb)
+		opts := session.Options{Initer: session.FileIniter(), Config: session.FileConfig{RootDir: root}}
+		subjects := onDriver(tb, opts, func(string) rawStore { return newRawFile(root) })
 		return append(subjects, gorillaApp(sessions.NewFilesystemStore(tb.TempDir(), gorillaKey)))
 	}},
 	onDatabase(sqliteDB),

@@ -11,8 +11,8 @@ import (
 	"github.com/flamego/session/internal/deadline"
 )
 
-// Patience is how long a round trip may take before those that it took along go on
-// their own, and the next one begins.
+// Patience is how long a look-up waits for others before it goes on its own. Who does
+// not wait starts no timer, which may cost more than the rest: it wakes a thread.
 const Patience = 100 * time.Millisecond
 
 // Group is look-ups of one kind. Only so many round trips are made at a time; the next
@@ -43,22 +43,21 @@ func New[A any](n, most int, fetch func(ctx context.Context, keys []string) ([]A
 	return &Group[A]{turns: make(chan struct{}, n), most: most, fetch: fetch}
 }
 
-// Get returns what there is under the key. It ends with ctx. What fails for several
-// keys is done again for each: the fault may be that of one, of the context of whoever
-// took the others along, or of a connection that has died.
+// Get returns what there is under the key. It ends with ctx, if the function does.
+// What fails for several keys is done again for each: the fault may be that of one, of
+// the context of whoever took the others along, or of a connection that has died.
 func (g *Group[A]) Get(ctx context.Context, key string) (A, error) {
 	l := &lookup[A]{key: key}
 	select {
 	case g.turns <- struct{}{}:
 		g.fly(ctx, l, nil)
 	default:
-		if err := g.share(ctx, l); err != nil {
-			var none A
-			return none, err // l may still be somebody's
+		if !g.share(ctx, l) {
+			return g.alone(ctx, key) // l may still be somebody's
 		}
 	}
 	if l.failed {
-		l.answer, l.err = g.alone(ctx, key)
+		return g.alone(ctx, key)
 	}
 	return l.answer, l.err
 }
@@ -81,30 +80,40 @@ func (g *Group[A]) Waiting() int {
 	return len(g.waiting)
 }
 
-// share waits for a turn, or for the answer that comes with another look-up. It
-// returns an error only if ctx ends first.
-func (g *Group[A]) share(ctx context.Context, l *lookup[A]) error {
+// share waits for a turn, or for the answer that comes with another look-up; it
+// reports false if it has waited for too long.
+func (g *Group[A]) share(ctx context.Context, l *lookup[A]) bool {
 	l.done = make(chan struct{})
 	g.join(l)
+	late := time.NewTimer(g.patience(ctx))
+	defer late.Stop()
 	select {
 	case <-l.done:
-		return nil
-	case <-ctx.Done():
+		return true
+	case <-late.C:
 		g.leave(l)
-		return ctx.Err()
+		return false
 	case g.turns <- struct{}{}:
 	}
 	if others, ok := g.take(l); ok {
 		g.fly(ctx, l, others)
-		return nil
+		return true
 	}
 	<-g.turns
 	select {
 	case <-l.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		return true
+	case <-late.C:
+		return false
 	}
+}
+
+// patience is shorter for one that has less time.
+func (g *Group[A]) patience(ctx context.Context) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return min(Patience, time.Until(end))
+	}
+	return Patience
 }
 
 func (g *Group[A]) join(l *lookup[A]) {
@@ -149,25 +158,15 @@ func (g *Group[A]) leave(l *lookup[A]) {
 // fly makes a round trip for l and others, in a turn that it gives back.
 func (g *Group[A]) fly(ctx context.Context, l *lookup[A], others []*lookup[A]) {
 	var answers []A
-	var landed sync.Once
-	land := func(failed bool) {
+	err := errPanicked
+	defer func() {
+		<-g.turns
 		for i, other := range others {
-			if other.failed = failed; !failed {
+			if other.failed = err != nil; err == nil {
 				other.answer = answers[i+1]
 			}
 			close(other.done)
 		}
-	}
-	late := time.AfterFunc(Patience, func() {
-		<-g.turns
-		landed.Do(func() { land(true) })
-	})
-	err := errPanicked
-	defer func() {
-		if late.Stop() {
-			<-g.turns
-		}
-		landed.Do(func() { land(err != nil) })
 	}()
 
 	keys := make([]string, 1+len(others))
