@@ -87,7 +87,7 @@ var (
 // profile returns the columns of one benchmark.
 func profile(binary, file, store, c, g string) ([]string, error) {
 	name := fmt.Sprintf("BenchmarkRequest/store=%s/case=%s/g=%s/via=ours$", store, c, g)
-	out, err := output(os.Stderr, binary, "-test.run", "^$", "-test.bench", name, "-test.benchtime", "2s", "-test.cpuprofile", file)
+	out, err := output(os.Stderr, binary, "-test.run", "^$", "-test.bench", name, "-test.benchtime", "1s", "-test.cpuprofile", file)
 	if err != nil {
 		return nil, err
 	}
