@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 
@@ -205,4 +206,107 @@ func TestSetDuringForeignSave(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.Code)
 	require.Equal(t, 1, get(t, store, sid, "early"))
 	require.Equal(t, 1, get(t, store, sid, "late"))
+}
+
+// blindStore is a store of a third party: the six methods, a session that
+// embeds BaseSession, the data in a map, and every call counted.
+type blindStore struct {
+	mu    sync.Mutex
+	data  map[string][]byte
+	calls []string
+	write session.IDWriter
+}
+
+type blindSession struct{ *session.BaseSession }
+
+func newBlindStore(_ context.Context, args ...interface{}) (session.Store, error) {
+	s := &blindStore{data: make(map[string][]byte)}
+	for _, arg := range args {
+		if w, ok := arg.(session.IDWriter); ok {
+			s.write = w
+		}
+	}
+	return s, nil
+}
+
+func (s *blindStore) call(name string) func() {
+	s.mu.Lock()
+	s.calls = append(s.calls, name)
+	return s.mu.Unlock
+}
+
+func (s *blindStore) Exist(_ context.Context, sid string) bool {
+	defer s.call("exist")()
+	_, ok := s.data[sid]
+	return ok
+}
+
+func (s *blindStore) Read(_ context.Context, sid string) (session.Session, error) {
+	defer s.call("read")()
+	raw, ok := s.data[sid]
+	if !ok {
+		return blindSession{session.NewBaseSession(sid, session.GobEncoder, s.write)}, nil
+	}
+	data, err := session.GobDecoder(raw)
+	return blindSession{session.NewBaseSessionWithData(sid, session.GobEncoder, s.write, data)}, err
+}
+
+func (s *blindStore) Destroy(_ context.Context, sid string) error {
+	defer s.call("destroy")()
+	delete(s.data, sid)
+	return nil
+}
+
+func (s *blindStore) Touch(context.Context, string) error {
+	defer s.call("touch")()
+	return nil
+}
+
+func (s *blindStore) Save(_ context.Context, sess session.Session) error {
+	raw, err := sess.Encode()
+	defer s.call("save")()
+	s.data[sess.ID()] = raw
+	return err
+}
+
+func (s *blindStore) GC(context.Context) error { return nil }
+
+func (s *blindStore) take() []string {
+	defer s.call("")()
+	calls := s.calls[:len(s.calls)-1]
+	s.calls = nil
+	return calls
+}
+
+func TestThirdPartyStore(t *testing.T) {
+	a := newApp(t, session.Options{Initer: newBlindStore})
+	store := a.m.Store().(*blindStore)
+	a.Get("/set", func(s session.Session) { s.Set("key", 123) })
+	a.Get("/get", func(s session.Session) string {
+		if session, ok := s.Get("key").(int); ok {
+			return strings.Repeat("x", session)
+		}
+		return "none"
+	})
+	a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
+	a.Get("/show", func(flash session.Flash) string { text, _ := flash.(string); return text })
+	a.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) })
+
+	require.Equal(t, "none", a.get("/get").Body.String())
+	require.Equal(t, []string{"read"}, store.take())
+	a.get("/set")
+	require.Equal(t, []string{"exist", "read", "save"}, store.take())
+	require.Len(t, a.get("/get").Body.String(), 123)
+	require.Equal(t, []string{"exist", "read", "touch"}, store.take())
+
+	a.get("/flash")
+	require.Equal(t, "hello", a.get("/show").Body.String())
+	require.Equal(t, "", a.get("/show").Body.String())
+
+	old := a.cookie
+	a.get("/renew")
+	require.NotEqual(t, old, a.cookie)
+	require.Len(t, store.data, 1, "the old session is destroyed")
+	require.Len(t, a.get("/get").Body.String(), 123)
+	require.Empty(t, a.errs.take())
 }

@@ -2,14 +2,12 @@ package session_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -209,62 +207,6 @@ func TestCustomIDFuncs(t *testing.T) {
 	require.Equal(t, []bool{true, false, false}, calls)
 }
 
-func TestBadOptions(t *testing.T) {
-	for want, opts := range map[string]session.Options{
-		"__Host-":                         {Cookie: session.CookieOptions{Name: "__Host-s"}},
-		`"__Host-" needs Secure, Path`:    {Cookie: session.CookieOptions{Name: "__Host-s", Secure: true, Path: "/a"}},
-		"no Domain":                       {Cookie: session.CookieOptions{Name: "__Host-s", Secure: true, Domain: "example.com"}},
-		"__Secure-":                       {Cookie: session.CookieOptions{Name: "__Secure-s"}},
-		"SameSite=None needs Secure":      {Cookie: session.CookieOptions{SameSite: http.SameSiteNoneMode}},
-		"artitioned":                      {Cookie: session.CookieOptions{Partitioned: true}},
-		"400 days":                        {Cookie: session.CookieOptions{MaxAge: 401 * 24 * 3600}},
-		"MaxAge is -1":                    {Cookie: session.CookieOptions{MaxAge: -1}},
-		"invalid Cookie.Name":             {Cookie: session.CookieOptions{Name: "a b"}},
-		"in Cookie.Path":                  {Cookie: session.CookieOptions{Path: "/a;b"}},
-		"invalid Cookie.Domain":           {Cookie: session.CookieOptions{Domain: "a b"}},
-		"IDLength is 256":                 {IDLength: 256},
-		"want a config of type session.M": {Config: session.FileConfig{}},
-		"want a config of type session.F": {Initer: session.FileIniter(), Config: &session.FileConfig{}},
-		"refused by the database":         {Initer: failingIniter},
-		"returned no store":               {Initer: func(context.Context, ...interface{}) (session.Store, error) { return nil, nil }},
-	} {
-		m, err := session.New(opts)
-		require.Nil(t, m)
-		require.ErrorContains(t, err, want)
-		require.PanicsWithValue(t, "session: "+err.Error(), func() { session.Sessioner(opts) })
-	}
-}
-
-func failingIniter(context.Context, ...interface{}) (session.Store, error) {
-	return nil, errors.New("refused by the database")
-}
-
-func TestIniterArgs(t *testing.T) {
-	ctx := context.Background()
-	writer := session.IDWriter(func(http.ResponseWriter, *http.Request, string) {})
-	for _, initer := range []session.Initer{session.MemoryIniter(), session.FileIniter()} {
-		_, err := initer(ctx)
-		require.EqualError(t, err, "IDWriter not given")
-		_, err = initer(ctx, nil, writer)
-		require.NoError(t, err)
-		_, err = initer(ctx, writer, "a string")
-		require.ErrorContains(t, err, "string")
-	}
-	_, err := session.FileIniter()(ctx, writer, session.FileConfig{RootDir: t.TempDir()})
-	require.NoError(t, err, "any order will do")
-
-	type config struct{ A int }
-	initer := session.NewIniter(func(context.Context, config) (session.Backend, session.StoreConfig, error) {
-		return nil, session.StoreConfig{}, errors.New("cannot open")
-	})
-	_, err = initer(ctx, writer)
-	require.EqualError(t, err, "config of type session_test.config not given")
-	_, err = initer(ctx, writer, &config{})
-	require.ErrorContains(t, err, "want a config of type session_test.config")
-	_, err = initer(ctx, writer, config{})
-	require.EqualError(t, err, "cannot open")
-}
-
 // A WriteIDFunc may look at the session whose ID it sends.
 func TestWriteIDFuncReadsTheSession(t *testing.T) {
 	var s session.Session
@@ -338,109 +280,6 @@ func TestHandlersReceiveTheServices(t *testing.T) {
 	require.Equal(t, "text", a.get("/").Body.String())
 }
 
-// blindStore is a store of a third party: the six methods, a session that
-// embeds BaseSession, the data in a map, and every call counted.
-type blindStore struct {
-	mu    sync.Mutex
-	data  map[string][]byte
-	calls []string
-	write session.IDWriter
-}
-
-type blindSession struct{ *session.BaseSession }
-
-func newBlindStore(_ context.Context, args ...interface{}) (session.Store, error) {
-	s := &blindStore{data: make(map[string][]byte)}
-	for _, arg := range args {
-		if w, ok := arg.(session.IDWriter); ok {
-			s.write = w
-		}
-	}
-	return s, nil
-}
-
-func (s *blindStore) call(name string) func() {
-	s.mu.Lock()
-	s.calls = append(s.calls, name)
-	return s.mu.Unlock
-}
-
-func (s *blindStore) Exist(_ context.Context, sid string) bool {
-	defer s.call("exist")()
-	_, ok := s.data[sid]
-	return ok
-}
-
-func (s *blindStore) Read(_ context.Context, sid string) (session.Session, error) {
-	defer s.call("read")()
-	raw, ok := s.data[sid]
-	if !ok {
-		return blindSession{session.NewBaseSession(sid, session.GobEncoder, s.write)}, nil
-	}
-	data, err := session.GobDecoder(raw)
-	return blindSession{session.NewBaseSessionWithData(sid, session.GobEncoder, s.write, data)}, err
-}
-
-func (s *blindStore) Destroy(_ context.Context, sid string) error {
-	defer s.call("destroy")()
-	delete(s.data, sid)
-	return nil
-}
-
-func (s *blindStore) Touch(context.Context, string) error {
-	defer s.call("touch")()
-	return nil
-}
-
-func (s *blindStore) Save(_ context.Context, sess session.Session) error {
-	raw, err := sess.Encode()
-	defer s.call("save")()
-	s.data[sess.ID()] = raw
-	return err
-}
-
-func (s *blindStore) GC(context.Context) error { return nil }
-
-func (s *blindStore) take() []string {
-	defer s.call("")()
-	calls := s.calls[:len(s.calls)-1]
-	s.calls = nil
-	return calls
-}
-
-func TestThirdPartyStore(t *testing.T) {
-	a := newApp(t, session.Options{Initer: newBlindStore})
-	store := a.m.Store().(*blindStore)
-	a.Get("/set", func(s session.Session) { s.Set("key", 123) })
-	a.Get("/get", func(s session.Session) string {
-		if session, ok := s.Get("key").(int); ok {
-			return strings.Repeat("x", session)
-		}
-		return "none"
-	})
-	a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
-	a.Get("/show", func(flash session.Flash) string { text, _ := flash.(string); return text })
-	a.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) })
-
-	require.Equal(t, "none", a.get("/get").Body.String())
-	require.Equal(t, []string{"read"}, store.take())
-	a.get("/set")
-	require.Equal(t, []string{"exist", "read", "save"}, store.take())
-	require.Len(t, a.get("/get").Body.String(), 123)
-	require.Equal(t, []string{"exist", "read", "touch"}, store.take())
-
-	a.get("/flash")
-	require.Equal(t, "hello", a.get("/show").Body.String())
-	require.Equal(t, "", a.get("/show").Body.String())
-
-	old := a.cookie
-	a.get("/renew")
-	require.NotEqual(t, old, a.cookie)
-	require.Len(t, store.data, 1, "the old session is destroyed")
-	require.Len(t, a.get("/get").Body.String(), 123)
-	require.Empty(t, a.errs.take())
-}
-
 // csrf, as it is, on top of our sessions.
 func TestCSRF(t *testing.T) {
 	for name, opts := range map[string]session.Options{
@@ -474,38 +313,4 @@ func TestCSRF(t *testing.T) {
 			require.Equal(t, http.StatusBadRequest, post(token).Code)
 		})
 	}
-}
-
-func TestGCRunsUntilClose(t *testing.T) { synctest.Test(t, gcRunsUntilClose) }
-
-func gcRunsUntilClose(t *testing.T) {
-	calls := make(chan struct{}, 10)
-	store := gcStore{calls: calls, err: errors.New("gc failed")}
-	errs := make(chan error, 10)
-	m, err := session.New(session.Options{
-		Initer:     func(context.Context, ...interface{}) (session.Store, error) { return store, nil },
-		GCInterval: time.Second,
-		ErrorFunc:  func(err error) { errs <- err },
-	})
-	require.NoError(t, err)
-	<-calls
-	require.EqualError(t, <-errs, "gc failed")
-	require.NoError(t, m.Close())
-	require.NoError(t, m.Close(), "closing again does nothing")
-	select {
-	case <-calls:
-		t.Error("GC ran after Close")
-	case <-time.After(time.Hour):
-	}
-}
-
-type gcStore struct {
-	session.Store
-	calls chan struct{}
-	err   error
-}
-
-func (s gcStore) GC(context.Context) error {
-	s.calls <- struct{}{}
-	return s.err
 }
