@@ -28,6 +28,3 @@ func FillPool(ctx context.Context, b session.Backend) error {
 	}
 	return nil
 }
-
-// Waiting is how many loads wait for a connection.
-func Waiting(b session.Backend) int { return b.(*backend).lookups.Waiting() }

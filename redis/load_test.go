@@ -12,8 +12,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/flamego/session/redis"
 )
 
 // Each load gets what is its own, whoever gives up meanwhile, and one that has time
@@ -87,41 +85,4 @@ func TestLargeLoads(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-// Nor does one fail because whoever took it along was cancelled before that had an
-// answer.
-func TestWaitingLoadOutlivesItsLeader(t *testing.T) {
-	t.Parallel()
-	config := testConfig(t)
-	p := startProxy(t, config.Options.Addr)
-	config.Options.Addr, config.Options.PoolSize = p.addr, 1
-	config.Options.ReadTimeout = time.Minute
-	b := openBackend(t, config)
-	load := func(ctx context.Context) chan error {
-		done := make(chan error, 1)
-		go func() { _, _, err := b.Load(ctx, "abc"); done <- err }()
-		return done
-	}
-	waiting := func(n int) {
-		t.Helper()
-		require.Eventually(t, func() bool { return redis.Waiting(b) == n }, 5*time.Second, time.Millisecond)
-	}
-
-	p.mute.Store(true)
-	first := load(deadline(t, time.Second))
-	require.Eventually(t, func() bool { return p.muted.Load() == 1 }, 5*time.Second, time.Millisecond)
-	ctx, cancel := context.WithCancel(deadline(t, 3*time.Second))
-	defer cancel()
-	leader := load(ctx)
-	waiting(1)
-	taken := load(deadline(t, 30*time.Second))
-	waiting(2)
-	require.ErrorIs(t, <-first, context.DeadlineExceeded)
-	require.Eventually(t, func() bool { return p.muted.Load() == 2 }, 5*time.Second, time.Millisecond)
-	waiting(0)
-	cancel()
-	p.mute.Store(false)
-	require.ErrorIs(t, <-leader, context.Canceled)
-	require.NoError(t, <-taken)
 }

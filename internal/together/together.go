@@ -73,13 +73,6 @@ func (g *Group[A]) alone(ctx context.Context, key string) (answer A, err error) 
 	return answers[0], nil
 }
 
-// Waiting returns how many look-ups wait.
-func (g *Group[A]) Waiting() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.waiting)
-}
-
 // share waits for a turn, or for the answer that comes with another look-up; it
 // reports false if it has waited for too long.
 func (g *Group[A]) share(ctx context.Context, l *lookup[A]) bool {
