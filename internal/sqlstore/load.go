@@ -19,8 +19,8 @@ func answerOf(data []byte, left int64) answer {
 	return answer{session.Record{Data: data, TTL: time.Duration(left) * time.Millisecond}, true}
 }
 
-// Load goes together with other loads that wait for a connection, where that saves
-// round trips.
+// Load goes together with others that come at the same time, where that saves round
+// trips.
 func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
 	var a answer
 	var err error
