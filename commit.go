@@ -5,128 +5,128 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/state"
 )
 
-// native is what the stores of this module do for the middleware beyond Store:
-// the same steps in fewer round trips.
-type native interface {
+// How changes leave a BaseSession and come back to it. In between they are a
+// commit.Change, which knows nothing of sessions: packages internal/commit, and
+// internal/expiring for the memory store, bring it into the store.
+
+// committer is what a store of this module does beyond Store.
+type committer interface {
 	Store
 	// setTimeout sets how long one operation may take.
 	setTimeout(d time.Duration)
 	// maxIdle returns the lifetime of the sessions.
 	maxIdle() time.Duration
-	// fresh returns a session with nothing in it, without asking anybody.
-	fresh(sid string) *BaseSession
-	// load returns the session with the ID: Exist and Read in one. With an
-	// error that is errUnreadable it returns an empty session as well.
+	// newSession returns a session with nothing in it, without asking anybody.
+	newSession(sid string) *BaseSession
+	// load returns the session with the ID: Exist and Read in one. With an error
+	// that is errUnreadable it returns an empty session as well.
 	load(ctx context.Context, sid string) (*BaseSession, error)
-	// takeFlash takes the flash out of the stored session. Of many requests that
-	// do so at once only one gets it, the others get nil.
-	takeFlash(ctx context.Context, s *BaseSession) (Flash, error)
-	// giveFlash undoes that, unless there is another flash by now.
-	giveFlash(ctx context.Context, s *BaseSession, flash Flash) error
+	// commit brings the changes of a session into the store, if the condition holds
+	// there, and returns what became of them.
+	commit(ctx context.Context, s *BaseSession, when commit.Condition) (*commit.Change, error)
 }
 
 // errUnreadable says that there is a record that makes no sense.
 var errUnreadable = errors.New("unreadable data")
 
-// pending is the changes of a session on their way into the store.
-type pending struct {
-	sid    string  // the ID the session shall have
-	origin origin  // where base is from
-	base   values  // what the changes apply to
-	log    changes // the changes
-
-	when  condition   // the changes are void if it does not hold
-	flash interface{} // the flash that was taken
-	gone  bool        // the record vanished: the changes are void
-	copy  bool        // the session is another store's and stays as it is
-
-	wasBase values // to undo begin
-	wasLog  changes
-
-	deadline time.Time // while it waits in a lane
-	joint    *joint    // what it was made a part of meanwhile, guarded by the lane
+// origin is what a store knew about a session when it was read or last written.
+type origin struct {
+	commit.Origin
+	store committer     // nil for a session made by hand
+	idle  time.Duration // since the record was last written or extended
 }
 
-// condition is what must be true of a session for changes to be made.
-type condition int
-
-const (
-	always    condition = iota
-	ifFlash             // to take it
-	ifNoFlash           // to give one back
-)
-
-// begin hands out the changes of the session; end must follow. Changes made
-// in between belong to the next commit.
-func (s *BaseSession) begin(store Store) *pending {
+// checkOut hands the changes of the session to a commit; checkIn must follow.
+// Changes that are made in between belong to the next commit.
+//
+// A session that was made by hand, or that was read from another store, is all new
+// to this store. One of another store is only copied, and stays as it is.
+func (s *BaseSession) checkOut(store committer, when commit.Condition) *commit.Change {
 	s.committing.Lock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	p := &pending{
-		sid: s.sid, origin: s.origin, base: s.base, log: s.log, gone: s.gone,
-		wasBase: s.base, wasLog: s.log,
+	c := &commit.Change{ID: s.sid, When: when}
+	if s.origin.store == store {
+		c.Log, c.Origin, c.Values, c.Vanished = s.log, s.origin.Origin, s.base, s.vanished
+	} else {
+		all := state.Copy(s.base)
+		s.log.Apply(all)
+		c.Log.SetAll(all)
+		c.Log.Destroyed = s.log.Destroyed
+		c.Origin.ID = s.sid
 	}
-	if o, ok := s.base.(*overlay); ok {
-		p.base = o.base // what the store holds, beneath what was committed before
+	if s.isOf(store) {
+		s.pending, s.log = s.log, state.Log{}
 	}
-	view := s.base
-	if s.log.any() {
-		view = &overlay{s.base, s.log}
-	}
-	if s.origin.store != store {
-		// Made by hand or read from another store: all of it is new to this one.
-		p.origin = origin{store: store, sid: s.sid}
-		p.log = changes{flushed: true, ended: s.log.ended, keys: dataOf(view)}
-		p.gone = false
-		if p.copy = s.origin.store != nil; p.copy {
-			return p
-		}
-	}
-	s.base, s.log = view, changes{count: s.log.count}
-	return p
+	return c
 }
 
-// end takes back what became of the changes: after an error they are still to
-// be committed, otherwise the session shows what the store now holds.
-func (s *BaseSession) end(p *pending, err error) {
+// checkIn takes back what became of the changes. Those that were committed are what
+// the session now is based on; others are still to be committed.
+func (s *BaseSession) checkIn(store committer, c *commit.Change, committed bool) {
 	defer s.committing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.copy {
+	switch {
+	case !s.isOf(store): // it was only copied
 		return
+	case committed:
+		s.base, s.vanished = c.Values, c.Vanished
+		s.origin = origin{Origin: c.Origin, store: store}
+	default:
+		s.log = s.pending.Then(s.log)
 	}
-	if err != nil {
-		s.base, s.log = p.wasBase, p.wasLog.then(s.log)
-		return
-	}
-	s.base, s.origin, s.gone = p.base, p.origin, p.gone
+	s.pending = state.Log{}
+}
+
+// isOf reports whether what is saved in the store is what the session is based on
+// from then on. The caller has the lock.
+func (s *BaseSession) isOf(store committer) bool {
+	return s.origin.store == nil || s.origin.store == store
+}
+
+// takeFlash takes the flash out of the stored session. Of many requests that do so
+// at once only one gets it, the others get nil.
+func (s *BaseSession) takeFlash(ctx context.Context) (Flash, error) {
+	s.Delete(state.FlashKey)
+	c, err := s.origin.store.commit(ctx, s, commit.IfFlash)
+	return c.Flash, err
+}
+
+// giveFlash undoes takeFlash and whatever else happened to the session since the
+// last commit. It does nothing if there is another flash by now.
+func (s *BaseSession) giveFlash(ctx context.Context, flash Flash) error {
+	s.mu.Lock()
+	s.sid, s.log, s.destroyed = s.origin.ID, state.Log{}, false
+	s.mu.Unlock()
+	s.SetFlash(flash)
+	_, err := s.origin.store.commit(ctx, s, commit.IfNoFlash)
+	return err
 }
 
 // changeCount returns a number that grows with every change.
 func (s *BaseSession) changeCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.log.count
+	return s.changes
 }
 
-// settle forgets the changes, which a store that cannot say so has saved; unless
-// there are more than when it began.
+// settle forgets the changes, since a store that cannot say so has saved them;
+// unless there are more of them than the count.
 func (s *BaseSession) settle(count int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.log.count == count {
-		s.base, s.log = s.log.apply(s.base), changes{count: count}
+	if s.changes == count && !s.log.IsEmpty() {
+		values := state.Copy(s.base)
+		s.log.Apply(values)
+		s.base, s.log = state.Map(values), state.Log{}
 	}
-}
-
-// discard undoes the changes since the last commit.
-func (s *BaseSession) discard() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sid, s.log = s.origin.sid, changes{count: s.log.count}
 }
 
 // follow puts the changes on what the store has by now.
@@ -136,78 +136,31 @@ func (s *BaseSession) follow(now *BaseSession) {
 	s.base, s.origin = now.base, now.origin
 }
 
-// isStored reports whether the store has a record of the session.
-func (s *BaseSession) isStored() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.origin.stored && !s.gone
+// status is what the middleware asks of a session, in one look.
+type status struct {
+	sid       string
+	changed   bool          // there is something to save
+	destroyed bool          // by Destroy, through this session
+	dead      bool          // destroyed, or its record was gone when it was to be changed
+	stored    bool          // the store has a record
+	idle      time.Duration // how long ago the record was written or extended when it was read
 }
 
-// isEnded reports whether the session was destroyed, or its record vanished
-// after it was read.
-func (s *BaseSession) isEnded() bool {
+func (s *BaseSession) status() status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.gone || s.log.ended
-}
-
-// isDestroyed reports whether it was this session that was destroyed, and not
-// its record by somebody else.
-func (s *BaseSession) isDestroyed() bool {
-	if s == nil {
-		return false
+	return status{
+		sid: s.sid, changed: !s.log.IsEmpty(), destroyed: s.destroyed, dead: s.isDead(),
+		stored: s.origin.Stored && !s.vanished, idle: s.origin.idle,
 	}
+}
+
+// isEmpty reports whether the session holds nothing.
+func (s *BaseSession) isEmpty() bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ended
-}
-
-// isQuiet reports whether there is nothing to save and the session goes on, and how
-// long ago its record was written or extended when it was read.
-func (s *BaseSession) isQuiet() (quiet bool, idle time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.gone && !s.log.ended && !s.log.any(), s.origin.idle
-}
-
-// rebase puts the changes on other data than they were made on. It reports
-// false when there is nothing left to do.
-func (p *pending) rebase(base values) bool {
-	p.base = base
-	return p.holds()
-}
-
-// holds reports whether the condition of the changes does.
-func (p *pending) holds() bool {
-	return p.when == always || (p.when == ifFlash) == (p.base != nil && p.base.get(flashKey) != nil)
-}
-
-// orphan decides what becomes of the changes when the record has vanished: it
-// was destroyed, it expired, or another request gave it a new ID. It reports
-// whether there is something left to insert: a session that has a new ID too
-// keeps what it set itself, and nothing of the old data.
-func (p *pending) orphan() bool {
-	if p.sid == p.origin.sid {
-		p.end()
-		return false
-	}
-	p.base = nil
-	p.origin = origin{store: p.origin.store, sid: p.sid}
-	return len(p.log.keys) > 0
-}
-
-// end notes that the store holds nothing any more, and never will.
-func (p *pending) end() {
-	p.base, p.gone = nil, true
-}
-
-// stored notes that the store now holds data.
-func (p *pending) stored(now values, raw []byte) {
-	if p.when == ifFlash {
-		p.flash = p.base.get(flashKey)
-	}
-	p.base = now
-	p.origin = origin{store: p.origin.store, sid: p.sid, stored: true, raw: raw}
+	sets := s.log.SetsKeys()
+	s.mu.Unlock()
+	return !sets && len(s.data()) == 0
 }
 
 // orNone returns a session as the interface, which is nil if there is none.
@@ -218,19 +171,16 @@ func orNone(s *BaseSession, err error) (Session, error) {
 	return s, err
 }
 
-// sessionOf returns the BaseSession in a session that somebody saves. One of
+// toSave returns the BaseSession in a session that somebody saves. A session of
 // another make is known by what it encodes to.
-func sessionOf(s Session, decode Decoder) (*BaseSession, error) {
-	if b, ok := s.(based); ok {
-		if base := b.baseSession(); base != nil {
-			return base, nil
-		}
-		s = nil
-	}
-	if s == nil {
+func toSave(s Session, decode func([]byte) (map[interface{}]interface{}, error)) (*BaseSession, error) {
+	b, ok := baseOf(s)
+	switch {
+	case b != nil:
+		return b, nil
+	case ok || s == nil:
 		return nil, errors.New("no session given")
 	}
-
 	raw, err := s.Encode()
 	if err != nil {
 		return nil, err

@@ -2,34 +2,8 @@ package session
 
 import "sync"
 
-// MemoryLen returns how many sessions a memory store keeps, dead or alive, and
-// checks that its tables and rings agree.
-func MemoryLen(s Store) int {
-	total := 0
-	for i := range s.(*memoryStore).shards {
-		sh := &s.(*memoryStore).shards[i]
-		sh.mu.Lock()
-		linked := 0
-		for _, e := range sh.buckets {
-			for ; e != nil; e = e.link {
-				linked++
-			}
-		}
-		inRing := 0
-		for e := sh.ring.next; e != &sh.ring; e = e.next {
-			if *sh.place(e.memoryKey) != e || e.shard() != i || e.prev.next != e || e.next.prev != e {
-				panic("the table and the ring of a shard disagree")
-			}
-			inRing++
-		}
-		if inRing != sh.n || linked != sh.n {
-			panic("the table and the ring of a shard disagree")
-		}
-		total += sh.n
-		sh.mu.Unlock()
-	}
-	return total
-}
+// MemoryLen returns how many sessions a memory store keeps, dead or alive.
+func MemoryLen(s Store) int { return s.(*memoryStore).sessions.Len() }
 
 // SetRandomSource replaces the random source of IDs, and what has been drawn from
 // it, until the function it returns is called.

@@ -13,6 +13,3 @@ package session
 // It is taken out of the store before the handler runs, so exactly one request
 // receives it.
 type Flash interface{}
-
-// flashKey is the key under which a session keeps its flash.
-const flashKey = "flamego::session::flash"

@@ -3,7 +3,9 @@ package session
 import (
 	"crypto/rand"
 	"fmt"
+	"hash/maphash"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -67,4 +69,37 @@ func (r *randomBytes) appendTo(id []byte, length int) []byte {
 	clear(buf[:used])
 	r.left -= used
 	return id
+}
+
+// recentIDs is a set of IDs that forgets: a table of fixed size (512 KiB) with one
+// place for each ID, which a later ID may take. One table serves several sets.
+type recentIDs struct {
+	seed  maphash.Seed
+	table *recentTable
+}
+
+type recentTable [1 << 16]atomic.Uint64
+
+func newRecentIDs(table *recentTable) *recentIDs {
+	return &recentIDs{seed: maphash.MakeSeed(), table: table}
+}
+
+func (t *recentIDs) place(sid string) (hash uint64, slot *atomic.Uint64) {
+	hash = maphash.String(t.seed, sid) | 1 // never the zero of an empty place
+	return hash, &t.table[hash>>48]
+}
+
+func (t *recentIDs) add(sid string) {
+	hash, slot := t.place(sid)
+	slot.Store(hash)
+}
+
+func (t *recentIDs) has(sid string) bool {
+	hash, slot := t.place(sid)
+	return slot.Load() == hash
+}
+
+func (t *recentIDs) remove(sid string) {
+	hash, slot := t.place(sid)
+	slot.CompareAndSwap(hash, 0)
 }

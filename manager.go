@@ -85,9 +85,9 @@ type Manager struct {
 	opts  Options
 	store Store
 
-	native       native     // the store, if it is one of this module
-	issued       *issuedIDs // IDs that were given out and have nothing stored yet
-	renamed      *issuedIDs // IDs whose sessions lately got another one
+	keeper       keeper     // what the middleware asks of the store
+	issued       *recentIDs // IDs that were given out and have nothing stored yet: nobody has made them up
+	renamed      *recentIDs // IDs whose sessions lately got another one
 	cookie       *cookie
 	readsCookie  bool // the ID comes from the cookie
 	writesCookie bool // the ID is sent in the cookie
@@ -122,8 +122,11 @@ func New(opts ...Options) (*Manager, error) {
 		return nil, fmt.Errorf("IDLength is %d, more than %d", opt.IDLength, maxSIDLength)
 	}
 
-	m := &Manager{opts: opt, cookie: newCookie(opt.Cookie), issued: newIssuedIDs(), readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil}
-	m.renamed = m.issued.sibling()
+	table := new(recentTable)
+	m := &Manager{
+		opts: opt, cookie: newCookie(opt.Cookie), issued: newRecentIDs(table), renamed: newRecentIDs(table),
+		readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil,
+	}
 	if m.writesCookie {
 		m.opts.WriteIDFunc = m.writeCookie
 	}
@@ -136,8 +139,7 @@ func New(opts ...Options) (*Manager, error) {
 	if m.store == nil {
 		return nil, errors.New("the Initer returned no store")
 	}
-	m.native, _ = m.store.(native)
-	if err := m.setTimes(); err != nil {
+	if err := m.setKeeper(); err != nil {
 		_ = m.closeStore()
 		return nil, err
 	}
@@ -145,13 +147,16 @@ func New(opts ...Options) (*Manager, error) {
 	return m, nil
 }
 
-// setTimes settles what depends on the store.
-func (m *Manager) setTimes() error {
-	if m.native == nil {
+// setKeeper settles what depends on the make of the store.
+func (m *Manager) setKeeper() error {
+	store, ok := m.store.(committer)
+	if !ok {
+		m.keeper = foreign{m.store, m.opts.Timeout}
 		return nil
 	}
-	m.native.setTimeout(m.opts.Timeout)
-	lifetime := m.native.maxIdle()
+	m.keeper = ours{store}
+	store.setTimeout(m.opts.Timeout)
+	lifetime := store.maxIdle()
 	if m.opts.TouchInterval >= lifetime {
 		return fmt.Errorf("TouchInterval is %v, not shorter than the Lifetime of %v", m.opts.TouchInterval, lifetime)
 	}
@@ -265,54 +270,4 @@ func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 // valid reports whether the ID can be one that we made.
 func (m *Manager) valid(sid string) bool {
 	return len(sid) == m.opts.IDLength && checkSID(sid) == nil
-}
-
-// bound returns the context of one operation of the store. A store of this
-// module sets its own limit.
-func (m *Manager) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if m.native != nil {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, m.opts.Timeout)
-}
-
-// read returns the session with the ID and whether the store has it. What
-// cannot be read is an empty session that is there: it locks nobody out, and
-// its bytes stay until something is set.
-func (m *Manager) read(ctx context.Context, sid string) (sess Session, found bool, err error) {
-	if m.native == nil {
-		ctx, cancel := m.bound(ctx)
-		defer cancel()
-		found = m.store.Exist(ctx, sid)
-		sess, err = m.readForeign(ctx, sid)
-		if sess != nil && errors.Is(err, errUnreadable) { // a store of ours behind theirs
-			m.opts.ErrorFunc(err)
-			err = nil
-		}
-		return sess, found, err
-	}
-	b, err := m.native.load(ctx, sid)
-	if errors.Is(err, errUnreadable) {
-		m.opts.ErrorFunc(err)
-	} else if err != nil {
-		return nil, false, err
-	}
-	return b, b.isStored(), nil
-}
-
-// create returns a new session.
-func (m *Manager) create(ctx context.Context, sid string) (Session, error) {
-	if m.native != nil {
-		return m.native.fresh(sid), nil
-	}
-	ctx, cancel := m.bound(ctx)
-	defer cancel()
-	return m.readForeign(ctx, sid)
-}
-
-// touch extends the life of a stored session.
-func (m *Manager) touch(ctx context.Context, sid string) error {
-	ctx, cancel := m.bound(ctx)
-	defer cancel()
-	return m.store.Touch(ctx, sid)
 }

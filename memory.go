@@ -3,10 +3,11 @@ package session
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
-	"runtime"
-	"strings"
 	"time"
+
+	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/expiring"
+	"github.com/flamego/session/internal/state"
 )
 
 // MemoryConfig configures the memory store.
@@ -30,55 +31,32 @@ func MemoryIniter() Initer {
 		if err != nil {
 			return nil, err
 		}
-		return newMemoryStore(lifetimeOrDefault(config.Lifetime), writer), nil
+		return &memoryStore{
+			lifetime: lifetimeOrDefault(config.Lifetime),
+			writeID:  writer,
+			sessions: expiring.New[state.List](),
+		}, nil
 	}
 }
 
-var _ native = (*memoryStore)(nil)
+var _ committer = (*memoryStore)(nil)
 
-// memoryStore keeps live values, in shards that are locked on their own.
+// memoryStore keeps live values. A session that is read has the very list that the
+// table has, which nobody writes to.
 type memoryStore struct {
-	born     time.Time // times are counted from here
 	lifetime time.Duration
 	writeID  IDWriter
-	seed     maphash.Seed
-	shards   [1 << memoryShardBits]memoryShard
+	sessions *expiring.Table[state.List]
 }
-
-func newMemoryStore(lifetime time.Duration, writer IDWriter) *memoryStore {
-	m := &memoryStore{born: time.Now(), lifetime: lifetime, writeID: writer, seed: maphash.MakeSeed()}
-	for i := range m.shards {
-		m.shards[i].init()
-	}
-	return m
-}
-
-func (m *memoryStore) key(sid string) memoryKey {
-	return memoryKey{sid: sid, hash: maphash.String(m.seed, sid)}
-}
-
-func (m *memoryStore) shard(key memoryKey) *memoryShard {
-	return &m.shards[key.shard()]
-}
-
-// locked locks the shard of a session ID; the caller unlocks it.
-func (m *memoryStore) locked(sid string) (*memoryShard, memoryKey) {
-	key := m.key(sid)
-	sh := m.shard(key)
-	sh.mu.Lock()
-	return sh, key
-}
-
-func (m *memoryStore) now() time.Duration { return time.Since(m.born) }
 
 // setTimeout does nothing: no operation waits for anything.
 func (m *memoryStore) setTimeout(time.Duration) {}
 
 func (m *memoryStore) maxIdle() time.Duration { return m.lifetime }
 
-func (m *memoryStore) fresh(sid string) *BaseSession {
+func (m *memoryStore) newSession(sid string) *BaseSession {
 	b := NewBaseSession(sid, GobEncoder, m.writeID)
-	b.origin = origin{store: m, sid: sid}
+	b.origin = origin{store: m, Origin: commit.Origin{ID: sid}}
 	return b
 }
 
@@ -86,21 +64,16 @@ func (m *memoryStore) load(_ context.Context, sid string) (*BaseSession, error) 
 	if err := checkSID(sid); err != nil {
 		return nil, memoryError("read", err)
 	}
-	b := m.fresh(sid)
-	sh, key := m.locked(sid)
-	defer sh.mu.Unlock()
-	now := m.now()
-	if e := sh.live(key, now); e != nil {
-		b.base, b.origin.stored = e, true
-		b.origin.idle = m.lifetime - (e.expiry - now)
+	b := m.newSession(sid)
+	if values, left := m.sessions.Get(sid); values != nil {
+		b.base, b.origin.Stored, b.origin.idle = values, true, m.lifetime-left
 	}
 	return b, nil
 }
 
 func (m *memoryStore) Exist(_ context.Context, sid string) bool {
-	sh, key := m.locked(sid)
-	defer sh.mu.Unlock()
-	return sh.live(key, m.now()) != nil
+	values, _ := m.sessions.Get(sid)
+	return values != nil
 }
 
 func (m *memoryStore) Read(ctx context.Context, sid string) (Session, error) {
@@ -108,117 +81,63 @@ func (m *memoryStore) Read(ctx context.Context, sid string) (Session, error) {
 }
 
 func (m *memoryStore) Destroy(_ context.Context, sid string) error {
-	sh, key := m.locked(sid)
-	defer sh.mu.Unlock()
-	sh.remove(key)
+	m.sessions.Delete(sid)
 	return memoryError("destroy", checkSID(sid))
 }
 
 func (m *memoryStore) Touch(_ context.Context, sid string) error {
-	sh, key := m.locked(sid)
-	defer sh.mu.Unlock()
-	now := m.now()
-	if e := sh.live(key, now); e != nil {
-		sh.touch(e, now+m.lifetime)
-	}
+	m.sessions.Extend(sid, m.lifetime)
 	return memoryError("touch", checkSID(sid))
 }
 
 // GC removes a bounded number of sessions at a time, so that no request waits
-// long for the lock.
+// long for a lock.
 func (m *memoryStore) GC(ctx context.Context) error {
-	for i := range m.shards {
-		for m.shards[i].sweep(10, m.now()) {
-			if err := ctx.Err(); err != nil {
-				return memoryError("gc", err)
-			}
-			runtime.Gosched() // who waits for the lock would have to wait for a millisecond
-		}
-	}
-	return nil
+	return memoryError("gc", m.sessions.Sweep(ctx))
 }
 
-func (m *memoryStore) Save(_ context.Context, sess Session) error {
-	b, err := sessionOf(sess, GobDecoder)
+func (m *memoryStore) Save(ctx context.Context, sess Session) error {
+	b, err := toSave(sess, func(raw []byte) (map[interface{}]interface{}, error) { return GobDecoder(raw) })
 	if err != nil {
 		return memoryError("save", err)
 	}
-	_, err = m.commit(b, always)
+	_, err = m.commit(ctx, b, commit.Always)
 	return err
 }
 
-func (m *memoryStore) takeFlash(_ context.Context, b *BaseSession) (Flash, error) {
-	b.Delete(flashKey)
-	p, err := m.commit(b, ifFlash)
-	return p.flash, err
+func (m *memoryStore) commit(_ context.Context, b *BaseSession, when commit.Condition) (*commit.Change, error) {
+	c := b.checkOut(m, when)
+	err := checkSID(c.ID)
+	if err == nil && !c.Vanished {
+		m.write(c)
+	}
+	b.checkIn(m, c, err == nil)
+	return c, memoryError("save", err)
 }
 
-func (m *memoryStore) giveFlash(_ context.Context, b *BaseSession, flash Flash) error {
-	b.SetFlash(flash)
-	_, err := m.commit(b, ifNoFlash)
-	return err
-}
-
-func (m *memoryStore) commit(b *BaseSession, when condition) (*pending, error) {
-	p := b.begin(m)
-	p.when = when
-	err := checkSID(p.sid)
-	if err == nil && !p.gone {
-		m.write(p)
-	}
-	b.end(p, err)
-	return p, memoryError("save", err)
-}
-
-// write applies the changes of p to what the session holds at this moment.
-// Nobody else can write meanwhile, so nothing is ever tried twice.
-func (m *memoryStore) write(p *pending) {
-	at, key := m.key(p.origin.sid), m.key(p.sid)
-	from, to, unlock := m.lockBoth(at, key)
-	defer unlock()
-
-	now := m.now()
-	if p.log.ended {
-		from.remove(at)
-		p.end()
-		return
-	}
-	switch old := from.live(at, now); {
-	case old != nil && !p.rebase(old):
-		return
-	case old != nil && at == key:
-		key = old.memoryKey
-	case old == nil && p.origin.stored && !p.orphan():
-		return
-	default:
-		key.sid = strings.Clone(key.sid) // it may be part of a long header
-	}
-
-	e := &memoryEntry{memoryKey: key, packed: pack(dataOf(p.log.apply(p.base)))}
-	if at != key {
-		from.remove(at)
-	}
-	to.put(e, now+m.lifetime)
-	p.stored(e, nil)
-}
-
-// lockBoth locks the shards of two keys, which may be one, in an order that all
-// agree on.
-func (m *memoryStore) lockBoth(keyA, keyB memoryKey) (a, b *memoryShard, unlock func()) {
-	a, b = m.shard(keyA), m.shard(keyB)
-	first, second := a, b
-	if keyA.shard() > keyB.shard() {
-		first, second = b, a
-	}
-	first.mu.Lock()
-	if first != second {
-		second.mu.Lock()
-	}
-	return a, b, func() {
-		if first != second {
-			second.mu.Unlock()
+// write applies a change to what the session holds at this moment. Nobody else can
+// write meanwhile, so there are no conflicts.
+func (m *memoryStore) write(c *commit.Change) {
+	written := m.sessions.Change(c.Origin.ID, c.ID, func(now *state.List) (state.List, time.Duration, expiring.Verdict) {
+		if c.Log.Destroyed {
+			c.Vanish()
+			return nil, 0, expiring.Remove
 		}
-		first.mu.Unlock()
+		c.Values = nil
+		if now != nil {
+			c.Values = now
+		} else if c.Origin.Stored && !c.RecordGone() {
+			return nil, 0, expiring.Keep
+		}
+		if !c.Holds(c.Values) {
+			return nil, 0, expiring.Keep
+		}
+		next := state.Copy(c.Values)
+		c.Log.Apply(next)
+		return state.ListOf(next), m.lifetime, expiring.Put
+	})
+	if written != nil {
+		c.Written(written, nil)
 	}
 }
 

@@ -3,13 +3,14 @@ package session
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/deadline"
-	"github.com/flamego/session/internal/gobmap"
+	"github.com/flamego/session/internal/state"
 )
 
 const (
@@ -55,20 +56,26 @@ func NewStore(backend Backend, config StoreConfig) Store {
 	if config.Encoder == nil {
 		config.Encoder = GobEncoder
 	}
-	lazy := config.Decoder == nil
-	if lazy {
+	if config.Decoder == nil {
 		config.Decoder = GobDecoder
 	}
 	if config.MaxDataSize <= 0 {
 		config.MaxDataSize = defaultMaxDataSize
 	}
-	config.Lifetime = lifetimeOrDefault(config.Lifetime)
-	s := &recordStore{StoreConfig: config, backend: backend, lazy: lazy, seed: maphash.MakeSeed()}
-	s.setTimeout(defaultTimeout)
-	for i := range s.lanes {
-		s.lanes[i].turn = make(chan lastCommit, 1)
-		s.lanes[i].turn <- lastCommit{}
+	s := &recordStore{
+		name:     config.Name,
+		lifetime: lifetimeOrDefault(config.Lifetime),
+		encoder:  config.Encoder,
+		writeID:  config.IDWriter,
+		backend:  backend,
 	}
+	s.codec = state.Codec{
+		EncodeFunc: func(m map[interface{}]interface{}) ([]byte, error) { return config.Encoder(m) },
+		DecodeFunc: func(raw []byte) (map[interface{}]interface{}, error) { return config.Decoder(raw) },
+		MaxSize:    config.MaxDataSize,
+	}
+	s.engine = commit.New(records{s})
+	s.setTimeout(defaultTimeout)
 	return s
 }
 
@@ -80,21 +87,20 @@ func lifetimeOrDefault(d time.Duration) time.Duration {
 }
 
 var (
-	_ native    = (*recordStore)(nil)
+	_ committer = (*recordStore)(nil)
 	_ io.Closer = (*recordStore)(nil)
 )
 
-// recordStore is the portable store: it gives meaning to the records of a
-// backend.
+// recordStore is the portable store: it gives meaning to the records of a backend.
 type recordStore struct {
-	StoreConfig
-	backend Backend
-	timeout atomic.Int64 // a time.Duration
-	lazy    bool         // the decoder is ours, and can wait
-
-	lanes   [256]lane
-	seed    maphash.Seed  // of who goes to which
-	commits atomic.Uint64 // how many there have been
+	name     string
+	lifetime time.Duration
+	encoder  Encoder
+	writeID  IDWriter
+	codec    state.Codec
+	backend  Backend
+	engine   *commit.Engine
+	timeout  atomic.Int64 // a time.Duration
 }
 
 func (s *recordStore) setTimeout(d time.Duration) { s.timeout.Store(int64(d)) }
@@ -104,11 +110,11 @@ func (s *recordStore) bound(ctx context.Context) (context.Context, context.Cance
 	return deadline.Within(ctx, time.Duration(s.timeout.Load()))
 }
 
-func (s *recordStore) maxIdle() time.Duration { return s.Lifetime }
+func (s *recordStore) maxIdle() time.Duration { return s.lifetime }
 
-func (s *recordStore) fresh(sid string) *BaseSession {
-	b := NewBaseSession(sid, s.Encoder, s.IDWriter)
-	b.origin = origin{store: s, sid: sid}
+func (s *recordStore) newSession(sid string) *BaseSession {
+	b := NewBaseSession(sid, s.encoder, s.writeID)
+	b.origin = origin{store: s, Origin: commit.Origin{ID: sid}}
 	return b
 }
 
@@ -119,8 +125,8 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 
-	b := s.fresh(sid)
-	b.origin.seen = s.commits.Load()
+	b := s.newSession(sid)
+	b.origin.Seq = s.engine.Seq()
 	rec, found, err := s.backend.Load(ctx, sid)
 	if err != nil {
 		return nil, s.fail("read", err, sid)
@@ -128,10 +134,12 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	if !found {
 		return b, nil
 	}
-	b.origin.stored, b.origin.raw, b.origin.idle = true, rec.Data, s.Lifetime-rec.TTL
-	if b.base, err = s.open(rec.Data); err != nil {
+	b.origin.Stored, b.origin.Data, b.origin.idle = true, rec.Data, s.lifetime-rec.TTL
+	values, err := s.codec.Decode(rec.Data)
+	if err != nil {
 		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, err), sid)
 	}
+	b.base = state.Map(values)
 	return b, nil
 }
 
@@ -157,7 +165,7 @@ func (s *recordStore) Destroy(ctx context.Context, sid string) error {
 
 func (s *recordStore) Touch(ctx context.Context, sid string) error {
 	return s.do(ctx, "touch", sid, func(ctx context.Context) error {
-		return s.backend.Extend(ctx, sid, s.Lifetime)
+		return s.backend.Extend(ctx, sid, s.ttl())
 	})
 }
 
@@ -170,6 +178,30 @@ func (s *recordStore) do(ctx context.Context, op, sid string, f func(context.Con
 		err = f(ctx)
 	}
 	return s.fail(op, err, sid)
+}
+
+func (s *recordStore) Save(ctx context.Context, sess Session) error {
+	b, err := toSave(sess, s.codec.Decode)
+	if err != nil {
+		return s.fail("save", err)
+	}
+	_, err = s.commit(ctx, b, commit.Always)
+	return err
+}
+
+func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Condition) (c *commit.Change, err error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+
+	c = b.checkOut(s, when)
+	from := c.Origin.ID
+	committed := false // nor is it when the backend panics
+	defer func() { b.checkIn(s, c, committed) }()
+	if err = checkSID(c.ID); err == nil && !c.Vanished {
+		err = s.engine.Commit(ctx, c)
+	}
+	committed = err == nil
+	return c, s.fail("save", err, c.ID, from)
 }
 
 // GC rests after each step for as long as the step took, so that it never takes
@@ -203,80 +235,67 @@ func (s *recordStore) Close() error {
 	return nil
 }
 
-// encode returns the bytes of values, which are those that were read if nobody has
-// changed them.
-func (s *recordStore) encode(v values) ([]byte, error) {
-	if e, ok := v.(*encoded); ok {
-		return e.raw, nil
-	}
-	raw, err := s.encodeSafely(dataOf(v))
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) > s.MaxDataSize {
-		return nil, fmt.Errorf("the data takes %d bytes, more than the limit of %d", len(raw), s.MaxDataSize)
-	}
-	return raw, nil
+// ttl is how long a record lives from now on. All records of all backends get
+// their time to live from here.
+func (s *recordStore) ttl() time.Duration { return s.lifetime }
+
+// records is the store as internal/commit sees it: what goes to the backend as a
+// record goes through here.
+type records struct{ *recordStore }
+
+var _ commit.Store = records{}
+
+// Encode makes a record of the values of a session.
+func (s records) Encode(values map[interface{}]interface{}) (commit.Record, error) {
+	data, err := s.codec.Encode(values)
+	return commit.Record{Data: data, TTL: s.ttl()}, err
 }
 
-// encodedAs returns values that have been encoded, as they would be read, but for the
-// session that set some of them: these it may go on changing.
-func (s *recordStore) encodedAs(raw []byte, v values) values {
-	if e, ok := v.(*encoded); ok {
-		return e
-	}
-	return &encoded{raw: raw, store: s, data: dataOf(v), shown: true}
+// Decode returns the values in a record.
+func (s records) Decode(data []byte) (map[interface{}]interface{}, error) {
+	return s.codec.Decode(data)
 }
 
-// encodeSafely makes an error of a panic: values of the app may have methods
-// that the encoder calls.
-func (s *recordStore) encodeSafely(data Data) (raw []byte, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			raw, err = nil, fmt.Errorf("the encoder panicked with a %T", v)
+func (s records) Load(ctx context.Context, sid string) ([]byte, bool, error) {
+	rec, found, err := s.backend.Load(ctx, sid)
+	return rec.Data, found, err
+}
+
+func (s records) Insert(ctx context.Context, sid string, rec commit.Record) (bool, error) {
+	return s.backend.Insert(ctx, sid, Record(rec))
+}
+
+func (s records) Swap(ctx context.Context, sid string, old []byte, rec commit.Record) (bool, error) {
+	return s.backend.Swap(ctx, sid, old, Record(rec))
+}
+
+func (s records) Rename(ctx context.Context, sid, newSID string, old []byte, rec commit.Record) (bool, error) {
+	return s.backend.Rename(ctx, sid, newSID, old, Record(rec))
+}
+
+func (s records) Delete(ctx context.Context, sid string) error { return s.backend.Delete(ctx, sid) }
+
+// storeError is an error of a store: a text that is safe to show, and the
+// original for errors.Is and errors.As.
+type storeError struct {
+	text string
+	err  error
+}
+
+func (e *storeError) Error() string { return e.text }
+func (e *storeError) Unwrap() error { return e.err }
+
+// fail says which step of which store failed, without the session IDs that the
+// error of a driver may hold. The result is nil if err is.
+func (s *recordStore) fail(op string, err error, sids ...string) error {
+	if err == nil {
+		return nil
+	}
+	text := "session: " + s.name + ": " + op + ": " + err.Error()
+	for _, sid := range sids {
+		if checkSID(sid) == nil {
+			text = strings.ReplaceAll(text, sid, "[session ID]")
 		}
-	}()
-	return s.Encoder(data)
-}
-
-// open returns the values in the bytes of a record, decoded only if there is no
-// other way to know that they can be.
-func (s *recordStore) open(raw []byte) (values, error) {
-	e := &encoded{raw: raw, store: s}
-	if s.lazy && len(raw) <= s.MaxDataSize {
-		var ok bool
-		if e.hasFlash, ok = gobmap.Scan(raw, flashKey, &e.index); ok {
-			return e, nil
-		}
 	}
-	data, err := s.decode(raw)
-	if err != nil {
-		return nil, err
-	}
-	if e.data = data; data == nil {
-		e.data = Data{}
-	}
-	return e, nil
-}
-
-// openOrEmpty is open where what cannot be read counts as empty.
-func (s *recordStore) openOrEmpty(raw []byte) values {
-	v, err := s.open(raw)
-	if err != nil {
-		return Data(nil)
-	}
-	return v
-}
-
-// decode decodes bytes that may be anything.
-func (s *recordStore) decode(raw []byte) (data Data, err error) {
-	if len(raw) > s.MaxDataSize {
-		return nil, fmt.Errorf("%d bytes, more than the limit of %d", len(raw), s.MaxDataSize)
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			data, err = nil, fmt.Errorf("the decoder panicked with a %T", v)
-		}
-	}()
-	return s.Decoder(raw)
+	return &storeError{text: text, err: err}
 }

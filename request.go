@@ -2,131 +2,91 @@ package session
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"reflect"
 	"sync"
 	"sync/atomic"
 
 	"github.com/flamego/flamego"
 )
 
-// request is the life of one request: open the session, run the handlers,
-// commit before the first byte of the response, commit what changed after that.
+// request is the life of one request: open the session, run the handlers, commit
+// before the first byte of the response, commit what changed after that.
 //
-// It is also the flamego.Context that handlers after the middleware receive,
-// the same as before but for its response writer: there, and in the injected
-// one, a commit that fails still becomes a 500.
+// It is also the flamego.Context that the handlers receive: see inject.go. What it
+// does about the response is in response.go.
 type request struct {
 	flamego.Context
 	m *Manager
 
-	mu     sync.Mutex // held while the session is saved, which a handler may do by hand
-	sess   Session
-	base   *BaseSession // the one in sess, nil if there is none
-	readAs string       // the ID the session was read or last saved under
-	stored bool         // the store has it
-	fresh  bool         // the ID is new to the client
+	mu    sync.Mutex // held while the session is saved, which a handler may do by hand
+	visit            // the session; its fields are guarded by mu once the handlers run
+	err   error      // why the commit failed
 
-	flash     Flash
-	writer    writer
-	store     requestStore
-	services  services
-	extended  bool        // the session lives a full lifetime from this request on
-	saved     []byte      // what a session that says forever that it has changed was saved as
-	committed bool        // our writer has committed before it let the response begin
-	aborted   bool        // a handler panicked: nothing is committed any more
-	hijacked  bool        // the connection is no longer ours
-	err       error       // why the commit failed
-	renewing  atomic.Bool // WriteIDFunc is being called by a save: what it writes commits nothing
-	refused   bool        // the response is our 500
+	flash Flash
+	injected
+	response
 
-	headers [2]string // room for values of the header
+	aborted  bool        // a handler panicked: nothing is committed any more
+	renewing atomic.Bool // a save is calling WriteIDFunc: a response that begins in there commits nothing
 }
-
-// services are what handlers may ask for, besides Session and Flash.
-type services struct {
-	context flamego.Context
-	writer  http.ResponseWriter
-	store   Store
-}
-
-var (
-	contextType       = reflect.TypeFor[flamego.Context]()
-	returnHandlerType = reflect.TypeFor[flamego.ReturnHandler]()
-	sessionType       = reflect.TypeFor[Session]()
-	flashType         = reflect.TypeFor[Flash]()
-	storeType         = reflect.TypeFor[Store]()
-	writerType        = reflect.TypeFor[http.ResponseWriter]()
-)
 
 // serve is the middleware.
 func (m *Manager) serve(c flamego.Context) {
 	rq := &request{Context: c, m: m}
-	flash, err := rq.open()
-	if err != nil {
+	if err := rq.open(); err != nil {
 		if c.Request().Context().Err() == nil { // else the client has hung up, and nobody is to blame
 			m.opts.ErrorFunc(err)
 		}
 		rq.refuse()
 		return
 	}
-	rq.flash = flash
 	rq.inject()
+	rq.Next()
+	rq.finish()
+}
 
+// Next runs the handlers that come after the caller. A panic in one of them aborts
+// the request: also when a Recovery that comes after the sessions catches it, since
+// that one calls this Next.
+func (rq *request) Next() {
 	panicked := true
 	defer func() {
 		if panicked {
 			rq.abort()
 		}
 	}()
-	c.Next()
+	rq.Context.Next()
 	panicked = false
-	rq.finish()
 }
 
 // open finds or makes the session of the request and takes its flash.
-func (rq *request) open() (Flash, error) {
+func (rq *request) open() error {
 	m, w, r := rq.m, rq.Context.ResponseWriter(), rq.Request().Request
 	if err := rq.load(r); err != nil {
-		return nil, err
+		return err
 	}
-	rq.readAs = rq.sess.ID()
-	if rq.fresh {
-		m.issued.add(rq.readAs)
+	rq.storedID = rq.sess.ID()
+	if rq.created {
+		m.issued.add(rq.storedID)
 	}
-	if b, ok := rq.sess.(based); ok {
-		rq.base = b.baseSession()
-	}
-	if m.native != nil { // another store may hand out one session to many requests
-		rq.base.request = rq
-	}
-	m.opts.WriteIDFunc(w, r, rq.readAs, rq.fresh)
+	rq.base, _ = baseOf(rq.sess)
+	m.opts.WriteIDFunc(w, r, rq.storedID, rq.created)
 
-	if rq.fresh && m.native != nil {
-		return nil, nil
+	var err error
+	if rq.flash, err = m.keeper.takeFlash(rq.uncancelled(), &rq.visit); err != nil {
+		return err
 	}
-	flash := rq.sess.Get(flashKey)
-	if flash == nil {
-		return nil, nil
+	if !rq.extended {
+		return nil
 	}
-	if m.native == nil {
-		rq.sess.Delete(flashKey)
-		return flash, nil
-	}
-	flash, err := m.native.takeFlash(rq.uncancelled(), rq.base)
-	if err != nil {
-		return nil, err
-	}
-	rq.stored, rq.extended = rq.base.isStored(), true
 	if err := r.Context().Err(); err != nil {
 		// The client has hung up, so Flamego will not call any handler.
-		if flash != nil {
-			rq.returnFlash(flash)
-		}
-		return nil, err
+		rq.returnFlash()
+		return err
 	}
 	rq.sendID()
-	return flash, nil
+	return nil
 }
 
 // load reads the session of the first ID in the request that the store knows;
@@ -136,7 +96,7 @@ func (rq *request) load(r *http.Request) error {
 		if sid == "" {
 			break
 		}
-		sess, found, err := rq.m.read(r.Context(), sid)
+		sess, found, err := rq.read(r.Context(), sid)
 		if err != nil {
 			return err
 		}
@@ -155,37 +115,31 @@ func (rq *request) load(r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	rq.fresh = true
-	rq.sess, err = rq.m.create(r.Context(), sid)
+	rq.created = true
+	rq.sess, err = rq.m.keeper.create(r.Context(), sid)
 	return err
 }
 
-// inject makes the services of the request known to the handlers. They are
-// mapped by their interface types, or Flamego searches through all that is
-// mapped for every handler that asks; and as values of these types, or package
-// reflect compares their methods with those of the type, for each handler twice.
-func (rq *request) inject() {
-	c, w := rq.Context, rq.Context.ResponseWriter()
-	rq.writer = writer{ResponseWriter: w, rq: rq}
-	rq.services = services{context: rq, writer: &rq.writer, store: rq.m.store}
-	if mapped, ok := c.Value(writerType).Interface().(http.ResponseWriter); ok && mapped != w {
-		rq.services.writer = &writer{ResponseWriter: mapped, rq: rq}
+// read returns the session with the ID and whether the store has it. What cannot be
+// read is an empty session that is there: it locks nobody out, and its bytes stay
+// until something is set.
+func (rq *request) read(ctx context.Context, sid string) (Session, bool, error) {
+	sess, found, err := rq.m.keeper.read(ctx, sid)
+	if sess != nil && errors.Is(err, errUnreadable) {
+		rq.m.opts.ErrorFunc(err)
+		err = nil
 	}
-	if rq.m.native != nil {
-		rq.store = requestStore{Store: rq.m.store, rq: rq}
-		rq.services.store = &rq.store
+	return sess, found, err
+}
+
+// returnFlash gives back a flash that nobody has seen, for the next request.
+func (rq *request) returnFlash() {
+	if rq.flash == nil {
+		return
 	}
-	c.Set(sessionType, reflect.ValueOf(&rq.sess).Elem())
-	c.Set(flashType, reflect.ValueOf(&rq.flash).Elem())
-	c.Set(storeType, reflect.ValueOf(&rq.services.store).Elem())
-	c.Set(writerType, reflect.ValueOf(&rq.services.writer).Elem())
-	c.Set(contextType, reflect.ValueOf(&rq.services.context).Elem())
-	if handle, ok := c.Value(returnHandlerType).Interface().(flamego.ReturnHandler); ok {
-		c.Set(returnHandlerType, reflect.ValueOf(flamego.ReturnHandler(
-			func(_ flamego.Context, vals []reflect.Value) { handle(rq, vals) },
-		)))
+	if err := rq.m.keeper.giveFlash(rq.uncancelled(), &rq.visit, rq.flash); err != nil {
+		rq.m.opts.ErrorFunc(err)
 	}
-	w.Before(rq.beforeHeader)
 }
 
 // commit brings the session into the store; it does nothing if nothing changed
@@ -200,24 +154,21 @@ func (rq *request) commit() error {
 	if rq.aborted || rq.err != nil {
 		return rq.err
 	}
-	quiet, due := rq.state()
 	switch {
-	case quiet && !due: // most sessions, most of the time
-		return nil
-	case rq.worthSaving():
+	case rq.m.keeper.changed(&rq.visit):
 		if rq.err = rq.save(rq.uncancelled()); rq.err != nil {
 			rq.m.opts.ErrorFunc(rq.err)
 			return rq.err
 		}
 		rq.extended = true
-	case due:
+	case rq.stored && !rq.extended && rq.m.keeper.idle(&rq.visit) >= rq.m.opts.TouchInterval:
 		rq.extended = true
 		// A session that could not be extended still is what the handler saw.
-		if err := rq.m.touch(rq.uncancelled(), rq.readAs); err != nil {
+		if err := rq.m.keeper.touch(rq.uncancelled(), rq.storedID); err != nil {
 			rq.m.opts.ErrorFunc(err)
 			return nil
 		}
-	case !rq.ended():
+	case !rq.isDead():
 		return nil
 	}
 	rq.sendID()
@@ -229,55 +180,21 @@ func (rq *request) uncancelled() context.Context {
 	return context.WithoutCancel(rq.Request().Context())
 }
 
-// worthSaving reports whether there are changes that the store must know: those
-// of a session that is neither stored nor holds anything are not, and neither is
-// the end of one that nobody knew. An ID that is given up is worth a look: another
-// request may have stored something under it.
-func (rq *request) worthSaving() bool {
-	if rq.m.native == nil { // only its own session knows
-		return (rq.sess.HasChanged() || rq.sess.ID() != rq.readAs) && !rq.sameAsSaved()
-	}
-	if !rq.sess.HasChanged() {
-		return false
-	}
-	if rq.stored {
-		return true
-	}
-	if rq.base.isEnded() {
-		return !rq.fresh
-	}
-	return !rq.base.isEmpty() || !rq.fresh && rq.base.ID() != rq.readAs
-}
-
-// state reports whether nothing has happened to the session, as far as is known, and
-// whether it has to be extended.
-func (rq *request) state() (quiet, due bool) {
-	due = rq.stored && !rq.extended
-	if rq.m.native == nil {
-		return false, due
-	}
-	quiet, idle := rq.base.isQuiet()
-	return quiet, due && idle >= rq.m.opts.TouchInterval
-}
-
-// ended reports whether there is no session any more.
-func (rq *request) ended() bool {
-	return rq.base != nil && rq.base.isEnded()
-}
-
+// save saves the session. The caller has the lock of the request.
 func (rq *request) save(ctx context.Context) (err error) {
 	known := rq.knowsID()
 	if err := rq.catchUp(ctx, known); err != nil {
 		return err
 	}
-	if rq.m.native != nil && !rq.stored && !rq.ended() && rq.base.isEmpty() {
-		rq.readAs = rq.sess.ID()
+	if !rq.stored && !rq.isDead() && rq.m.keeper.isEmpty(&rq.visit) {
+		rq.storedID = rq.sess.ID()
 		return nil
 	}
 	if err := rq.leaveUnknownID(known); err != nil {
 		return err
 	}
-	if old := rq.readAs; rq.stored && rq.sess.ID() != old && !rq.ended() {
+	old := rq.storedID
+	if rq.stored && rq.sess.ID() != old && !rq.isDead() {
 		// Before it is true: whoever finds the old ID gone must know why.
 		rq.m.renamed.add(old)
 		defer func() {
@@ -286,22 +203,51 @@ func (rq *request) save(ctx context.Context) (err error) {
 			}
 		}()
 	}
-	if rq.m.native == nil {
-		ctx, cancel := rq.m.bound(ctx)
-		defer cancel()
-		return rq.saveForeign(ctx)
-	}
-	if err := rq.m.store.Save(ctx, rq.sess); err != nil {
+	if err := rq.m.keeper.save(ctx, &rq.visit); err != nil {
 		return err
 	}
-	if rq.ended() {
-		rq.m.issued.remove(rq.readAs)
+	if rq.isDead() {
+		rq.m.issued.remove(old)
 	}
-	rq.readAs, rq.stored = rq.base.ID(), rq.base.isStored()
 	if rq.stored {
-		rq.m.issued.remove(rq.readAs)
+		rq.m.issued.remove(rq.storedID)
 	}
 	return nil
+}
+
+// knowsID reports whether the session may be stored under its ID even if the store
+// does not know it. The answer may change while a request is saved.
+func (rq *request) knowsID() bool {
+	return rq.created || rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.storedID)
+}
+
+// catchUp looks for the session once more if it was not there before and is about
+// to get another ID. Of several first requests of a visitor one stores it first;
+// the others must join it, not leave it behind.
+func (rq *request) catchUp(ctx context.Context, known bool) error {
+	renewed := rq.sess.ID() != rq.storedID
+	if rq.stored || rq.created && !rq.begun() || rq.isDead() || !renewed && known {
+		return nil
+	}
+	sess, found, err := rq.read(ctx, rq.storedID)
+	if err != nil || !found {
+		return err
+	}
+	rq.stored = true
+	rq.m.keeper.follow(&rq.visit, sess)
+	return nil
+}
+
+// leaveUnknownID gives the session a new ID if nobody knows the one that the
+// client sent: it may have been planted by somebody who waits for it to become
+// worth something (session fixation).
+func (rq *request) leaveUnknownID(known bool) error {
+	if rq.stored || rq.isDead() || known || rq.sess.ID() != rq.storedID {
+		return nil
+	}
+	rq.renewing.Store(true)
+	defer rq.renewing.Store(false)
+	return rq.sess.RegenerateID(rq.Context.ResponseWriter(), rq.Request().Request)
 }
 
 // sendID tells the client what became of its session: gone, or good for another
@@ -310,58 +256,37 @@ func (rq *request) sendID() {
 	w := rq.Context.ResponseWriter()
 	switch {
 	case !rq.m.writesCookie || w.Written():
-	case rq.m.renamed.has(rq.readAs) && !rq.base.isDestroyed():
+	case rq.m.renamed.has(rq.storedID) && !rq.isDestroyed():
 		// Another request gave the session a new ID. The browser may have that by
 		// now, and ours, or none, would take it away.
-	case rq.ended():
+	case rq.isDead():
 		rq.m.cookie.expire(w.Header())
 	case rq.m.cookie.MaxAge > 0:
-		rq.m.cookie.write(w.Header(), rq.readAs)
+		rq.m.cookie.write(w.Header(), rq.storedID)
 	}
 }
 
-// beforeHeader is called by Flamego when the response is about to begin, in
-// whatever way. Here it is too late for another status.
-func (rq *request) beforeHeader(w flamego.ResponseWriter) {
-	// A session of another make may say forever that it has changed: that it was
-	// saved a moment ago, by our writer, is enough.
-	if rq.m.native != nil || !rq.committed {
-		if rq.commit() != nil && rq.m.writesCookie {
-			rq.m.cookie.drop(w.Header())
-		}
+// abort undoes what the handlers did to the session, after a panic: nothing of it
+// is saved any more. The flash is given back, unless a response has begun that may
+// show it.
+func (rq *request) abort() {
+	rq.mu.Lock()
+	defer rq.mu.Unlock()
+	if rq.aborted {
+		return
 	}
-	rq.informCaches()
-}
-
-// informCaches sets the headers for caches as late as possible: only now is it
-// known what the app says itself, which often means to replace what is there.
-func (rq *request) informCaches() {
+	rq.aborted = true
+	if rq.begun() {
+		return
+	}
 	h := rq.Context.ResponseWriter().Header()
-	if rq.m.readsCookie && !variesByCookie(h) {
-		if h["Vary"] == nil {
-			h["Vary"] = rq.headers[0:0:1]
-		}
-		h["Vary"] = append(h["Vary"], "Cookie")
-	}
-	if rq.m.writesCookie && rq.m.cookie.isIn(h) && len(h["Cache-Control"]) == 0 {
-		h["Cache-Control"] = append(rq.headers[1:1:2], "no-store")
-	}
-}
-
-// ready commits before the response begins, and reports whether the handler may
-// write: it may not once the commit has failed and the response is our 500.
-func (rq *request) ready() bool {
-	if !rq.begun() {
-		rq.committed = true
-		if rq.commit() != nil {
-			rq.refuse()
+	if rq.m.writesCookie && rq.sess.ID() != rq.storedID {
+		rq.m.cookie.drop(h)
+		if rq.created {
+			rq.m.cookie.write(h, rq.storedID)
 		}
 	}
-	return !rq.refused
-}
-
-func (rq *request) begun() bool {
-	return rq.hijacked || rq.Context.ResponseWriter().Written()
+	rq.returnFlash()
 }
 
 // finish commits what changed after the first byte, or all of it when nothing

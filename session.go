@@ -1,52 +1,12 @@
-// Package session is session management for the Flamego web framework.
-//
-// [Sessioner] is a middleware: every handler after it may ask for a [Session]
-// (the data of one visitor), a [Flash] (a value handed from one request to the
-// next) and the [Store] that keeps them.
-//
-//	f := flamego.Classic()
-//	f.Use(session.Sessioner())
-//	f.Get("/", func(s session.Session) string {
-//		n, _ := session.Value[int](s, "visits")
-//		s.Set("visits", n+1)
-//		return fmt.Sprintf("visit number %d", n+1)
-//	})
-//
-// # Model
-//
-// A request works on its own view of the session: what was stored when it was
-// read, and the log of what this request changed since. The log is committed
-// before the first byte of the response leaves, and once more at the end when
-// something changed after that. Where another request was faster, the log is
-// applied to what that one left behind, so two requests that change different
-// keys never undo each other, and a request changes no key that it did not
-// set, delete or flush. Changing a value in place (an element of a map or a
-// slice that Get returned) is not seen as a change: call Set.
-//
-// Data lives in memory ([MemoryIniter]), in files ([FileIniter]) or in one of
-// the servers that the subpackages postgres, mysql, sqlite, redis and mongo
-// stand for. A store of one's own is either a [Backend], a few atomic
-// operations on records that [NewStore] makes a store of, or an implementation
-// of [Store] with sessions that embed [BaseSession]. Package storetest proves
-// either.
-//
-// # Errors and limits
-//
-// [New] and [Sessioner] refuse a bad configuration at start. A request whose
-// session cannot be read or written is answered with status 500 and a generic
-// body; the error goes to Options.ErrorFunc and holds no session ID, no
-// connection string and no data. Absence is not an error: an unknown or
-// expired ID means an empty session.
-//
-// Everywhere but in memory, data is encoded with [GobEncoder] unless the
-// Config says otherwise, and may take up to MaxDataSize bytes (default 1 MiB).
 package session
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
-	"time"
+
+	"github.com/flamego/session/internal/state"
 )
 
 // Session is the data of one visitor. It may be used by several goroutines of
@@ -86,34 +46,70 @@ type Data map[interface{}]interface{}
 // middleware and hand it to their sessions for RegenerateID.
 type IDWriter func(w http.ResponseWriter, r *http.Request, sid string)
 
+// Value returns the value of the key if there is one of type T.
+func Value[T any](s Session, key interface{}) (T, bool) {
+	val, ok := s.Get(key).(T)
+	return val, ok
+}
+
+// Pop returns the value of the key if there is one of type T, and removes it
+// from the session. A value of another type stays.
+func Pop[T any](s Session, key interface{}) (T, bool) {
+	val, ok := Value[T](s, key)
+	if ok {
+		s.Delete(key)
+	}
+	return val, ok
+}
+
+// Destroy ends the session of a visitor, as a logout does: all data is gone at
+// once, the record when the request has been committed, and the cookie is
+// expired in this response. Whatever other requests of the same session were
+// under way, none of them brings it back. What this request sets afterwards is
+// not kept; to begin anew at once, use RegenerateID and Flush instead.
+//
+// It returns an error when the header of the response is already sent: then the
+// session ends all the same, but the visitor keeps a cookie that is good for
+// nothing. It also returns one for a session that neither is nor embeds a
+// [BaseSession], which is for its own store to destroy.
+//
+// With Options.WriteIDFunc, telling the client is up to the caller.
+func Destroy(w http.ResponseWriter, r *http.Request, s Session) error {
+	b, _ := baseOf(s)
+	if b == nil {
+		return fmt.Errorf("session: a session of type %T is for its own store to destroy", s)
+	}
+	b.destroy()
+	if b.headerSent(w) {
+		return errHeaderSent
+	}
+	return nil
+}
+
 var _ Session = (*BaseSession)(nil)
 
 // BaseSession is the Session of all stores of this module. A store of one's own
 // may use it as it is or embed it.
+//
+// It is what was read from the store, which is never written to, and the log of
+// what happened since. How the log gets into the store is in commit.go.
 type BaseSession struct {
 	encode  Encoder
 	writeID IDWriter
 
-	committing sync.Mutex // held from begin to end
+	committing sync.Mutex // held while a commit is under way
 	request    *request   // nil outside of one, and with a store of another make
 
-	mu     sync.Mutex
-	sid    string
-	base   values  // as read or last committed; shared with others, never written to
-	log    changes // what happened since, laid over base
-	origin origin  // where base is from
-	ended  bool    // destroyed through this session
-	gone   bool    // the record vanished after it was read: nothing is saved any more
-}
+	mu      sync.Mutex
+	sid     string
+	base    state.Values // as read or last committed
+	pending state.Log    // laid over base: the changes of the commit that is under way
+	log     state.Log    // laid over both: what happened since
+	changes int          // how many changes there were
+	origin  origin       // where base is from
 
-// origin is what a store knew about a session when it was read.
-type origin struct {
-	store  Store         // the store, nil for a session made by hand
-	sid    string        // the ID it is stored under, other than the current one after RegenerateID
-	stored bool          // there is a record
-	raw    []byte        // its bytes, for a swap to compare with
-	seen   uint64        // how many commits there had been when it was read
-	idle   time.Duration // since the record was last written or extended
+	destroyed bool // by Destroy, through this session
+	vanished  bool // the record was gone when it was to be changed: nothing is saved any more
 }
 
 // NewBaseSession returns an empty session. The encoder is used by Encode, the
@@ -125,7 +121,7 @@ func NewBaseSession(sid string, encoder Encoder, writer IDWriter) *BaseSession {
 // NewBaseSessionWithData returns a session with the given data, which it never
 // writes to: the first change makes a view of its own.
 func NewBaseSessionWithData(sid string, encoder Encoder, writer IDWriter, data Data) *BaseSession {
-	return &BaseSession{sid: sid, encode: encoder, writeID: writer, base: data}
+	return &BaseSession{sid: sid, encode: encoder, writeID: writer, base: state.Map(data)}
 }
 
 // ID returns the session ID.
@@ -163,7 +159,7 @@ func (s *BaseSession) RegenerateID(w http.ResponseWriter, r *http.Request) error
 func (s *BaseSession) renew() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.gone || s.log.ended {
+	if s.isDead() {
 		return "", errEnded
 	}
 	sid, err := newID(len(s.sid))
@@ -171,8 +167,8 @@ func (s *BaseSession) renew() (string, error) {
 		return "", err
 	}
 	s.sid = sid
-	s.log.renewed = true
-	s.log.count++
+	s.log.Renewed = true
+	s.changes++
 	return sid, nil
 }
 
@@ -185,33 +181,51 @@ func (s *BaseSession) headerSent(w http.ResponseWriter) bool {
 func (s *BaseSession) Get(key interface{}) interface{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.log.get(s.base, key)
+	if val, ok := s.log.Get(key); ok {
+		return val
+	}
+	if val, ok := s.pending.Get(key); ok {
+		return val
+	}
+	return state.Get(s.base, key)
+}
+
+// change makes a change of the log.
+func (s *BaseSession) change(f func(log *state.Log)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.log)
+	s.changes++
 }
 
 // Set sets the value of the key.
 func (s *BaseSession) Set(key, val interface{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.log.put(key, val)
+	s.change(func(log *state.Log) { log.Set(key, val) })
 }
 
 // SetFlash sets the flash of the next request.
 func (s *BaseSession) SetFlash(val interface{}) {
-	s.Set(flashKey, val)
+	s.Set(state.FlashKey, val)
 }
 
 // Delete removes the key.
 func (s *BaseSession) Delete(key interface{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.log.put(key, deleted)
+	s.change(func(log *state.Log) { log.Delete(key) })
 }
 
 // Flush removes all keys.
 func (s *BaseSession) Flush() {
+	s.change((*state.Log).Flush)
+}
+
+// destroy ends the session: its data is gone, the next commit deletes its record,
+// and nothing is saved any more.
+func (s *BaseSession) destroy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.log.flush()
+	s.log.Destroy()
+	s.changes++
+	s.destroyed = true
 }
 
 // Encode returns the data as the encoder makes it, with the changes of this
@@ -224,38 +238,39 @@ func (s *BaseSession) Encode() ([]byte, error) {
 	return s.encode(s.data())
 }
 
+// data returns the data with the changes of this request. It is not to be written
+// to, and a commit that ends after this call does not write to it either.
+func (s *BaseSession) data() Data {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m, ok := s.base.(state.Map); ok && s.pending.IsEmpty() && s.log.IsEmpty() {
+		return Data(m)
+	}
+	data := state.Copy(s.base)
+	s.pending.Apply(data)
+	s.log.Apply(data)
+	return data
+}
+
 // HasChanged reports whether there are changes that have not been saved.
 func (s *BaseSession) HasChanged() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.log.any()
+	return !s.log.IsEmpty()
 }
 
-// endSession destroys the session: its data is gone, the next commit deletes its
-// record, and nothing is saved any more.
-func (s *BaseSession) endSession() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.log.end()
-	s.ended = true
-}
+// isDead reports whether the session was destroyed through this session, or its
+// record was gone when it was to be changed. The caller has the lock.
+func (s *BaseSession) isDead() bool { return s.destroyed || s.vanished }
 
-// data returns the data with the changes of this request, not to be written to. A
-// commit that ends after this call does not write to it either.
-func (s *BaseSession) data() Data {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return dataOf(s.log.apply(s.base))
+// baseOf returns the BaseSession that a session is or embeds. It reports whether the
+// session is of a type that has one; the pointer to it may be nil all the same.
+func baseOf(s Session) (base *BaseSession, ok bool) {
+	b, ok := s.(interface{ baseSession() *BaseSession })
+	if !ok {
+		return nil, false
+	}
+	return b.baseSession(), true
 }
-
-// isEmpty reports whether the session holds nothing.
-func (s *BaseSession) isEmpty() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.leavesNothing(s.base)
-}
-
-// based is implemented by every session that is or embeds a BaseSession.
-type based interface{ baseSession() *BaseSession }
 
 func (s *BaseSession) baseSession() *BaseSession { return s }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/flamego/session/internal/state"
 )
 
 // Store keeps sessions. Handlers may ask for the one in use, for example to end
@@ -118,3 +120,130 @@ func initArgs[C any](args []interface{}) (config C, given bool, writer IDWriter,
 	}
 	return config, given, writer, nil
 }
+
+// keeper is what the middleware needs of a store, whatever its make. There are two:
+// ours, below, for the stores of this module, and foreign, for stores that have the
+// six methods of Store and no more.
+type keeper interface {
+	// read returns the session with the ID, an empty one if there is none, and
+	// whether the store has it. With an error that is errUnreadable it returns an
+	// empty session as well.
+	read(ctx context.Context, sid string) (sess Session, found bool, err error)
+	// create returns a new session.
+	create(ctx context.Context, sid string) (Session, error)
+	// attach tells the session of a request which request that is, and returns the
+	// Store that the handlers receive.
+	attach(rq *request) Store
+	// takeFlash takes the flash out of the session, or else returns nil. Of several
+	// requests that do so at once only one gets it.
+	takeFlash(ctx context.Context, v *visit) (Flash, error)
+	// giveFlash undoes takeFlash, and all that happened to the session since.
+	giveFlash(ctx context.Context, v *visit, flash Flash) error
+	// changed reports whether there are changes that the store must know.
+	changed(v *visit) bool
+	// exact reports whether that can be believed right after the session was saved.
+	exact() bool
+	// isEmpty reports whether there is nothing that the store must know.
+	isEmpty(v *visit) bool
+	// save saves the session.
+	save(ctx context.Context, v *visit) error
+	// idle returns how long the session had not been extended when it was read.
+	idle(v *visit) time.Duration
+	// follow puts the changes of a session that was not stored when it was read on
+	// the session that is stored by now.
+	follow(v *visit, now Session)
+	// touch makes a stored session live for a full lifetime from now on.
+	touch(ctx context.Context, sid string) error
+}
+
+// visit is the session of one request, and what is known of it.
+type visit struct {
+	sess     Session
+	base     *BaseSession // the one in sess, nil if there is none
+	created  bool         // the ID is new to the client
+	stored   bool         // the store has the session
+	storedID string       // the ID that the session was read or last saved under
+	extended bool         // the session lives a full lifetime from this request on
+	savedAs  []byte       // used by foreign
+}
+
+// isDead reports whether there is no session any more.
+func (v *visit) isDead() bool { return v.base != nil && v.base.status().dead }
+
+// isDestroyed reports whether it was this request that destroyed the session.
+func (v *visit) isDestroyed() bool { return v.base != nil && v.base.status().destroyed }
+
+// ours is the keeper of the stores of this module. All their sessions are of type
+// BaseSession.
+type ours struct{ committer }
+
+func (k ours) read(ctx context.Context, sid string) (Session, bool, error) {
+	b, err := k.load(ctx, sid)
+	if b == nil {
+		return nil, false, err
+	}
+	return b, b.status().stored, err
+}
+
+func (k ours) create(_ context.Context, sid string) (Session, error) { return k.newSession(sid), nil }
+
+func (k ours) attach(rq *request) Store {
+	rq.base.request = rq
+	rq.store = requestStore{Store: rq.m.store, rq: rq}
+	return &rq.store
+}
+
+func (k ours) takeFlash(ctx context.Context, v *visit) (Flash, error) {
+	if v.created || v.base.Get(state.FlashKey) == nil {
+		return nil, nil
+	}
+	flash, err := v.base.takeFlash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v.stored, v.extended = v.base.status().stored, true
+	return flash, nil
+}
+
+func (k ours) giveFlash(ctx context.Context, v *visit, flash Flash) error {
+	return v.base.giveFlash(ctx, flash)
+}
+
+// changed reports no changes of a session that is neither stored nor holds anything,
+// and not the end of one that nobody knew. An ID that is given up is worth a look:
+// another request may have stored something under it.
+func (k ours) changed(v *visit) bool {
+	switch now := v.base.status(); {
+	case !now.changed:
+		return false
+	case v.stored:
+		return true
+	case now.dead:
+		return !v.created
+	default:
+		return !v.base.isEmpty() || !v.created && now.sid != v.storedID
+	}
+}
+
+func (k ours) exact() bool { return true }
+
+func (k ours) isEmpty(v *visit) bool { return v.base.isEmpty() }
+
+func (k ours) save(ctx context.Context, v *visit) error {
+	if err := k.Save(ctx, v.sess); err != nil {
+		return err
+	}
+	now := v.base.status()
+	v.storedID, v.stored = now.sid, now.stored
+	return nil
+}
+
+func (k ours) idle(v *visit) time.Duration { return v.base.status().idle }
+
+func (k ours) follow(v *visit, now Session) {
+	if b, _ := baseOf(now); b != nil {
+		v.base.follow(b)
+	}
+}
+
+func (k ours) touch(ctx context.Context, sid string) error { return k.Touch(ctx, sid) }

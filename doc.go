@@ -1,0 +1,43 @@
+// Package session is session management for the Flamego web framework.
+//
+// [Sessioner] is a middleware: every handler after it may ask for a [Session]
+// (the data of one visitor), a [Flash] (a value handed from one request to the
+// next) and the [Store] that keeps them.
+//
+//	f := flamego.Classic()
+//	f.Use(session.Sessioner())
+//	f.Get("/", func(s session.Session) string {
+//		n, _ := session.Value[int](s, "visits")
+//		s.Set("visits", n+1)
+//		return fmt.Sprintf("visit number %d", n+1)
+//	})
+//
+// # Model
+//
+// A request works on its own view of the session: what was stored when it was
+// read, and the log of what this request changed since. The log is committed
+// before the first byte of the response leaves, and once more at the end when
+// something changed after that. Where another request was faster, the log is
+// applied to what that one left behind, so two requests that change different
+// keys never undo each other, and a request changes no key that it did not
+// set, delete or flush. Changing a value in place (an element of a map or a
+// slice that Get returned) is not seen as a change: call Set.
+//
+// Data lives in memory ([MemoryIniter]), in files ([FileIniter]) or in one of
+// the servers that the subpackages postgres, mysql, sqlite, redis and mongo
+// stand for. A store of one's own is either a [Backend], a few atomic
+// operations on records that [NewStore] makes a store of, or an implementation
+// of [Store] with sessions that embed [BaseSession]. Package storetest proves
+// either.
+//
+// # Errors and limits
+//
+// [New] and [Sessioner] refuse a bad configuration at start. A request whose
+// session cannot be read or written is answered with status 500 and a generic
+// body; the error goes to Options.ErrorFunc and holds no session ID, no
+// connection string and no data. Absence is not an error: an unknown or
+// expired ID means an empty session.
+//
+// Everywhere but in memory, data is encoded with [GobEncoder] unless the
+// Config says otherwise, and may take up to MaxDataSize bytes (default 1 MiB).
+package session

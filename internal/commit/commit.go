@@ -1,0 +1,142 @@
+// Package commit brings the changes of a session into a store where others change
+// the same session at the same time.
+//
+// # Model
+//
+// A [Change] is a log of changes and the record that they were made on. The
+// [Engine] applies the log to the values of that record and asks the store to
+// replace exactly the bytes of that record by the new ones. No lock is held and no
+// transaction is open: what the store compares with decides.
+//
+// # Conflicts
+//
+// A conflict is resolved in one place, [Engine.resolve]: the record that is there
+// now gets the same log, and where no record is there any more the changes are
+// dropped. So requests that change different keys never undo each other, the same
+// key goes to the last commit, and nothing brings a session back.
+//
+// # Turns
+//
+// Changes of one session take turns inside of a process, and those that wait are
+// written together: see lane.go. That saves round trips, and nothing rests on it.
+//
+// # Errors
+//
+// An error of the store or of the encoding ends a commit and comes back as it is.
+// A commit that other writers, perhaps of other processes, beat 30 times in a row
+// returns [ErrContended]. After an error the store holds what it held before, but
+// for a write whose answer was lost.
+package commit
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/flamego/session/internal/state"
+)
+
+// Store is what the engine needs of a store. Its five operations on records are
+// those of a session.Backend, and each is one atomic step.
+type Store interface {
+	Load(ctx context.Context, id string) (data []byte, found bool, err error)
+	Insert(ctx context.Context, id string, rec Record) (bool, error)
+	Swap(ctx context.Context, id string, old []byte, rec Record) (bool, error)
+	Rename(ctx context.Context, id, newID string, old []byte, rec Record) (bool, error)
+	Delete(ctx context.Context, id string) error
+
+	// Encode makes a record of values: their bytes, and how long they live.
+	Encode(values map[any]any) (Record, error)
+	// Decode returns the values in the bytes of a record, in a map that is the
+	// caller's.
+	Decode(data []byte) (map[any]any, error)
+}
+
+// Record is what the store keeps under an ID.
+type Record struct {
+	Data []byte
+	TTL  time.Duration
+}
+
+// ErrContended says that other writers were faster each time.
+var ErrContended = errors.New("other requests changed the session faster, time and again")
+
+// Origin is what is known of a record: as it was read, or as it was last written.
+type Origin struct {
+	ID     string // the ID of the record
+	Stored bool   // there is one
+	Data   []byte // its bytes
+	Seq    uint64 // the number of the last commit before it was read: see Engine.Seq
+}
+
+// Condition is what must be true of the values in the store for a change to count.
+type Condition int
+
+// The conditions. The last two are for taking a flash out of a session, and for
+// giving one back that nobody has seen.
+const (
+	Always Condition = iota
+	IfFlash
+	IfNoFlash
+)
+
+// Change is the changes of a session on their way into the store, and then what
+// became of them.
+type Change struct {
+	// ID is the ID that the session shall have. It is not that of the origin if
+	// the session is to get a new one.
+	ID string
+	// Log is the changes.
+	Log state.Log
+	// When is the condition of the changes: where it does not hold they are void.
+	When Condition
+
+	// Origin is the record that the changes were made on, and afterwards the one
+	// that the store holds.
+	Origin Origin
+	// Values are those of the origin, likewise.
+	Values state.Values
+	// Vanished says that the record is gone, and the changes with it.
+	Vanished bool
+	// Flash is what a change with IfFlash has taken.
+	Flash any
+
+	deadline time.Time // of the commit, while the change waits in a lane
+	joint    *joint    // what the change was made a part of; guarded by the lane
+}
+
+// Holds reports whether the condition of the changes is true of the values that
+// the store holds now, and notes the flash that they take.
+func (c *Change) Holds(now state.Values) bool {
+	if c.When == Always {
+		return true
+	}
+	flash := state.Get(now, state.FlashKey)
+	if c.When == IfFlash {
+		c.Flash = flash
+	}
+	return (c.When == IfFlash) == (flash != nil)
+}
+
+// RecordGone decides what becomes of the changes when the record that they were
+// made on is gone: somebody destroyed the session or gave it a new ID, or it has
+// expired. The changes are dropped with it. Only a change that gives the session a
+// new ID itself, as a login does, is still good for what it set: RecordGone then
+// reports true, and that is to be stored under the new ID, with nothing of the old
+// values.
+func (c *Change) RecordGone() bool {
+	if c.ID == c.Origin.ID {
+		c.Vanish()
+		return false
+	}
+	c.Values, c.Origin = nil, Origin{ID: c.ID}
+	return c.Log.SetsKeys()
+}
+
+// Vanish notes that the store holds no record of the session any more.
+func (c *Change) Vanish() { c.Values, c.Vanished = nil, true }
+
+// Written notes that the store now holds the values, and as which bytes.
+func (c *Change) Written(values state.Values, data []byte) {
+	c.Values, c.Origin = values, Origin{ID: c.ID, Stored: true, Data: data}
+}

@@ -1,0 +1,152 @@
+package commit
+
+import (
+	"bytes"
+	"context"
+	"hash/maphash"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/flamego/session/internal/state"
+)
+
+// Engine commits changes to one store. Its methods may be called in parallel.
+type Engine struct {
+	store Store
+
+	commits atomic.Uint64 // how many there have been
+	seed    maphash.Seed  // of the hash that assigns sessions to lanes
+	lanes   [256]lane
+}
+
+// New returns an engine for the store.
+func New(store Store) *Engine {
+	e := &Engine{store: store, seed: maphash.MakeSeed()}
+	for i := range e.lanes {
+		e.lanes[i].init()
+	}
+	return e
+}
+
+// Seq returns the number of the last commit. A record that is read after that is
+// at least as new as that commit, so whoever reads one asks first.
+func (e *Engine) Seq() uint64 { return e.commits.Load() }
+
+// Commit brings a change into the store. After an error the fields of the change
+// mean nothing, and the change may be tried again as another one.
+func (e *Engine) Commit(ctx context.Context, c *Change) error { return e.inLane(ctx, c) }
+
+// write brings a change into the store, starting over on the record that is there
+// by then for as long as other writers are faster.
+func (e *Engine) write(ctx context.Context, c *Change) error {
+	if c.Log.Destroyed {
+		err := e.store.Delete(ctx, c.Origin.ID)
+		if err == nil {
+			c.Vanish()
+		}
+		return err
+	}
+	const tries = 30
+	for try := range tries {
+		if err := pause(ctx, try); err != nil {
+			return err
+		}
+		values := e.values(c.Origin)
+		if !c.Holds(state.Map(values)) {
+			c.Values = state.Map(values)
+			return nil
+		}
+		c.Log.Apply(values)
+		rec, err := e.store.Encode(values)
+		if err != nil {
+			return err
+		}
+		written, err := e.put(ctx, c, rec)
+		if err != nil {
+			return err
+		}
+		again := false
+		if !written {
+			if written, again, err = e.resolve(ctx, c, rec.Data); err != nil {
+				return err
+			}
+		}
+		if written {
+			c.Written(state.Map(values), rec.Data)
+			return nil
+		}
+		if !again {
+			return nil
+		}
+	}
+	return ErrContended
+}
+
+// values decodes a record, anew each time: what a handler did to values that it got
+// from the session (an element of a slice, say) is no change of the session, and
+// must not be written along with one. A record that makes no sense has no values.
+func (e *Engine) values(o Origin) map[any]any {
+	if o.Stored {
+		if values, err := e.store.Decode(o.Data); err == nil {
+			return values
+		}
+	}
+	return make(map[any]any)
+}
+
+// put makes the one write that a change calls for.
+func (e *Engine) put(ctx context.Context, c *Change, rec Record) (bool, error) {
+	switch {
+	case !c.Origin.Stored:
+		return e.store.Insert(ctx, c.ID, rec)
+	case c.ID != c.Origin.ID:
+		return e.store.Rename(ctx, c.Origin.ID, c.ID, c.Origin.Data, rec)
+	default:
+		return e.store.Swap(ctx, c.ID, c.Origin.Data, rec)
+	}
+}
+
+// resolve looks at what the store holds after it has refused a write. If another
+// writer was faster, the change is now one of the record that is there, and is to
+// be written again. If no record is there any more, Change.RecordGone decides. If
+// the record holds what we were about to write, the write was made: a driver that
+// has lost the first answer asks again, and is refused.
+func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, again bool, err error) {
+	id := c.ID
+	now, found, err := e.store.Load(ctx, id)
+	// Two requests that take the same flash write the same bytes, so here equal
+	// bytes prove nothing. A flash is rather lost than shown twice.
+	if err == nil && found && c.When != IfFlash && bytes.Equal(now, data) {
+		return true, false, nil
+	}
+	if err == nil && c.Origin.Stored && id != c.Origin.ID {
+		id = c.Origin.ID
+		now, found, err = e.store.Load(ctx, id)
+	}
+	switch {
+	case err != nil:
+		return false, false, err
+	case found:
+		c.Origin = Origin{ID: id, Stored: true, Data: now, Seq: c.Origin.Seq}
+		return false, true, nil
+	default:
+		return false, !c.Origin.Stored || c.RecordGone(), nil
+	}
+}
+
+// pause waits before a try, longer from try to try, and never quite as long as
+// other writers do. The second try follows at once: the first one may have failed
+// only because the record was read long before.
+func pause(ctx context.Context, try int) error {
+	if try < 2 {
+		return nil
+	}
+	limit := min(time.Millisecond<<min(try, 6), 50*time.Millisecond)
+	select {
+	case <-time.After(rand.N(limit)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,114 @@
+// Package state is what a session holds, as data: its values, the log of what a
+// request changed, and the encoding of both into the bytes of a record.
+//
+// # Model
+//
+// [Values] are what a session held when it was read. They are never written to,
+// so many requests may share them. A [Log] is what one request did since. Whoever
+// wants to see the session as the request does looks into the log first and then
+// into the values; whoever wants to save it applies the log to a map of the
+// values, which may by then be newer ones than the request has read.
+//
+// Nothing here knows a store, an ID or a time.
+package state
+
+// FlashKey is the key under which a session keeps its flash.
+const FlashKey = "flamego::session::flash"
+
+// Values is what a session held when it was read.
+type Values interface {
+	// Get returns the value of the key, or nil.
+	Get(key any) any
+	// Copy returns the values in a map that is the caller's.
+	Copy() map[any]any
+}
+
+// Get returns the value of the key in v, which may be nil.
+func Get(v Values, key any) any {
+	if v == nil {
+		return nil
+	}
+	return v.Get(key)
+}
+
+// Copy returns the values of v, which may be nil, in a map that is the caller's.
+func Copy(v Values) map[any]any {
+	if v == nil {
+		return make(map[any]any)
+	}
+	return v.Copy()
+}
+
+// Map is Values as a map.
+type Map map[any]any
+
+// Get returns the value of the key, or nil.
+func (m Map) Get(key any) any { return m[key] }
+
+// Copy returns a copy with room for one more key, which most requests set.
+func (m Map) Copy() map[any]any {
+	c := make(map[any]any, len(m)+1)
+	for key, val := range m {
+		c[key] = val
+	}
+	return c
+}
+
+// List is Values as a list, which takes half the memory of a small map.
+type List []pair
+
+type pair struct{ key, val any }
+
+// maxList is the number of values that a list finds as fast as a map does. A
+// session of more values is a list of one pair: the key is asMap, and the value
+// is the Map that holds them all.
+const maxList = 8
+
+var asMap any = new(struct{ _ byte })
+
+// ListOf returns the values of a map, which belongs to the list from then on.
+func ListOf(m map[any]any) List {
+	if len(m) > maxList {
+		return List{{asMap, Map(m)}}
+	}
+	l := make(List, 0, len(m))
+	for key, val := range m {
+		l = append(l, pair{key, val})
+	}
+	return l
+}
+
+// large returns the Map of a session of many values.
+func (l *List) large() (Map, bool) {
+	if len(*l) != 1 || (*l)[0].key != asMap {
+		return nil, false
+	}
+	m, ok := (*l)[0].val.(Map)
+	return m, ok
+}
+
+// Get returns the value of the key, or nil. A key that no map can hold panics, as
+// it does with a Map.
+func (l *List) Get(key any) any {
+	if m, ok := l.large(); ok {
+		return m[key]
+	}
+	for i := range *l {
+		if (*l)[i].key == key {
+			return (*l)[i].val
+		}
+	}
+	return nil
+}
+
+// Copy returns the values in a map with room for one more key.
+func (l *List) Copy() map[any]any {
+	if m, ok := l.large(); ok {
+		return m.Copy()
+	}
+	c := make(map[any]any, len(*l)+1)
+	for i := range *l {
+		c[(*l)[i].key] = (*l)[i].val
+	}
+	return c
+}
