@@ -101,19 +101,20 @@ type Change struct {
 	// Flash is what a change with IfFlash has taken.
 	Flash any
 
+	seen     any       // the flash that Holds has seen, which is taken if the change is written
 	deadline time.Time // of the commit, while the change waits in a lane
 	joint    *joint    // what the change was made a part of; guarded by the lane
 }
 
 // Holds reports whether the condition of the changes is true of the values that
-// the store holds now, and notes the flash that they take.
+// the store holds now.
 func (c *Change) Holds(now state.Values) bool {
 	if c.When == Always {
 		return true
 	}
 	flash := state.Get(now, state.FlashKey)
 	if c.When == IfFlash {
-		c.Flash = flash
+		c.seen = flash
 	}
 	return (c.When == IfFlash) == (flash != nil)
 }
@@ -138,5 +139,5 @@ func (c *Change) Vanish() { c.Values, c.Vanished = nil, true }
 
 // Written notes that the store now holds the values, and as which bytes.
 func (c *Change) Written(values state.Values, data []byte) {
-	c.Values, c.Origin = values, Origin{ID: c.ID, Stored: true, Data: data}
+	c.Values, c.Origin, c.Flash = values, Origin{ID: c.ID, Stored: true, Data: data}, c.seen
 }

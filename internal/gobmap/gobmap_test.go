@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/gob"
 	"errors"
-	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -81,40 +80,9 @@ func TestCommon(t *testing.T) {
 		if err := Check(raw); err != nil {
 			t.Errorf("%v: %v", typ, err)
 		}
-		var ix Index
-		if has, ok := Scan(raw, "v", &ix); !has || !ok {
-			t.Errorf("%v: not found by a scan", typ)
-		}
-		if got, ok := ix.Get(raw, "v"); ok != typ.Comparable() || ok && got != data["v"] {
-			t.Errorf("%v: got %#v alone", typ, got)
-		}
 		for i := range raw {
 			if got, ok := Read(raw[:i]); ok {
 				t.Errorf("%v cut at %d: got %#v", typ, i, got)
-			}
-		}
-	}
-}
-
-// An index has room for eight entries, and knows which key is not there.
-func TestIndex(t *testing.T) {
-	for n := range 12 {
-		data := map[interface{}]interface{}{}
-		for i := range n {
-			data[fmt.Sprint("key", i)] = time.Unix(int64(i), 0).UTC()
-		}
-		raw, err := Write(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var ix Index
-		if _, ok := Scan(raw, "", &ix); !ok {
-			t.Fatal("not readable")
-		}
-		for i := range n + 1 {
-			key := fmt.Sprint("key", i)
-			if got, ok := ix.Get(raw, key); ok != (n <= 8) || ok && got != data[key] {
-				t.Errorf("%q of %d: %v, %v", key, n, got, ok)
 			}
 		}
 	}

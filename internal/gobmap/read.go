@@ -44,60 +44,14 @@ func (c *cursor) any() any {
 	return c.body(t)
 }
 
-func (c *cursor) skipAny() {
-	t := c.head()
-	if c.depth == 0 && c.index != nil {
-		c.index.addVal(c.pos, t)
-	}
-	if t != nil {
-		c.skipBody(t)
-	}
-}
-
-func (c *cursor) skipBody(t *common) {
-	c.enter()
-	c.charge(costBox)
-	t.skip(c)
-	c.leave()
-}
-
-// keyHead is head for a value that a map can have as a key.
-func (c *cursor) keyHead() *common {
+// key is any for a value that a map can have as a key.
+func (c *cursor) key() any {
 	t := c.head()
 	if t != nil && !t.comparable {
 		c.fail(errors.New("the key is of a type that cannot be one"))
-		return nil
 	}
-	return t
-}
-
-func (c *cursor) key() any {
-	t := c.keyHead()
-	if t == nil {
+	if t == nil || c.err != nil {
 		return nil
 	}
 	return c.body(t)
-}
-
-// skipKey looks out for the wanted key of the outermost map.
-func (c *cursor) skipKey() {
-	t := c.keyHead()
-	if t == nil {
-		return
-	}
-	from := c.pos
-	c.skipBody(t)
-	if c.depth > 0 || c.err != nil {
-		return
-	}
-	end := c.pos
-	if t == stringType {
-		c.pos = from
-		key := c.bytes()
-		c.found = string(key) == c.want || c.found
-		from = end - len(key)
-	}
-	if c.index != nil {
-		c.index.addKey(from, end, t)
-	}
 }

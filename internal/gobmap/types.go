@@ -9,14 +9,12 @@ import (
 	"unsafe"
 )
 
-// A codec reads and writes the values of a type of Go. To skip one is to read it
-// and keep nothing: skip fails, and charges, exactly where read does.
+// A codec reads and writes the values of a type of Go.
 type codec[T any] struct {
 	id    int32 // that Write gives to the type
 	defs  uint64
 	match func(c *cursor, id int32) bool // whether id is the type in this message
 	read  func(c *cursor) T
-	skip  func(c *cursor)
 	write func(w *writer, v T)
 }
 
@@ -27,10 +25,9 @@ type common struct {
 	defs   uint64
 	match  func(c *cursor, id int32) bool
 	read   func(c *cursor) any
-	skip   func(c *cursor)
 	write  func(w *writer, v any)
 
-	comparable bool // can be a key; all of these are read without what stands before them
+	comparable bool // can be the key of a map
 }
 
 var (
@@ -60,27 +57,12 @@ func basic[T any](id int32, read func(c *cursor) T, write func(w *writer, v T)) 
 		id:    id,
 		match: func(_ *cursor, got int32) bool { return got == id },
 		read:  read,
-		skip:  func(c *cursor) { read(c) },
 		write: write,
 	}
 }
 
-// skippedBy returns the codec with a way to skip that allocates less than to read.
-func (cd codec[T]) skippedBy(skip func(c *cursor)) codec[T] {
-	cd.skip = skip
-	return cd
-}
-
 func listOf[T any](elem codec[T]) codec[[]T] {
 	var zero T
-	// room reads the number of elements.
-	room := func(c *cursor) int {
-		n := c.count()
-		if c.charge(n * int(unsafe.Sizeof(zero))); c.err != nil {
-			return 0
-		}
-		return n
-	}
 	id, defs := define(kindSlice, "", definition{elem: elem.id}, elem.defs)
 	return codec[[]T]{
 		id:   id,
@@ -90,9 +72,9 @@ func listOf[T any](elem codec[T]) codec[[]T] {
 			return d != nil && d.kind == kindSlice && elem.match(c, d.elem)
 		},
 		read: func(c *cursor) []T {
-			n := room(c)
-			if n == 0 {
-				return nil // as gob does
+			n := c.count()
+			if c.charge(n * int(unsafe.Sizeof(zero))); n == 0 || c.err != nil {
+				return nil // for an empty one, as gob does
 			}
 			list := make([]T, n)
 			for i := range list {
@@ -102,11 +84,6 @@ func listOf[T any](elem codec[T]) codec[[]T] {
 				list[i] = elem.read(c)
 			}
 			return list
-		},
-		skip: func(c *cursor) {
-			for n := room(c); n > 0 && c.err == nil; n-- {
-				elem.skip(c)
-			}
 		},
 		write: func(w *writer, list []T) {
 			for i := len(list) - 1; i >= 0 && w.err == nil; i-- {
@@ -121,13 +98,6 @@ func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 	var k K
 	var v V
 	slot := int(unsafe.Sizeof(k)+unsafe.Sizeof(v)) + 1
-	room := func(c *cursor) int {
-		n := c.count()
-		if c.charge(costMap(n, slot)); c.err != nil {
-			return 0
-		}
-		return n
-	}
 	id, defs := define(kindMap, "", definition{key: key.id, elem: elem.id}, key.defs|elem.defs)
 	return codec[map[K]V]{
 		id:   id,
@@ -137,7 +107,10 @@ func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 			return d != nil && d.kind == kindMap && key.match(c, d.key) && elem.match(c, d.elem)
 		},
 		read: func(c *cursor) map[K]V {
-			n := room(c)
+			n := c.count()
+			if c.charge(costMap(n, slot)); c.err != nil {
+				return nil
+			}
 			m := make(map[K]V, n)
 			for range n {
 				k := key.read(c)
@@ -148,12 +121,6 @@ func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 				m[k] = v
 			}
 			return m
-		},
-		skip: func(c *cursor) {
-			for n := room(c); n > 0 && c.err == nil; n-- {
-				key.skip(c)
-				elem.skip(c)
-			}
 		},
 		write: func(w *writer, m map[K]V) {
 			for k, v := range m {
@@ -190,7 +157,6 @@ func add[T any](cd codec[T]) *common {
 		defs:   cd.defs,
 		match:  cd.match,
 		read:   func(c *cursor) any { return cd.read(c) },
-		skip:   cd.skip,
 		write:  func(w *writer, v any) { cd.write(w, v.(T)) }, //nolint:forcetypeassert // it was found by this type
 
 		comparable: typ.Comparable(),
@@ -247,8 +213,6 @@ func (c *cursor) copied() []byte {
 	return b
 }
 
-func (c *cursor) skipBytes() { c.copied() }
-
 func (c *cursor) string() string { return string(c.copied()) }
 
 // slice is nil where nothing is in it, as gob has it.
@@ -274,10 +238,10 @@ func (w *writer) time(t time.Time) {
 }
 
 func init() {
-	str := basic(idString, (*cursor).string, (*writer).string).skippedBy((*cursor).skipBytes)
+	str := basic(idString, (*cursor).string, (*writer).string)
 	boolean := basic(idBool, func(c *cursor) bool { return c.uint() != 0 }, (*writer).bool)
-	anything := basic(idAny, (*cursor).any, (*writer).any).skippedBy((*cursor).skipAny)
-	dataCodec = mapOf(basic(idAny, (*cursor).key, (*writer).any).skippedBy((*cursor).skipKey), anything)
+	anything := basic(idAny, (*cursor).any, (*writer).any)
+	dataCodec = mapOf(basic(idAny, (*cursor).key, (*writer).any), anything)
 	if dataCodec.id != firstID {
 		panic("gobmap: the type of the message is not the first")
 	}
@@ -305,7 +269,7 @@ func init() {
 		func(c *cursor) complex64 { r := c.float32(); return complex(r, c.float32()) },
 		func(w *writer, v complex64) { w.float(float64(imag(v))); w.float(float64(real(v))) }))
 	add(unsigned[uint8]())
-	add(basic(idBytes, (*cursor).slice, func(w *writer, b []byte) { w.bytes(b); w.uint(uint64(len(b))) }).skippedBy((*cursor).skipBytes))
+	add(basic(idBytes, (*cursor).slice, func(w *writer, b []byte) { w.bytes(b); w.uint(uint64(len(b))) }))
 
 	at := basic(0, (*cursor).time, (*writer).time)
 	at.id, at.defs = define(kindGob, "Time", definition{}, 0)

@@ -62,10 +62,6 @@ type cursor struct {
 	types map[int32]*definition // the others
 	left  int                   // of the budget
 	depth int
-
-	want  string // a key of the outermost map to look out for
-	found bool
-	index *Index // of the outermost map, or nil
 }
 
 func newCursor(raw []byte) cursor { return cursor{raw: raw, left: budget(raw)} }
