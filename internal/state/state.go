@@ -87,8 +87,7 @@ func (l *List) large() (Map, bool) {
 	return m, ok
 }
 
-// Get returns the value of the key, or nil. A key that no map can hold panics, as
-// it does with a Map.
+// Get returns the value of the key, or nil.
 func (l *List) Get(key any) any {
 	if m, ok := l.large(); ok {
 		return m[key]
