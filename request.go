@@ -74,7 +74,7 @@ func (rq *request) open() error {
 	m.opts.WriteIDFunc(w, r, rq.storedID, rq.created)
 
 	var err error
-	if rq.flash, err = m.keeper.takeFlash(rq.uncancelled(), &rq.visit); err != nil {
+	if rq.flash, err = m.keeper.takeFlash(r.Context(), &rq.visit); err != nil {
 		return err
 	}
 	if !rq.extended {

@@ -135,7 +135,8 @@ type keeper interface {
 	// Store that the handlers receive.
 	attach(rq *request) Store
 	// takeFlash takes the flash out of the session, or else returns nil. Of several
-	// requests that do so at once only one gets it.
+	// requests that do so at once only one gets it. A client that hangs up does not
+	// end it.
 	takeFlash(ctx context.Context, v *visit) (Flash, error)
 	// giveFlash undoes takeFlash, and all that happened to the session since.
 	giveFlash(ctx context.Context, v *visit, flash Flash) error
@@ -160,11 +161,11 @@ type keeper interface {
 type visit struct {
 	sess     Session
 	base     *BaseSession // the one in sess, nil if there is none
-	created  bool         // the ID is new to the client
-	stored   bool         // the store has the session
 	storedID string       // the ID that the session was read or last saved under
-	extended bool         // the session lives a full lifetime from this request on
 	savedAs  []byte       // used by foreign
+	stored   bool         // the store has the session
+	created  bool         // the ID is new to the client
+	extended bool         // the session lives a full lifetime from this request on
 }
 
 // isDead reports whether there is no session any more.
@@ -197,7 +198,7 @@ func (k ours) takeFlash(ctx context.Context, v *visit) (Flash, error) {
 	if v.created || v.base.Get(state.FlashKey) == nil {
 		return nil, nil
 	}
-	flash, err := v.base.takeFlash(ctx)
+	flash, err := v.base.takeFlash(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, err
 	}
