@@ -19,8 +19,8 @@ type committer interface {
 	Store
 	// setTimeout sets how long one operation may take.
 	setTimeout(d time.Duration)
-	// maxIdle returns the lifetime of the sessions.
-	maxIdle() time.Duration
+	// lives returns how long the sessions live.
+	lives() lifetime
 	// newSession returns a session with nothing in it, without asking anybody.
 	newSession(sid string) *BaseSession
 	// load returns the session with the ID: Exist and Read in one. With an error

@@ -63,7 +63,7 @@ func FileIniter() Initer {
 		config.RootDir = filepath.Clean(config.RootDir) // one meaning of "link/.." for all that is made of it
 		sc := StoreConfig{
 			Name:        "file",
-			Lifetime:    lifetimeOrDefault(config.Lifetime),
+			Lifetime:    lifetimeOf(config.Lifetime).ttl(),
 			Encoder:     config.Encoder,
 			Decoder:     config.Decoder,
 			MaxDataSize: config.MaxDataSize,

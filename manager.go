@@ -156,7 +156,7 @@ func (m *Manager) setKeeper() error {
 	}
 	m.keeper = ours{store}
 	store.setTimeout(m.opts.Timeout)
-	lifetime := store.maxIdle()
+	lifetime := store.lives().ttl()
 	if m.opts.TouchInterval >= lifetime {
 		return fmt.Errorf("TouchInterval is %v, not shorter than the Lifetime of %v", m.opts.TouchInterval, lifetime)
 	}

@@ -32,7 +32,7 @@ func MemoryIniter() Initer {
 			return nil, err
 		}
 		return &memoryStore{
-			lifetime: lifetimeOrDefault(config.Lifetime),
+			lifetime: lifetimeOf(config.Lifetime),
 			writeID:  writer,
 			sessions: expiring.New[state.List](),
 		}, nil
@@ -44,7 +44,7 @@ var _ committer = (*memoryStore)(nil)
 // memoryStore keeps live values. A session that is read has the very list that the
 // table has, which nobody writes to.
 type memoryStore struct {
-	lifetime time.Duration
+	lifetime lifetime
 	writeID  IDWriter
 	sessions *expiring.Table[state.List]
 }
@@ -52,7 +52,7 @@ type memoryStore struct {
 // setTimeout does nothing: no operation waits for anything.
 func (m *memoryStore) setTimeout(time.Duration) {}
 
-func (m *memoryStore) maxIdle() time.Duration { return m.lifetime }
+func (m *memoryStore) lives() lifetime { return m.lifetime }
 
 func (m *memoryStore) newSession(sid string) *BaseSession {
 	b := NewBaseSession(sid, GobEncoder, m.writeID)
@@ -66,7 +66,7 @@ func (m *memoryStore) load(_ context.Context, sid string) (*BaseSession, error) 
 	}
 	b := m.newSession(sid)
 	if values, left := m.sessions.Get(sid); values != nil {
-		b.base, b.origin.Stored, b.origin.idle = values, true, m.lifetime-left
+		b.base, b.origin.Stored, b.origin.idle = values, true, m.lifetime.idle(left)
 	}
 	return b, nil
 }
@@ -86,7 +86,7 @@ func (m *memoryStore) Destroy(_ context.Context, sid string) error {
 }
 
 func (m *memoryStore) Touch(_ context.Context, sid string) error {
-	m.sessions.Extend(sid, m.lifetime)
+	m.sessions.Extend(sid, m.lifetime.ttl())
 	return memoryError("touch", checkSID(sid))
 }
 
@@ -134,7 +134,7 @@ func (m *memoryStore) write(c *commit.Change) {
 		}
 		next := state.Copy(c.Values)
 		c.Log.Apply(next)
-		return state.ListOf(next), m.lifetime, expiring.Put
+		return state.ListOf(next), m.lifetime.ttl(), expiring.Put
 	})
 	if written != nil {
 		c.Written(written, nil)

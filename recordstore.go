@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	defaultLifetime    = time.Hour
 	defaultTimeout     = 5 * time.Second
 	defaultMaxDataSize = 1 << 20
 )
@@ -64,7 +63,7 @@ func NewStore(backend Backend, config StoreConfig) Store {
 	}
 	s := &recordStore{
 		name:     config.Name,
-		lifetime: lifetimeOrDefault(config.Lifetime),
+		lifetime: lifetimeOf(config.Lifetime),
 		encoder:  config.Encoder,
 		writeID:  config.IDWriter,
 		backend:  backend,
@@ -79,13 +78,6 @@ func NewStore(backend Backend, config StoreConfig) Store {
 	return s
 }
 
-func lifetimeOrDefault(d time.Duration) time.Duration {
-	if d < time.Second {
-		return defaultLifetime
-	}
-	return d
-}
-
 var (
 	_ committer = (*recordStore)(nil)
 	_ io.Closer = (*recordStore)(nil)
@@ -94,7 +86,7 @@ var (
 // recordStore is the portable store: it gives meaning to the records of a backend.
 type recordStore struct {
 	name     string
-	lifetime time.Duration
+	lifetime lifetime
 	encoder  Encoder
 	writeID  IDWriter
 	codec    state.Codec
@@ -110,7 +102,7 @@ func (s *recordStore) bound(ctx context.Context) (context.Context, context.Cance
 	return deadline.Within(ctx, time.Duration(s.timeout.Load()))
 }
 
-func (s *recordStore) maxIdle() time.Duration { return s.lifetime }
+func (s *recordStore) lives() lifetime { return s.lifetime }
 
 func (s *recordStore) newSession(sid string) *BaseSession {
 	b := NewBaseSession(sid, s.encoder, s.writeID)
@@ -134,7 +126,7 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	if !found {
 		return b, nil
 	}
-	b.origin.Stored, b.origin.Data, b.origin.idle = true, rec.Data, s.lifetime-rec.TTL
+	b.origin.Stored, b.origin.Data, b.origin.idle = true, rec.Data, s.lifetime.idle(rec.TTL)
 	values, err := s.codec.Decode(rec.Data)
 	if err != nil {
 		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, err), sid)
@@ -165,7 +157,7 @@ func (s *recordStore) Destroy(ctx context.Context, sid string) error {
 
 func (s *recordStore) Touch(ctx context.Context, sid string) error {
 	return s.do(ctx, "touch", sid, func(ctx context.Context) error {
-		return s.backend.Extend(ctx, sid, s.ttl())
+		return s.backend.Extend(ctx, sid, s.lifetime.ttl())
 	})
 }
 
@@ -235,10 +227,6 @@ func (s *recordStore) Close() error {
 	return nil
 }
 
-// ttl is how long a record lives from now on. All records of all backends get
-// their time to live from here.
-func (s *recordStore) ttl() time.Duration { return s.lifetime }
-
 // records is the store as internal/commit sees it: what goes to the backend as a
 // record goes through here.
 type records struct{ *recordStore }
@@ -248,7 +236,7 @@ var _ commit.Store = records{}
 // Encode makes a record of the values of a session.
 func (s records) Encode(values map[interface{}]interface{}) (commit.Record, error) {
 	data, err := s.codec.Encode(values)
-	return commit.Record{Data: data, TTL: s.ttl()}, err
+	return commit.Record{Data: data, TTL: s.lifetime.ttl()}, err
 }
 
 // Decode returns the values in a record.

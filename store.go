@@ -121,6 +121,28 @@ func initArgs[C any](args []interface{}) (config C, given bool, writer IDWriter,
 	return config, given, writer, nil
 }
 
+// lifetime is how long the sessions of a store live without access. This is the one
+// place where a time to live is computed, for the records of all backends and for the
+// memory store.
+type lifetime time.Duration
+
+const defaultLifetime = lifetime(time.Hour)
+
+// lifetimeOf returns the lifetime that a Config asks for.
+func lifetimeOf(d time.Duration) lifetime {
+	if d < time.Second {
+		return defaultLifetime
+	}
+	return lifetime(d)
+}
+
+// ttl is how long a session that is written or extended now is to live.
+func (l lifetime) ttl() time.Duration { return time.Duration(l) }
+
+// idle is how long ago a session was written or extended that has this much time
+// left.
+func (l lifetime) idle(left time.Duration) time.Duration { return time.Duration(l) - left }
+
 // keeper is what the middleware needs of a store, whatever its make. There are two:
 // ours, below, for the stores of this module, and foreign, for stores that have the
 // six methods of Store and no more.
