@@ -81,8 +81,10 @@ func FileIniter() Initer {
 	}
 }
 
-// fileBackend keeps a record in a file. A record expires one lifetime after the
-// file's last change; the TTL of the operations is that lifetime.
+// fileBackend keeps a record in a file. It is the one backend that knows a Lifetime,
+// because the old library has it so: the time of a file is that of the last access,
+// and the record is dead one Lifetime later. For a record of another time to live
+// that time is moved accordingly, into the future if need be.
 //
 // Whoever changes a session, or its spare file, holds its lock. Load needs none:
 // a file that is read is whole, which is what package atomicfile is for.
@@ -123,6 +125,15 @@ func (b *fileBackend) expiry(modTime time.Time) time.Time {
 	return modTime.Add(b.lifetime)
 }
 
+// modTime returns the time of a file whose record has this much time left. It is the
+// zero time for now, which a file that is written has by itself.
+func (b *fileBackend) modTime(ttl time.Duration) time.Time {
+	if ttl == b.lifetime {
+		return time.Time{}
+	}
+	return time.Now().Add(ttl - b.lifetime)
+}
+
 func (b *fileBackend) Insert(ctx context.Context, sid string, rec Record) (done bool, err error) {
 	err = b.locked(ctx, func() error {
 		dir, err := b.make(sid)
@@ -135,7 +146,7 @@ func (b *fileBackend) Insert(ctx context.Context, sid string, rec Record) (done 
 			return err
 		}
 		done = true
-		return dir.Put(sid, rec.Data)
+		return dir.Put(sid, rec.Data, b.modTime(rec.TTL))
 	}, sid)
 	return done && err == nil, err
 }
@@ -175,9 +186,9 @@ func (b *fileBackend) replace(ctx context.Context, sid, newSID string, old []byt
 			return err
 		}
 		if newSID == sid {
-			err = dir.Replace(sid, rec.Data)
+			err = dir.Replace(sid, rec.Data, b.modTime(rec.TTL))
 		} else {
-			err = b.rename(dir, sid, newSID, rec.Data)
+			err = b.rename(dir, sid, newSID, rec)
 		}
 		done = err == nil
 		return absent(err)
@@ -185,13 +196,13 @@ func (b *fileBackend) replace(ctx context.Context, sid, newSID string, old []byt
 	return done && err == nil, err
 }
 
-func (b *fileBackend) rename(dir atomicfile.Dir, sid, newSID string, data []byte) error {
+func (b *fileBackend) rename(dir atomicfile.Dir, sid, newSID string, rec Record) error {
 	newDir, err := b.make(newSID)
 	if err != nil {
 		return err
 	}
 	defer newDir.Close()
-	if err := newDir.Put(newSID, data); err != nil {
+	if err := newDir.Put(newSID, rec.Data, b.modTime(rec.TTL)); err != nil {
 		return err
 	}
 	err = dir.Remove(sid)
@@ -201,32 +212,34 @@ func (b *fileBackend) rename(dir atomicfile.Dir, sid, newSID string, data []byte
 	return err
 }
 
-func (b *fileBackend) Extend(ctx context.Context, sid string, _ time.Duration) error {
+func (b *fileBackend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
 	return b.locked(ctx, func() error {
-		dir, err := b.find(sid, true)
+		dir, modTime, err := b.find(sid, true)
 		if err != nil {
 			return absent(err)
 		}
 		defer dir.Close()
-		return absent(dir.Touch(sid, time.Now()))
+		if later := time.Now().Add(ttl - b.lifetime); later.After(modTime) {
+			err = dir.Touch(sid, later)
+		}
+		return absent(err)
 	}, sid)
 }
 
 // find opens the folder of a live, or of a dead, session; one of the other kind
 // counts as absent.
-func (b *fileBackend) find(sid string, live bool) (atomicfile.Dir, error) {
-	dir, err := b.open(sid)
-	if err != nil {
-		return dir, err
+func (b *fileBackend) find(sid string, live bool) (dir atomicfile.Dir, modTime time.Time, err error) {
+	if dir, err = b.open(sid); err != nil {
+		return dir, modTime, err
 	}
-	modTime, err := dir.ModTime(sid)
+	modTime, err = dir.ModTime(sid)
 	if err == nil && time.Now().Before(b.expiry(modTime)) != live {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
 		dir.Close()
 	}
-	return dir, err
+	return dir, modTime, err
 }
 
 func (b *fileBackend) Delete(ctx context.Context, sid string) error {
@@ -237,6 +250,101 @@ func (b *fileBackend) Delete(ctx context.Context, sid string) error {
 		}
 		defer dir.Close()
 		return absent(dir.Remove(sid))
+	}, sid)
+}
+
+// Sweep looks through one folder of sessions at a time.
+func (b *fileBackend) Sweep(ctx context.Context) (more bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.sweep) == 0 {
+		if b.sweep, err = b.folders(); err != nil || len(b.sweep) == 0 {
+			return false, b.fail(err)
+		}
+	}
+	dir := b.sweep[0]
+	b.sweep = b.sweep[1:]
+	return len(b.sweep) > 0, b.sweepDir(ctx, dir)
+}
+
+// folders returns all folders RootDir/x/y. Other names, and links, are not
+// ours.
+func (b *fileBackend) folders() (dirs []string, err error) {
+	level := []string{b.root}
+	for range 2 {
+		dirs = nil
+		for _, parent := range level {
+			entries, err := os.ReadDir(parent)
+			if absent(err) != nil {
+				return nil, err
+			}
+			for _, e := range entries {
+				if name := e.Name(); e.IsDir() && len(name) == 1 && isIDChar(name[0]) {
+					dirs = append(dirs, filepath.Join(parent, name))
+				}
+			}
+		}
+		level = dirs
+	}
+	return dirs, nil
+}
+
+// sweepDir removes the dead sessions of a folder, and the spare files of all. What
+// it cannot remove does not keep it from the rest.
+func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return b.fail(absent(err))
+	}
+	first, second := filepath.Base(filepath.Dir(dir))[0], filepath.Base(dir)[0]
+	ours := func(sid string) bool {
+		return checkSID(sid) == nil && sid[0] == first && sid[1] == second
+	}
+	var errs []error
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return b.fail(ctx.Err())
+		}
+		if !e.Type().IsRegular() {
+			continue
+		}
+		if sid := e.Name(); ours(sid) {
+			errs = append(errs, b.removeDead(ctx, sid))
+		} else if sid, ok := atomicfile.IsSpare(sid, first); ok && ours(sid) {
+			errs = append(errs, b.removeSpare(ctx, sid))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeDead removes a session if it is dead, which is looked at again under
+// the lock: a request may be extending it.
+func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
+	dir, _, err := b.find(sid, false)
+	if err != nil {
+		return b.fail(absent(err))
+	}
+	dir.Close()
+	return b.locked(ctx, func() error {
+		dir, _, err := b.find(sid, false)
+		if err != nil {
+			return absent(err)
+		}
+		defer dir.Close()
+		return absent(dir.Remove(sid))
+	}, sid)
+}
+
+// removeSpare removes the spare file of a session, which a process that died may
+// have left behind, or which is kept for the next save. That one makes it anew.
+func (b *fileBackend) removeSpare(ctx context.Context, sid string) error {
+	return b.locked(ctx, func() error {
+		dir, err := b.open(sid)
+		if err != nil {
+			return absent(err)
+		}
+		defer dir.Close()
+		return dir.RemoveSpare(sid)
 	}, sid)
 }
 

@@ -81,7 +81,7 @@ func newFileBackend(b testing.TB) (session.Backend, []string) {
 	var sids []string
 	for i := range 200 {
 		sids = append(sids, fmt.Sprintf("abcdefghijkl%04d", i))
-		ok, err := backend.Insert(context.Background(), sids[i], session.Record{Data: fileData(i)})
+		ok, err := backend.Insert(context.Background(), sids[i], session.Record{Data: fileData(i), TTL: time.Hour})
 		require.True(b, ok)
 		require.NoError(b, err)
 	}
@@ -118,7 +118,7 @@ func BenchmarkFileBackend(b *testing.B) {
 			if round%2 == 1 {
 				from, to = to, from
 			}
-			if ok, err := backend.Swap(ctx, sids[at], from, session.Record{Data: to}); err != nil || !ok {
+			if ok, err := backend.Swap(ctx, sids[at], from, session.Record{Data: to, TTL: time.Hour}); err != nil || !ok {
 				b.Fatal(ok, err)
 			}
 		}
@@ -137,7 +137,7 @@ func BenchmarkFileBackend(b *testing.B) {
 		data := fileData(0)
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			ok, err := backend.Insert(ctx, "new"+strconv.Itoa(i), session.Record{Data: data})
+			ok, err := backend.Insert(ctx, "new"+strconv.Itoa(i), session.Record{Data: data, TTL: time.Hour})
 			if err != nil || !ok {
 				b.Fatal(ok, err)
 			}
@@ -160,7 +160,7 @@ func TestFileAllocations(t *testing.T) {
 
 	old, data := fileData(0), fileData(1)
 	write := testing.AllocsPerRun(100, func() {
-		ok, err := backend.Swap(ctx, sids[0], old, session.Record{Data: data})
+		ok, err := backend.Swap(ctx, sids[0], old, session.Record{Data: data, TTL: time.Hour})
 		require.True(t, ok && err == nil)
 		old, data = data, old
 	})

@@ -20,8 +20,8 @@ type folder interface {
 	Load(name string, limit int64) (File, error)
 	ModTime(name string) (time.Time, error)
 	Touch(name string, at time.Time) error
-	Put(name string, data []byte) error
-	Replace(name string, data []byte) error
+	Put(name string, data []byte, at time.Time) error
+	Replace(name string, data []byte, at time.Time) error
 	Remove(name string) error
 	RemoveSpare(name string) error
 }
@@ -104,7 +104,7 @@ func wantData(t *testing.T, dir folder, name, want string) {
 func TestReplace(t *testing.T) {
 	each(t, func(t *testing.T, i impl, root string) {
 		dir := i.dir(t, root)
-		wantErr(t, dir.Replace("abc", []byte("none")), fs.ErrNotExist)
+		wantErr(t, dir.Replace("abc", []byte("none"), time.Time{}), fs.ErrNotExist)
 		_, err := dir.Load("abc", limit)
 		wantErr(t, err, fs.ErrNotExist)
 		entries, err := os.ReadDir(filepath.Join(root, "a/b"))
@@ -113,14 +113,14 @@ func TestReplace(t *testing.T) {
 			t.Fatalf("the failure left %v", entries)
 		}
 
-		must(t, dir.Put("abc", []byte("first")))
+		must(t, dir.Put("abc", []byte("first"), time.Time{}))
 		wantData(t, dir, "abc", "first")
-		must(t, dir.Put("abc", []byte("again")))
+		must(t, dir.Put("abc", []byte("again"), time.Time{}))
 		wantData(t, dir, "abc", "again")
 		for _, data := range []string{"a", strings.Repeat("long", 5000), "short", "", "", "b", "c", ""} {
 			old := time.Now().Add(-time.Hour)
 			must(t, dir.Touch("abc", old))
-			must(t, dir.Replace("abc", []byte(data)))
+			must(t, dir.Replace("abc", []byte(data), time.Time{}))
 			wantData(t, dir, "abc", data)
 			at, err := dir.ModTime("abc")
 			must(t, err)
@@ -159,8 +159,8 @@ func TestRootIsNotClean(t *testing.T) {
 				t.Chdir(filepath.Join(abs, "cwd"))
 				must(t, os.MkdirAll(filepath.Join(root, "a/b"), 0o700))
 				dir := i.dir(t, root)
-				must(t, dir.Put("abc", []byte("first")))
-				must(t, dir.Replace("abc", []byte("data")))
+				must(t, dir.Put("abc", []byte("first"), time.Time{}))
+				must(t, dir.Replace("abc", []byte("data"), time.Time{}))
 
 				f, err := i.load(root, root+"/a/b/abc", limit)
 				must(t, err)
@@ -194,9 +194,9 @@ func TestSpareOfSomebodyElse(t *testing.T) {
 			"empty folder":  func() error { return os.Mkdir(name("~bc"), 0o700) },
 		} {
 			must(t, os.RemoveAll(name("~bc")))
-			must(t, dir.Put("abc", []byte("old")))
+			must(t, dir.Put("abc", []byte("old"), time.Time{}))
 			must(t, make())
-			err := dir.Replace("abc", []byte("new"))
+			err := dir.Replace("abc", []byte("new"), time.Time{})
 			if kind != "empty folder" { // which may be an error, but no loss
 				must(t, err)
 			}
@@ -220,7 +220,7 @@ func TestSpareOfSomebodyElse(t *testing.T) {
 func TestNotPlain(t *testing.T) {
 	each(t, func(t *testing.T, i impl, root string) {
 		dir := i.dir(t, root)
-		must(t, dir.Put("abc", []byte("data")))
+		must(t, dir.Put("abc", []byte("data"), time.Time{}))
 		must(t, os.Symlink("abc", filepath.Join(root, "a/b/abl")))
 		must(t, os.Mkdir(filepath.Join(root, "a/b/abd"), 0o700))
 		must(t, os.Symlink("b", filepath.Join(root, "a/l")))
@@ -263,7 +263,7 @@ func TestNotPlain(t *testing.T) {
 func TestRemoveFails(t *testing.T) {
 	each(t, func(t *testing.T, i impl, root string) {
 		dir := i.dir(t, root)
-		must(t, dir.Put("abc", []byte("data")))
+		must(t, dir.Put("abc", []byte("data"), time.Time{}))
 		must(t, os.MkdirAll(filepath.Join(root, "a/b/~bc/full"), 0o700))
 		if dir.Remove("abc") == nil {
 			t.Fatal("a folder in place of the spare was removed")
@@ -276,7 +276,7 @@ func TestRemoveFails(t *testing.T) {
 func TestReadersAndWriter(t *testing.T) {
 	each(t, func(t *testing.T, i impl, root string) {
 		dir := i.dir(t, root)
-		must(t, dir.Put("abone", content("abone", 1)))
+		must(t, dir.Put("abone", content("abone", 1), time.Time{}))
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		for range 4 {
@@ -301,7 +301,7 @@ func TestReadersAndWriter(t *testing.T) {
 			})
 		}
 		for n, begun := 2, time.Now(); time.Since(begun) < 300*time.Millisecond; n++ {
-			must(t, dir.Replace("abone", content("abone", n)))
+			must(t, dir.Replace("abone", content("abone", n), time.Time{}))
 		}
 		close(stop)
 		wg.Wait()

@@ -75,18 +75,19 @@ func (d Dir) Touch(name string, at time.Time) error {
 }
 
 // Put makes data the content of a file that was not there or that does not
-// matter any more. On ext4 it is slow if there is one.
-func (d Dir) Put(name string, data []byte) error {
-	if err := d.writeSpare(name, data); err != nil {
+// matter any more, and at the time of its last change; the zero time is now. On ext4
+// it is slow if there is a file.
+func (d Dir) Put(name string, data []byte, at time.Time) error {
+	if err := d.writeSpare(name, data, at); err != nil {
 		return err
 	}
 	return d.rename(name)
 }
 
-// Replace makes data the content of a regular file that is there. The error is
-// fs.ErrNotExist if it is not.
-func (d Dir) Replace(name string, data []byte) error {
-	if err := d.writeSpare(name, data); err != nil {
+// Replace is Put for a regular file that is there. The error is fs.ErrNotExist if it
+// is not.
+func (d Dir) Replace(name string, data []byte, at time.Time) error {
+	if err := d.writeSpare(name, data, at); err != nil {
 		return err
 	}
 	err := d.exchange(name)
@@ -140,8 +141,8 @@ func (d Dir) RemoveSpare(name string) error {
 	return failed("remove", err)
 }
 
-// writeSpare makes data the content of the spare.
-func (d Dir) writeSpare(name string, data []byte) error {
+// writeSpare makes data the content of the spare, and at its time.
+func (d Dir) writeSpare(name string, data []byte, at time.Time) error {
 	fd, err := d.openSpare(Spare(name), len(data))
 	if err != nil {
 		return failed("create", err)
@@ -162,10 +163,14 @@ func (d Dir) writeSpare(name string, data []byte) error {
 	if closeErr := unix.Close(fd); err == nil && !errors.Is(closeErr, unix.EINTR) {
 		err = closeErr
 	}
+	err = failed("write", err)
+	if err == nil && !at.IsZero() {
+		err = d.Touch(Spare(name), at)
+	}
 	if err != nil {
 		_ = d.RemoveSpare(name)
 	}
-	return failed("write", err)
+	return err
 }
 
 // openSpare opens a spare that nobody else has open: the one that is there, cut to

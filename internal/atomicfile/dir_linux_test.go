@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,12 +31,12 @@ func TestSpareThatIsRead(t *testing.T) {
 	root := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(root, "a/b"), 0o700))
 	dir := impls("all")[0].dir(t, root)
-	must(t, dir.Put("abc", []byte("first.")))
+	must(t, dir.Put("abc", []byte("first."), time.Time{}))
 
 	fd, err := openBelow(root, root+"/a/b/abc", readFlags)
 	must(t, err)
 	for _, data := range []string{"second", "third.", "fourth"} {
-		must(t, dir.Replace("abc", []byte(data)))
+		must(t, dir.Replace("abc", []byte(data), time.Time{}))
 		wantData(t, dir, "abc", data)
 	}
 	f, err := readAll(fd, limit)
@@ -50,11 +51,11 @@ func TestSpareIsKept(t *testing.T) {
 	root := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(root, "a/b"), 0o700))
 	dir := impls("all")[0].dir(t, root)
-	must(t, dir.Put("abc", []byte("0")))
+	must(t, dir.Put("abc", []byte("0"), time.Time{}))
 	var st unix.Stat_t
 	inodes := make(map[uint64]int)
 	for range 20 {
-		must(t, dir.Replace("abc", []byte("n")))
+		must(t, dir.Replace("abc", []byte("n"), time.Time{}))
 		must(t, unix.Stat(filepath.Join(root, "a/b/abc"), &st))
 		inodes[st.Ino]++
 	}

@@ -77,7 +77,7 @@ func (d pathDir) Touch(name string, at time.Time) error {
 	return os.Chtimes(d.path(name), at, at)
 }
 
-func (d pathDir) Put(name string, data []byte) (err error) {
+func (d pathDir) Put(name string, data []byte, at time.Time) (err error) {
 	spare := d.path(Spare(name))
 	if err := os.Remove(spare); err != nil && !os.IsNotExist(err) {
 		return err
@@ -90,6 +90,9 @@ func (d pathDir) Put(name string, data []byte) (err error) {
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
+	if err == nil && !at.IsZero() {
+		err = os.Chtimes(spare, at, at)
+	}
 	if err == nil {
 		err = os.Rename(spare, d.path(name))
 	}
@@ -99,11 +102,11 @@ func (d pathDir) Put(name string, data []byte) (err error) {
 	return err
 }
 
-func (d pathDir) Replace(name string, data []byte) error {
+func (d pathDir) Replace(name string, data []byte, at time.Time) error {
 	if _, err := os.Lstat(d.path(name)); err != nil {
 		return err
 	}
-	return d.Put(name, data)
+	return d.Put(name, data, at)
 }
 
 func (d pathDir) Remove(name string) error {

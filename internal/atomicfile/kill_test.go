@@ -59,7 +59,7 @@ func (i impl) writer(root string) {
 		}
 		if err == nil {
 			next[name]++
-			err = dir.Replace(name, content(name, next[name]))
+			err = dir.Replace(name, content(name, next[name]), time.Time{})
 		}
 	}
 	fmt.Fprintln(os.Stderr, err)
