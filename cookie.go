@@ -102,9 +102,9 @@ func newCookie(o CookieOptions) *cookie {
 	return &cookie{o, head, strings.TrimPrefix(o.cookie("").String(), head)}
 }
 
-// value returns the value in one part of a Cookie header, if that is our cookie. It
-// reads what package net/http does, but for spaces before the "=", which no browser
-// sends, and makes nothing of the other cookies.
+// value returns the value of our cookie if the part of a Cookie header is one. It
+// takes what package net/http takes, without allocating anything for the cookies of
+// others. (Only spaces before the "=" are not taken; no browser sends any.)
 func (c *cookie) value(part string) (string, bool) {
 	val, ok := strings.CutPrefix(strings.Trim(part, " \t"), c.head)
 	if n := len(val); n > 1 && val[0] == '"' && val[n-1] == '"' {
@@ -113,7 +113,8 @@ func (c *cookie) value(part string) (string, bool) {
 	return val, ok
 }
 
-// write sets the cookie in the response, in place of one that is there already.
+// write sets the cookie in the response. It replaces a cookie of our name that is
+// there already.
 func (c *cookie) write(h http.Header, sid string) {
 	if checkSID(sid) != nil { // of a store of another make
 		c.replace(h, c.cookie(sid).String())

@@ -60,7 +60,8 @@ func FileIniter() Initer {
 		if config.RootDir == "" {
 			config.RootDir = "sessions"
 		}
-		config.RootDir = filepath.Clean(config.RootDir) // one meaning of "link/.." for all that is made of it
+		// The system and package filepath do not mean the same by "link/..".
+		config.RootDir = filepath.Clean(config.RootDir)
 		sc := StoreConfig{
 			Name:        "file",
 			Lifetime:    lifetimeOf(config.Lifetime).ttl(),
@@ -111,8 +112,8 @@ func (b *fileBackend) Load(_ context.Context, sid string) (Record, bool, error) 
 	return rec, found, b.fail(err)
 }
 
-// record makes a record of what was read, which was at most one byte over the
-// limit: enough for the store to see that it is over.
+// record makes a record of a file that was read. Of a file that is too large one byte
+// more than the limit was read, so that the store sees it.
 func (b *fileBackend) record(f atomicfile.File, err error) (Record, bool, error) {
 	if err != nil {
 		return Record{}, false, absent(err)
@@ -289,8 +290,8 @@ func (b *fileBackend) folders() (dirs []string, err error) {
 	return dirs, nil
 }
 
-// sweepDir removes the dead sessions of a folder, and the spare files of all. What
-// it cannot remove does not keep it from the rest.
+// sweepDir removes the dead sessions of a folder, and all spare files. It goes on
+// where it cannot remove something, and returns the errors in the end.
 func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -317,8 +318,8 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 	return errors.Join(errs...)
 }
 
-// removeDead removes a session if it is dead, which is looked at again under
-// the lock: a request may be extending it.
+// removeDead removes a session if it is dead. It looks again under the lock, since a
+// request may just have extended the session.
 func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
 	dir, _, err := b.find(sid, false)
 	if err != nil {
@@ -335,8 +336,8 @@ func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
 	}, sid)
 }
 
-// removeSpare removes the spare file of a session, which a process that died may
-// have left behind, or which is kept for the next save. That one makes it anew.
+// removeSpare removes the spare file of a session: left behind by a process that
+// died, or kept for the next save, which then makes a new one.
 func (b *fileBackend) removeSpare(ctx context.Context, sid string) error {
 	return b.locked(ctx, func() error {
 		dir, err := b.open(sid)
@@ -363,8 +364,8 @@ func (b *fileBackend) Close() error {
 	return b.fail(b.locks.Close())
 }
 
-// absent returns nil for the error that there is no file, or something in its
-// place that is not ours and so no session either.
+// absent returns nil if the error says that there is no file. Something else in the
+// place of a file, such as a link, is not ours, and so no session either.
 func absent(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, atomicfile.ErrNotPlain) {
 		return nil

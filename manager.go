@@ -32,13 +32,13 @@ type Options struct {
 	// Timeout is how long one operation of the store may take. Values of zero
 	// and below mean the default. Default is 5 seconds.
 	Timeout time.Duration
-	// TouchInterval is how long a stored session that is read and not changed
-	// waits before its life is extended: a write saved, at the price of a session
-	// that may end that much before a full Lifetime after its last access. It must
-	// be shorter than the Lifetime. A negative value extends at every request.
-	// Default is a sixtieth of the Lifetime, at most one minute; with a Lifetime
-	// below one minute it is every request. Stores that are not of this module are
-	// touched at every request.
+	// TouchInterval is how often the life of a session is extended that is read and
+	// not changed. An interval saves a write in most requests. Its price is that a
+	// session may end up to an interval too early, counted from its last access. It
+	// must be shorter than the Lifetime. A negative value extends at every request.
+	// Stores that are not of this module are touched at every request. Default is a
+	// sixtieth of the Lifetime, at most one minute, and every request with a Lifetime
+	// below one minute.
 	TouchInterval time.Duration
 	// AdoptUnknownIDs lets a session be stored under an ID that came from the
 	// client and that the store does not know. Otherwise such a session moves to a
@@ -242,12 +242,13 @@ func (m *Manager) writeCookie(w http.ResponseWriter, _ *http.Request, sid string
 	}
 }
 
-// candidates are the IDs that a request claims, best first; the rest is empty.
-// No more of them than there is room for are looked up.
+// candidates are IDs that a request brings, in its own order; unused places are
+// empty. There are so few places because each ID costs a look-up, and a client may
+// send very many.
 type candidates [4]string
 
-// readIDs returns what can be an ID of ours. Several come from cookies of one name
-// with different paths or domains.
+// readIDs returns what can be an ID of ours. A browser sends several when it holds
+// cookies of one name with different paths or domains.
 func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 	if m.opts.ReadIDFunc != nil {
 		if sid := m.opts.ReadIDFunc(r); m.valid(sid) {
