@@ -1,0 +1,334 @@
+package commit_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/state"
+)
+
+var ctx = context.Background()
+
+// store is a commit.Store in a map, which somebody can interfere with.
+type store struct {
+	data   map[string][]byte
+	before func()   // called before each write
+	lose   bool     // the answer to the next write that succeeds is lost; the driver asks again
+	calls  []string // the writes, in order
+	fail   error    // of the next encoding
+}
+
+func newStore(id string, values map[any]any) *store {
+	s := &store{data: make(map[string][]byte)}
+	if values != nil {
+		s.put(id, values)
+	}
+	return s
+}
+
+func (s *store) put(id string, values map[any]any) {
+	rec, err := s.Encode(values)
+	if err != nil {
+		panic(err)
+	}
+	s.data[id] = rec.Data
+}
+
+func (s *store) values(id string) map[any]any {
+	values, _ := s.Decode(s.data[id])
+	return values
+}
+
+func (s *store) Load(_ context.Context, id string) ([]byte, bool, error) {
+	data, ok := s.data[id]
+	return data, ok, nil
+}
+
+// write is an atomic step: from the ID with the old data, nil for none, to the new.
+func (s *store) write(op, from, to string, old []byte, rec commit.Record) (bool, error) {
+	if s.before != nil {
+		s.before()
+	}
+	s.calls = append(s.calls, op)
+	if data, ok := s.data[from]; ok != (old != nil) || !bytes.Equal(data, old) {
+		return false, nil
+	}
+	delete(s.data, from)
+	s.data[to] = rec.Data
+	answered := !s.lose
+	s.lose = false
+	return answered, nil
+}
+
+func (s *store) Insert(_ context.Context, id string, rec commit.Record) (bool, error) {
+	return s.write("insert", id, id, nil, rec)
+}
+
+func (s *store) Swap(_ context.Context, id string, old []byte, rec commit.Record) (bool, error) {
+	return s.write("swap", id, id, old, rec)
+}
+
+func (s *store) Rename(_ context.Context, id, newID string, old []byte, rec commit.Record) (bool, error) {
+	return s.write("rename", id, newID, old, rec)
+}
+
+func (s *store) Delete(_ context.Context, id string) error {
+	s.calls = append(s.calls, "delete")
+	delete(s.data, id)
+	return nil
+}
+
+func (s *store) Encode(values map[any]any) (commit.Record, error) {
+	if err := s.fail; err != nil {
+		s.fail = nil
+		return commit.Record{}, err
+	}
+	m := make(map[string]any)
+	for key, val := range values {
+		m[key.(string)] = val
+	}
+	data, err := json.Marshal(m)
+	return commit.Record{Data: data, TTL: time.Hour}, err
+}
+
+func (s *store) Decode(data []byte) (map[any]any, error) {
+	m := make(map[string]any)
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, err
+	}
+	values := make(map[any]any)
+	for key, val := range m {
+		values[key] = val
+	}
+	return values, nil
+}
+
+// change returns a change of the record with the ID as it is now.
+func (s *store) change(id string, do func(*state.Log)) *commit.Change {
+	data, ok := s.data[id]
+	c := &commit.Change{ID: id, Origin: commit.Origin{ID: id, Stored: ok, Data: data}}
+	if ok {
+		c.Values = state.Map(s.values(id))
+	}
+	do(&c.Log)
+	return c
+}
+
+func set(key, val string) func(*state.Log) { return func(l *state.Log) { l.Set(key, val) } }
+
+// What becomes of a change when the record is no longer as it was read.
+func TestConflicts(t *testing.T) {
+	type values = map[any]any
+	for name, tt := range map[string]struct {
+		stored    values            // what the change was made on, nil for no record
+		meanwhile func(s *store)    // what others do after that
+		newID     string            // that the change gives to the session
+		change    func(*state.Log)  //
+		want      map[string]values // all that is stored then
+		vanished  bool
+		calls     []string
+	}{
+		"none": {
+			stored: values{"a": "1"}, change: set("b", "2"),
+			want: map[string]values{"abc": {"a": "1", "b": "2"}}, calls: []string{"swap"},
+		},
+		"first": {
+			change: set("b", "2"),
+			want:   map[string]values{"abc": {"b": "2"}}, calls: []string{"insert"},
+		},
+		"another key": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.put("abc", values{"a": "1", "other": "x"}) }, change: set("b", "2"),
+			want: map[string]values{"abc": {"a": "1", "b": "2", "other": "x"}}, calls: []string{"swap", "swap"},
+		},
+		"the same key": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.put("abc", values{"a": "other"}) }, change: set("a", "2"),
+			want: map[string]values{"abc": {"a": "2"}}, calls: []string{"swap", "swap"},
+		},
+		"flushed": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.put("abc", values{"a": "other", "b": "x"}) },
+			change: func(l *state.Log) { l.Flush(); l.Set("c", "3") },
+			want:   map[string]values{"abc": {"c": "3"}}, calls: []string{"swap", "swap"},
+		},
+		"two first ones": {
+			meanwhile: func(s *store) { s.put("abc", values{"other": "x"}) }, change: set("b", "2"),
+			want: map[string]values{"abc": {"b": "2", "other": "x"}}, calls: []string{"insert", "swap"},
+		},
+		"gone": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { delete(s.data, "abc") }, change: set("b", "2"),
+			want: map[string]values{}, vanished: true, calls: []string{"swap"},
+		},
+		"renamed by another": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.data["other"] = s.data["abc"]; delete(s.data, "abc") }, change: set("b", "2"),
+			want: map[string]values{"other": {"a": "1"}}, vanished: true, calls: []string{"swap"},
+		},
+		"renewed": {
+			stored: values{"a": "1"}, newID: "new", change: set("b", "2"),
+			want: map[string]values{"new": {"a": "1", "b": "2"}}, calls: []string{"rename"},
+		},
+		"renewed, beside a change": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.put("abc", values{"a": "other"}) }, newID: "new", change: set("b", "2"),
+			want: map[string]values{"new": {"a": "other", "b": "2"}}, calls: []string{"rename", "rename"},
+		},
+		"renewed, and gone": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { delete(s.data, "abc") }, newID: "new", change: set("b", "2"),
+			want: map[string]values{"new": {"b": "2"}}, calls: []string{"rename", "insert"},
+		},
+		"renewed with nothing set, and gone": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { delete(s.data, "abc") }, newID: "new",
+			change: func(l *state.Log) { l.Renewed = true; l.Delete("a") },
+			want:   map[string]values{}, calls: []string{"rename"},
+		},
+		"destroyed": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.put("abc", values{"a": "other"}) },
+			change: func(l *state.Log) { l.Destroy() },
+			want:   map[string]values{}, vanished: true, calls: []string{"delete"},
+		},
+		"unreadable": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.data["abc"] = []byte("{") }, change: set("b", "2"),
+			want: map[string]values{"abc": {"b": "2"}}, calls: []string{"swap", "swap"},
+		},
+		"an answer that is lost": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.lose = true }, change: set("b", "2"),
+			want: map[string]values{"abc": {"a": "1", "b": "2"}}, calls: []string{"swap"},
+		},
+		"a lost answer to a rename": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.lose = true }, newID: "new", change: set("b", "2"),
+			want: map[string]values{"new": {"a": "1", "b": "2"}}, calls: []string{"rename"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore("abc", tt.stored)
+			c := s.change("abc", tt.change)
+			if tt.newID != "" {
+				c.ID = tt.newID
+			}
+			if tt.meanwhile != nil {
+				tt.meanwhile(s)
+			}
+			if err := commit.New(s).Commit(ctx, c); err != nil {
+				t.Fatal(err)
+			}
+			got := make(map[string]values)
+			for id := range s.data {
+				got[id] = s.values(id)
+			}
+			if !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("stored is %v, want %v", got, tt.want)
+			}
+			if !reflect.DeepEqual(s.calls, tt.calls) {
+				t.Errorf("the writes are %q, want %q", s.calls, tt.calls)
+			}
+			if c.Vanished != tt.vanished {
+				t.Errorf("vanished is %v", c.Vanished)
+			}
+			if now, ok := s.data[c.ID]; ok != c.Origin.Stored && !c.Vanished || ok && !bytes.Equal(now, c.Origin.Data) {
+				t.Errorf("the change says that stored is %s, and it is %s", c.Origin.Data, now)
+			}
+		})
+	}
+}
+
+// Of those that take a flash one gets it, also where answers are lost.
+func TestTakeFlash(t *testing.T) {
+	for _, lose := range []bool{false, true} {
+		s := newStore("abc", map[any]any{state.FlashKey: "hello", "a": "1"})
+		take := func() *commit.Change {
+			c := s.change("abc", func(l *state.Log) { l.Delete(state.FlashKey) })
+			c.When = commit.IfFlash
+			return c
+		}
+		changes := []*commit.Change{take(), take(), take()}
+		s.lose = lose
+		e, got := commit.New(s), 0
+		for _, c := range changes {
+			if err := e.Commit(ctx, c); err != nil {
+				t.Fatal(err)
+			}
+			if c.Flash != nil {
+				got++
+			}
+		}
+		if lose && got > 1 || !lose && got != 1 {
+			t.Errorf("%d requests got the flash", got)
+		}
+		if want := map[any]any{"a": "1"}; !reflect.DeepEqual(s.values("abc"), want) {
+			t.Errorf("left is %v", s.values("abc"))
+		}
+	}
+}
+
+// A flash is not taken by a request that finds the session gone.
+func TestTakeFlashOfAGoneSession(t *testing.T) {
+	s := newStore("abc", map[any]any{state.FlashKey: "hello"})
+	c := s.change("abc", func(l *state.Log) { l.Delete(state.FlashKey) })
+	c.When = commit.IfFlash
+	delete(s.data, "abc")
+	if err := commit.New(s).Commit(ctx, c); err != nil || c.Flash != nil || !c.Vanished {
+		t.Errorf("the flash is %v, vanished is %v (%v)", c.Flash, c.Vanished, err)
+	}
+}
+
+// A flash that is given back does not replace a newer one.
+func TestGiveFlash(t *testing.T) {
+	for _, newer := range []bool{false, true} {
+		s := newStore("abc", map[any]any{"a": "1"})
+		c := s.change("abc", set(state.FlashKey, "old"))
+		c.When = commit.IfNoFlash
+		want := map[any]any{"a": "1", state.FlashKey: "old"}
+		if newer {
+			want[state.FlashKey] = "new"
+			s.put("abc", want)
+		}
+		if err := commit.New(s).Commit(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(s.values("abc"), want) {
+			t.Errorf("stored is %v, want %v", s.values("abc"), want)
+		}
+	}
+}
+
+// A commit that is beaten each time gives up, and leaves what the others wrote.
+func TestContended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore("abc", map[any]any{"a": "1"})
+		c := s.change("abc", set("b", "2"))
+		n := 0
+		s.before = func() { n++; s.put("abc", map[any]any{"a": fmt.Sprint("by ", n)}) }
+		if err := commit.New(s).Commit(ctx, c); !errors.Is(err, commit.ErrContended) {
+			t.Errorf("the error is %v", err)
+		}
+		if want := map[any]any{"a": "by 30"}; !reflect.DeepEqual(s.values("abc"), want) {
+			t.Errorf("stored is %v, want %v", s.values("abc"), want)
+		}
+
+		n = 0
+		ending, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+		if err := commit.New(s).Commit(ending, s.change("abc", set("b", "2"))); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %d tries the error is %v", n, err)
+		}
+	})
+}
+
+// What cannot be encoded is not stored, and may be tried again.
+func TestEncodingFails(t *testing.T) {
+	s := newStore("abc", map[any]any{"a": "1"})
+	s.fail = errors.New("no")
+	e, c := commit.New(s), s.change("abc", set("b", "2"))
+	again := *c
+	if err := e.Commit(ctx, c); err == nil || err.Error() != "no" || len(s.calls) > 0 {
+		t.Errorf("the error is %v, after %q", err, s.calls)
+	}
+	if err := e.Commit(ctx, &again); err != nil || s.values("abc")["b"] != "2" {
+		t.Errorf("stored is %v (%v)", s.values("abc"), err)
+	}
+}
