@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/mapbackend"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // onBoth runs a test on the memory store and on the portable one.

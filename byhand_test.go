@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/mapbackend"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // An app that destroys the old ID by hand after RegenerateID keeps the session.

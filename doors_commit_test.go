@@ -17,7 +17,7 @@ import (
 	"github.com/flamego/flamego"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/mapbackend"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // addDoors makes a route of every door.

@@ -18,7 +18,7 @@ import (
 	"github.com/flamego/flamego"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/mapbackend"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // spyBackend is a backend that has nothing and notes what it is asked for.

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/mapbackend"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // ownSession is a session of a third party that embeds BaseSession for its ID

@@ -12,7 +12,7 @@ import (
 	"github.com/flamego/flamego"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/mapbackend"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // ours returns the lines of our cookie in a response.

@@ -18,7 +18,7 @@ import (
 	"github.com/flamego/flamego"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/counting"
+	"github.com/flamego/session/internal/testing/counting"
 )
 
 // After Close nothing runs any more, and no file is open.

@@ -17,7 +17,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/mongo"
 )
 

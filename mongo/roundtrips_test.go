@@ -9,7 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/counting"
+	"github.com/flamego/session/internal/testing/counting"
 	"github.com/flamego/session/mongo"
 )
 

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/redis"
 )
 

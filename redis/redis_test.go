@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/redis"
 )
 

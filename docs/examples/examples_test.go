@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
 )
 
 func TestMain(m *testing.M) { testserver.Main(m) }

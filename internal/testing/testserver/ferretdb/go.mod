@@ -1,4 +1,4 @@
-module github.com/flamego/session/internal/testserver/ferretdb
+module github.com/flamego/session/internal/testing/testserver/ferretdb
 
 go 1.25.0
 

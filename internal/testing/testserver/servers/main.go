@@ -14,7 +14,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
 )
 
 func main() {

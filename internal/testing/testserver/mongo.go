@@ -64,7 +64,7 @@ func probeMongo(c net.Conn) error {
 }
 
 // ferretModule is the folder of the nested module below the root of ours.
-const ferretModule = "internal/testserver/ferretdb"
+const ferretModule = "internal/testing/testserver/ferretdb"
 
 var ferretVersion = regexp.MustCompile(`github\.com/FerretDB/FerretDB (v[0-9.]+)`)
 
