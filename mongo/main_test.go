@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/mongo"
 )
@@ -52,12 +52,9 @@ var server = func() func(t testing.TB) string {
 			if !isFerret(t, direct) {
 				return
 			}
-			u, err := url.Parse(direct)
+			p, err := tcpproxy.Open(host(t, direct), inTurn()) // for the whole run
 			require.NoError(t, err)
-			p := newProxy(t, u.Host) // for the whole run
-			p.serial = true
-			p.start(t)
-			uri = p.uri(t, direct)
+			uri = through(t, direct, p.Addr())
 		})
 		return uri
 	}

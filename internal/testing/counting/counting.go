@@ -1,3 +1,6 @@
+// Package counting holds tests that all stores on a server share: what a request
+// costs in round trips, what is left behind after Close, and what errors show.
+// It is for tests only.
 package counting
 
 import (
@@ -19,13 +22,14 @@ import (
 	"github.com/flamego/flamego"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/tcpproxy"
 )
 
 // Server is a kind of store on a server.
 type Server struct {
 	// Addr is the host:port of the server.
 	Addr string
-	// Skip is that of the proxies.
+	// Skip is that of tcpproxy.Rules.
 	Skip func(question []byte) bool
 	// Open returns the options of a store that reaches the server at addr. All
 	// its stores have the same storage, which is made where it is missing.
@@ -37,11 +41,9 @@ type Server struct {
 	Hidden []string
 }
 
-func (s *Server) proxy(t testing.TB) *Proxy {
+func (s *Server) proxy(t testing.TB) *tcpproxy.Proxy {
 	t.Helper()
-	p := NewProxy(t, s.Addr)
-	p.Skip = s.Skip
-	return p
+	return tcpproxy.New(t, s.Addr, tcpproxy.Rules{Skip: s.Skip})
 }
 
 // app is a small app with sessions and a browser for it.
@@ -272,26 +274,26 @@ var sqlWords = []string{"SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WHERE ", "e
 func (s *Server) Secrets(t *testing.T) {
 	errGarbage := errors.New("not gob")
 	garbage := func(session.Data) ([]byte, error) { return []byte("this is no gob: " + errGarbage.Error()), nil }
-	for name, fail := range map[string]func(t *testing.T, a *app, p *Proxy) []string{
-		"outage": func(_ *testing.T, _ *app, p *Proxy) []string {
+	for name, fail := range map[string]func(t *testing.T, a *app, p *tcpproxy.Proxy) []string{
+		"outage": func(_ *testing.T, _ *app, p *tcpproxy.Proxy) []string {
 			p.Stop()
 			return []string{"/read", "/set", "/renew", "/logout", "/flash"}
 		},
-		"outage before the commit": func(_ *testing.T, a *app, p *Proxy) []string {
+		"outage before the commit": func(_ *testing.T, a *app, p *tcpproxy.Proxy) []string {
 			a.during = p.Stop
 			return []string{"/set"}
 		},
-		"no answer": func(_ *testing.T, _ *app, p *Proxy) []string {
-			p.Hang(true)
+		"no answer": func(_ *testing.T, _ *app, p *tcpproxy.Proxy) []string {
+			p.Set(tcpproxy.Mute)
 			return []string{"/read"}
 		},
-		"no answer to the commit": func(_ *testing.T, a *app, p *Proxy) []string {
-			a.during = func() { p.Hang(true) }
+		"no answer to the commit": func(_ *testing.T, a *app, p *tcpproxy.Proxy) []string {
+			a.during = func() { p.Set(tcpproxy.Mute) }
 			return []string{"/set"}
 		},
-		"data too large":    func(*testing.T, *app, *Proxy) []string { return []string{"/large"} },
-		"unregistered type": func(*testing.T, *app, *Proxy) []string { return []string{"/unregistered"} },
-		"unreadable data": func(t *testing.T, a *app, p *Proxy) []string {
+		"data too large":    func(*testing.T, *app, *tcpproxy.Proxy) []string { return []string{"/large"} },
+		"unregistered type": func(*testing.T, *app, *tcpproxy.Proxy) []string { return []string{"/unregistered"} },
+		"unreadable data": func(t *testing.T, a *app, p *tcpproxy.Proxy) []string {
 			other, err := newApp(t, s.Open(t, p.Addr(), garbage))
 			if err != nil {
 				t.Fatal(err)
