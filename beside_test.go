@@ -3,44 +3,16 @@ package session_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/flamego/flamego"
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/testing/mapbackend"
 )
-
-// onBoth runs a test on the memory store and on the portable one.
-func onBoth(t *testing.T, f func(t *testing.T, opts session.Options)) {
-	t.Run("memory", func(t *testing.T) { f(t, session.Options{}) })
-	t.Run("backend", func(t *testing.T) { f(t, backendOptions(mapbackend.New())) })
-}
-
-// once serves one request by the given handler. It may be called by a handler.
-func (a *app) once(cookie string, h flamego.Handler) *httptest.ResponseRecorder {
-	f := flamego.NewWithLogger(io.Discard)
-	f.Use(a.m.Handler())
-	f.Get("/", h)
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.Header.Set("Cookie", cookie)
-	w := httptest.NewRecorder()
-	f.ServeHTTP(w, r)
-	return w
-}
-
-// visit makes a request that stores something, and returns its cookie.
-func (a *app) visit(f func(s session.Session)) string {
-	w := a.once("", func(s session.Session) string { f(s); return "ok" })
-	name, _, _ := strings.Cut(w.Header().Get("Set-Cookie"), ";")
-	return name
-}
 
 // The first request of a visitor is still writing its response when the second
 // one, to which the browser has the ID already, stores something.
@@ -54,9 +26,9 @@ func TestFirstRequestStreams(t *testing.T) {
 			a.once("flamego_session="+sid, func(s session.Session) string { s.Set("b", 2); return "ok" })
 			s.Set("a", 1)
 		})
-		require.Empty(t, a.errs.take())
-		require.Equal(t, 1, get(t, a.m.Store(), sid, "a"))
-		require.Equal(t, 2, get(t, a.m.Store(), sid, "b"))
+		require.Empty(t, a.TakeErrors())
+		require.Equal(t, 1, get(t, a.Store(), sid, "a"))
+		require.Equal(t, 2, get(t, a.Store(), sid, "b"))
 	})
 }
 
@@ -83,7 +55,7 @@ func TestSlowRequestBesideLogin(t *testing.T) {
 				})
 				require.Equal(t, http.StatusOK, w.Code)
 				require.Empty(t, w.Header().Values("Set-Cookie"))
-				require.False(t, a.m.Store().Exist(context.Background(), sidOf(cookie)))
+				require.False(t, a.Store().Exist(context.Background(), sidOf(cookie)))
 			})
 		})
 	}
@@ -110,8 +82,12 @@ func TestSlowRequestBesideRenewalAndLogout(t *testing.T) {
 
 // Where the renewal failed, the old ID is as good as ever, and said to be.
 func TestSlowRequestBesideFailedLogin(t *testing.T) {
-	b := failingRename{mapbackend.New()}
-	opts := backendOptions(b)
+	opts := backendOptions(before(func(_ context.Context, method, _ string) error {
+		if method == "Rename" {
+			return errors.New("no")
+		}
+		return nil
+	}))
 	opts.TouchInterval, opts.Cookie.MaxAge = -1, 60
 	a := newApp(t, opts)
 	cookie := a.visit(func(s session.Session) { s.Set("old", 1) })
@@ -122,12 +98,6 @@ func TestSlowRequestBesideFailedLogin(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	w = a.once(cookie, func(session.Session) string { return "ok" })
 	require.Contains(t, w.Header().Get("Set-Cookie"), cookie)
-}
-
-type failingRename struct{ *mapbackend.Backend }
-
-func (failingRename) Rename(context.Context, string, string, []byte, session.Record) (bool, error) {
-	return false, errors.New("no")
 }
 
 // A logout of a session that holds nothing yet is one all the same: a request
@@ -144,7 +114,7 @@ func TestDestroyOfAnEmptySession(t *testing.T) {
 			s.Set("user", 1)
 			return "ok"
 		})
-		require.False(t, a.m.Store().Exist(context.Background(), sidOf(cookie)))
+		require.False(t, a.Store().Exist(context.Background(), sidOf(cookie)))
 	})
 }
 
@@ -170,21 +140,15 @@ func TestPanicBesideNewerFlash(t *testing.T) {
 	})
 }
 
-// hangingUp is a backend during whose next load the client hangs up.
-type hangingUp struct {
-	*mapbackend.Backend
-	hangUp *func()
-}
-
-func (b hangingUp) Load(ctx context.Context, sid string) (session.Record, bool, error) {
-	(*b.hangUp)()
-	return b.Backend.Load(ctx, sid)
-}
-
 // A client that hangs up before its handler has run leaves its flash behind.
 func TestFlashOfHungUp(t *testing.T) {
-	hangUp := func() {}
-	a := newApp(t, backendOptions(hangingUp{mapbackend.New(), &hangUp}))
+	hangUp := func() {} // during the next load
+	a := newApp(t, backendOptions(before(func(_ context.Context, method, _ string) error {
+		if method == "Load" {
+			hangUp()
+		}
+		return nil
+	})))
 	ran := 0
 	a.Get("/set", func(s session.Session) string { s.Set("k", 1); s.SetFlash("hello"); return "ok" })
 	a.Get("/", func(f session.Flash) string { ran++; s, _ := f.(string); return s })
@@ -198,7 +162,7 @@ func TestFlashOfHungUp(t *testing.T) {
 	hangUp = func() {}
 	require.Zero(t, ran)
 	require.Equal(t, "hello", a.get("/").Body.String())
-	require.Empty(t, a.errs.take())
+	require.Empty(t, a.TakeErrors())
 }
 
 // Cookies of our name that cannot be ours keep nobody from the one that is.
@@ -210,38 +174,22 @@ func TestManyForeignCookies(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.Code)
 }
 
-// countedBackend counts what it is asked.
-type countedBackend struct {
-	*mapbackend.Backend
-	calls int
-}
-
-func (b *countedBackend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
-	b.calls++
-	return b.Backend.Load(ctx, sid)
-}
-
-func (b *countedBackend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	b.calls++
-	return b.Backend.Insert(ctx, sid, rec)
-}
-
-func (b *countedBackend) Delete(ctx context.Context, sid string) error {
-	b.calls++
-	return b.Backend.Delete(ctx, sid)
-}
-
 // A session that begins and ends in one request is nobody's business.
 func TestSetAndDestroyOfANewVisitor(t *testing.T) {
-	b := &countedBackend{Backend: mapbackend.New()}
-	a := newApp(t, backendOptions(b))
+	var calls []string
+	a := newApp(t, backendOptions(before(func(_ context.Context, method, _ string) error {
+		if method != "Sweep" {
+			calls = append(calls, method)
+		}
+		return nil
+	})))
 	w := a.once("", func(s session.Session, w http.ResponseWriter, r *http.Request) string {
 		s.Set("key", 1)
 		require.NoError(t, session.Destroy(w, r, s))
 		return "ok"
 	})
 	require.Equal(t, http.StatusOK, w.Code)
-	require.Zero(t, b.calls)
+	require.Empty(t, calls)
 }
 
 // The ID is read from a Cookie header as package net/http would read it.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,9 +29,9 @@ func TestDestroyOldIDByHand(t *testing.T) {
 			old := sidOf(a.cookie)
 			a.get("/login")
 			require.NotEqual(t, old, sidOf(a.cookie))
-			require.False(t, a.m.Store().Exist(context.Background(), old))
-			require.Equal(t, 1, get(t, a.m.Store(), sidOf(a.cookie), "key"))
-			require.Equal(t, 2, get(t, a.m.Store(), sidOf(a.cookie), "user"))
+			require.False(t, a.Store().Exist(context.Background(), old))
+			require.Equal(t, 1, get(t, a.Store(), sidOf(a.cookie), "key"))
+			require.Equal(t, 2, get(t, a.Store(), sidOf(a.cookie), "user"))
 		})
 	}
 }
@@ -52,12 +51,12 @@ func TestSaveByHand(t *testing.T) {
 	const planted = "attackersession0"
 	a.cookie = "flamego_session=" + planted
 	a.get("/save")
-	require.False(t, a.m.Store().Exist(context.Background(), planted))
-	require.Equal(t, 1, get(t, a.m.Store(), sidOf(a.cookie), "key"))
+	require.False(t, a.Store().Exist(context.Background(), planted))
+	require.Equal(t, 1, get(t, a.Store(), sidOf(a.cookie), "key"))
 
 	w := a.get("/login")
 	require.Len(t, w.Header().Values("Set-Cookie"), 1)
-	require.Equal(t, 1, get(t, a.m.Store(), sidOf(a.cookie), "key"))
+	require.Equal(t, 1, get(t, a.Store(), sidOf(a.cookie), "key"))
 }
 
 // A handler may save its session from several goroutines.
@@ -81,7 +80,7 @@ func TestParallelSavesByHand(t *testing.T) {
 		})
 		require.Equal(t, http.StatusOK, w.Code)
 		for i := range 8 {
-			require.Equal(t, i, get(t, a.m.Store(), sid, i))
+			require.Equal(t, i, get(t, a.Store(), sid, i))
 		}
 	})
 }
@@ -101,7 +100,7 @@ func TestSaveToAnotherStore(t *testing.T) {
 			return "ok"
 		})
 		for key, want := range map[string]int{"old": 1, "before": 1, "beside": 2, "after": 3} {
-			require.Equal(t, want, get(t, a.m.Store(), sidOf(cookie), key), key)
+			require.Equal(t, want, get(t, a.Store(), sidOf(cookie), key), key)
 		}
 		require.Equal(t, 1, get(t, other, sidOf(cookie), "old"))
 		require.Equal(t, 1, get(t, other, sidOf(cookie), "before"))
@@ -123,8 +122,8 @@ func TestDestroyOldIDByHandBesideSave(t *testing.T) {
 			sid = s.ID()
 			return "ok"
 		})
-		require.Equal(t, 1, get(t, a.m.Store(), sid, "old"))
-		require.Equal(t, 2, get(t, a.m.Store(), sid, "beside"))
+		require.Equal(t, 1, get(t, a.Store(), sid, "old"))
+		require.Equal(t, 2, get(t, a.Store(), sid, "beside"))
 	})
 }
 
@@ -148,29 +147,24 @@ func TestSaveByHandBesideTheResponse(t *testing.T) {
 				wg.Wait()
 			})
 			require.Equal(t, http.StatusOK, w.Code)
-			require.Equal(t, 1, get(t, a.m.Store(), sid, "key"))
-			require.Equal(t, 2, get(t, a.m.Store(), sid, "more"))
+			require.Equal(t, 1, get(t, a.Store(), sid, "key"))
+			require.Equal(t, 2, get(t, a.Store(), sid, "more"))
 		}
 	})
-}
-
-// failingSwap fails each other swap.
-type failingSwap struct {
-	*mapbackend.Backend
-	n atomic.Int32
-}
-
-func (b *failingSwap) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	if b.n.Add(1)%2 == 0 {
-		return false, errors.New("no connection")
-	}
-	return b.Backend.Swap(ctx, sid, old, rec)
 }
 
 // A session may be encoded while it is saved, also if that fails.
 func TestEncodeBesideASave(t *testing.T) {
 	ctx := context.Background()
-	store := session.NewStore(&failingSwap{Backend: mapbackend.New()}, session.StoreConfig{})
+	swaps := 0
+	store := session.NewStore(before(func(_ context.Context, method, _ string) error {
+		if method == "Swap" {
+			if swaps++; swaps%2 == 0 {
+				return errors.New("no connection")
+			}
+		}
+		return nil
+	}), session.StoreConfig{})
 	require.NoError(t, store.Save(ctx, session.NewBaseSessionWithData("abc", nil, nil, session.Data{"key": 0})))
 	s, err := store.Read(ctx, "abc")
 	require.NoError(t, err)
@@ -237,7 +231,7 @@ func TestWriteIDBeginsTheResponse(t *testing.T) {
 				return "ok"
 			})
 			require.Equal(t, http.StatusAccepted, w.Code)
-			require.Equal(t, 1, get(t, a.m.Store(), sid, "key"))
+			require.Equal(t, 1, get(t, a.Store(), sid, "key"))
 		}
 	})
 }

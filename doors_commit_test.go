@@ -1,13 +1,10 @@
 package session_test
 
 import (
-	"compress/gzip"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +13,9 @@ import (
 
 	"github.com/flamego/flamego"
 
+	"github.com/flamego/session/internal/testing/webapp"
+
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // addDoors makes a route of every door.
@@ -30,7 +28,7 @@ func (a *app) addDoors(change changer) {
 			buffered(c)
 		}
 	}
-	a.Handlers(before, a.m.Handler())
+	a.Handlers(before, a.Handler())
 	for _, d := range doors {
 		a.Get(d.path(), d.handlers(change)...)
 	}
@@ -38,103 +36,15 @@ func (a *app) addDoors(change changer) {
 	a.Get("/set", func(s session.Session) { s.Set("key", "kept") })
 }
 
-// serve runs the app on a real server.
-func (a *app) serve(t testing.TB, http2 bool) *httptest.Server {
-	t.Helper()
-	server := httptest.NewUnstartedServer(a)
-	if server.EnableHTTP2 = http2; http2 {
-		server.StartTLS()
-	} else {
-		server.Start()
-	}
-	t.Cleanup(server.Close)
-	return server
-}
-
-// visitor is a client with a connection of its own and a cookie.
-type visitor struct {
-	t      testing.TB
-	url    string
-	client *http.Client
-	cookie string
-}
-
-func newVisitor(t testing.TB, server *httptest.Server) *visitor {
-	t.Helper()
-	tr := &http.Transport{
-		TLSClientConfig:    &tls.Config{InsecureSkipVerify: true},
-		ForceAttemptHTTP2:  server.EnableHTTP2,
-		DisableCompression: true,
-	}
-	t.Cleanup(tr.CloseIdleConnections)
-	return &visitor{t: t, url: server.URL, client: &http.Client{
-		Transport:     tr,
-		Timeout:       30 * time.Second, // a deadlock
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-}
-
-// open makes a request and returns when the header of the response is there. It
-// keeps a new cookie.
-func (b *visitor) open(path string) *http.Response {
-	b.t.Helper()
-	r, err := http.NewRequest(http.MethodGet, b.url+path, nil)
-	require.NoError(b.t, err)
-	if b.cookie != "" {
-		r.Header.Set("Cookie", b.cookie)
-	}
-	resp, err := b.client.Do(r)
-	require.NoError(b.t, err)
-	for _, c := range resp.Cookies() {
-		if b.cookie = ""; c.MaxAge >= 0 {
-			b.cookie = c.Name + "=" + c.Value
-		}
-	}
-	return resp
-}
-
-// get makes a request and returns the response with its body, uncompressed.
-func (b *visitor) get(path string) (*http.Response, string) {
-	b.t.Helper()
-	resp := b.open(path)
-	defer func() { _ = resp.Body.Close() }()
-	body := io.Reader(resp.Body)
-	if resp.Header.Get("Content-Encoding") == "gzip" {
-		gz, err := gzip.NewReader(body)
-		require.NoError(b.t, err)
-		body = gz
-	}
-	text, err := io.ReadAll(body)
-	require.NoError(b.t, err)
-	return resp, string(text)
-}
-
-// slowBackend takes its time, so that a response that does not wait for its
+// slowBackend takes its time to write, so that a response that does not wait for its
 // commit is faster.
-type slowBackend struct{ session.Backend }
-
-const slowness = 3 * time.Millisecond
-
-func (b slowBackend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	time.Sleep(slowness)
-	return b.Backend.Insert(ctx, sid, rec)
-}
-
-func (b slowBackend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	time.Sleep(slowness)
-	return b.Backend.Swap(ctx, sid, old, rec)
-}
-
-func backendOptions(b session.Backend) session.Options {
-	return session.Options{Initer: func(_ context.Context, args ...interface{}) (session.Store, error) {
-		sc := session.StoreConfig{}
-		for _, arg := range args {
-			if w, ok := arg.(session.IDWriter); ok {
-				sc.IDWriter = w
-			}
+func slowBackend() session.Backend {
+	return before(func(_ context.Context, method, _ string) error {
+		if method == "Insert" || method == "Swap" {
+			time.Sleep(3 * time.Millisecond)
 		}
-		return session.NewStore(b, sc), nil
-	}}
+		return nil
+	})
 }
 
 // The moment the response begins, what the request has set is there for every
@@ -147,8 +57,8 @@ func TestDoorsCommitBeforeTheFirstByte(t *testing.T) {
 		rounds int
 	}{
 		// Only a slow store leaves time for a response that does not wait.
-		{"slow", backendOptions(slowBackend{mapbackend.New()}), false, 300},
-		{"slow http2", backendOptions(slowBackend{mapbackend.New()}), true, 30},
+		{"slow", backendOptions(slowBackend()), false, 300},
+		{"slow http2", backendOptions(slowBackend()), true, 30},
 		{"memory", session.Options{}, false, 30},
 		{"file", session.Options{Initer: session.FileIniter(), Config: session.FileConfig{RootDir: t.TempDir()}}, false, 30},
 	} {
@@ -166,19 +76,19 @@ func TestDoorsCommitBeforeTheFirstByte(t *testing.T) {
 				}
 				t.Run(d.path()[1:], func(t *testing.T) {
 					t.Parallel()
-					b, other := newVisitor(t, server), newVisitor(t, server)
-					b.get("/set")
-					other.cookie = b.cookie
+					b, other := webapp.Connect(t, server.URL), webapp.Connect(t, server.URL)
+					b.Get("/set")
+					other.Cookie = b.Cookie
 					for n := range tt.rounds {
-						resp := b.open(fmt.Sprintf("%s?n=%d", d.path(), n))
-						_, got := other.get("/read")
+						resp := b.Open(fmt.Sprintf("%s?n=%d", d.path(), n))
+						got := other.Get("/read").Body.String()
 						if got != fmt.Sprint(n) {
 							t.Errorf("round %d: the next request reads %s", n, got)
 						}
 						_, _ = io.Copy(io.Discard, resp.Body)
 						_ = resp.Body.Close()
 					}
-					require.Equal(t, b.cookie, other.cookie)
+					require.Equal(t, b.Cookie, other.Cookie)
 				})
 			}
 		})
@@ -192,7 +102,7 @@ func TestStreamCommitsAtFirstFlushAndEnd(t *testing.T) {
 		t.Run(fmt.Sprint("http2 ", http2), func(t *testing.T) {
 			t.Parallel()
 			resume, over := make(chan struct{}), make(chan struct{})
-			a := newApp(t, backendOptions(slowBackend{mapbackend.New()}))
+			a := newApp(t, backendOptions(slowBackend()))
 			a.addDoors(func(flamego.Context, session.Session) {})
 			a.Get("/stream", func(c flamego.Context, s session.Session, w http.ResponseWriter) {
 				s.Set("key", "first "+c.Query("n"))
@@ -208,19 +118,19 @@ func TestStreamCommitsAtFirstFlushAndEnd(t *testing.T) {
 			})
 			server := a.serve(t, http2)
 			t.Cleanup(func() { close(over) })
-			b, other := newVisitor(t, server), newVisitor(t, server)
-			b.get("/set")
-			other.cookie = b.cookie
+			b, other := webapp.Connect(t, server.URL), webapp.Connect(t, server.URL)
+			b.Get("/set")
+			other.Cookie = b.Cookie
 			for n := range 50 {
-				resp := b.open(fmt.Sprint("/stream?n=", n))
-				_, got := other.get("/read")
+				resp := b.Open(fmt.Sprint("/stream?n=", n))
+				got := other.Get("/read").Body.String()
 				require.Equal(t, fmt.Sprint("first ", n), got)
 				resume <- struct{}{}
 				body, err := io.ReadAll(resp.Body)
 				require.NoError(t, err)
 				require.Equal(t, "begun, ended", string(body))
 				require.NoError(t, resp.Body.Close())
-				_, got = other.get("/read")
+				got = other.Get("/read").Body.String()
 				require.Equal(t, fmt.Sprint("last ", n), got)
 			}
 		})
@@ -246,27 +156,27 @@ func TestDoorsFailedCommit(t *testing.T) {
 			for _, d := range doors {
 				t.Run(d.path()[1:], func(t *testing.T) {
 					o.on.Store(false)
-					a.errs.take()
-					b := newVisitor(t, server)
-					b.get("/set")
-					resp, body := b.get(d.path())
-					require.Equal(t, http.StatusInternalServerError, resp.StatusCode)
-					require.Equal(t, "Internal Server Error\n", body)
+					a.TakeErrors()
+					b := webapp.Connect(t, server.URL)
+					b.Get("/set")
+					w := b.Get(d.path())
+					require.Equal(t, http.StatusInternalServerError, w.Code)
+					require.Equal(t, "Internal Server Error\n", w.Body.String())
 					for _, name := range []string{"Set-Cookie", "ETag", "Location", "Last-Modified", "Cache-Control", "Expires"} {
-						require.Empty(t, resp.Header.Values(name), name)
+						require.Empty(t, w.Header().Values(name), name)
 					}
-					require.Len(t, a.errs.take(), 1)
+					require.Len(t, a.TakeErrors(), 1)
 					o.on.Store(false)
-					_, got := b.get("/read")
+					got := b.Get("/read").Body.String()
 					require.Equal(t, "kept", got)
 
 					// A new visitor gets no ID for what is not there.
-					resp, body = newVisitor(t, server).get(d.path())
+					w = webapp.Connect(t, server.URL).Get(d.path())
 					o.on.Store(false)
-					require.Equal(t, http.StatusInternalServerError, resp.StatusCode)
-					require.Equal(t, "Internal Server Error\n", body)
-					require.Empty(t, resp.Header.Values("Set-Cookie"))
-					require.Len(t, a.errs.take(), 1)
+					require.Equal(t, http.StatusInternalServerError, w.Code)
+					require.Equal(t, "Internal Server Error\n", w.Body.String())
+					require.Empty(t, w.Header().Values("Set-Cookie"))
+					require.Len(t, a.TakeErrors(), 1)
 				})
 			}
 		})
@@ -283,11 +193,11 @@ func TestLateFailureBreaksOff(t *testing.T) {
 				a, o := newOutageApp(t, session.Options{})
 				switch recovery {
 				case "none":
-					a.Handlers(a.m.Handler())
+					a.Handlers(a.Handler())
 				case "before":
-					a.Handlers(flamego.Recovery(), a.m.Handler())
+					a.Handlers(flamego.Recovery(), a.Handler())
 				case "after":
-					a.Handlers(a.m.Handler(), flamego.Recovery())
+					a.Handlers(a.Handler(), flamego.Recovery())
 				}
 				late := func(s session.Session, w http.ResponseWriter) {
 					write(w, "begun")
@@ -306,16 +216,16 @@ func TestLateFailureBreaksOff(t *testing.T) {
 				server.Config.ErrorLog = nil
 				for _, path := range []string{"/injected", "/context"} {
 					o.on.Store(false)
-					b := newVisitor(t, server)
-					resp := b.open(path)
+					b := webapp.Connect(t, server.URL)
+					resp := b.Open(path)
 					_, err := io.ReadAll(resp.Body)
 					require.Error(t, err, "the client must not take it for a success")
 					_ = resp.Body.Close()
-					require.Len(t, a.errs.take(), 1)
+					require.Len(t, a.TakeErrors(), 1)
 				}
 				o.on.Store(false)
-				resp, _ := newVisitor(t, server).get("/nowhere")
-				require.Equal(t, http.StatusNotFound, resp.StatusCode, "the server goes on")
+				w := webapp.Connect(t, server.URL).Get("/nowhere")
+				require.Equal(t, http.StatusNotFound, w.Code, "the server goes on")
 			})
 		}
 	}

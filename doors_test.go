@@ -31,9 +31,6 @@ func one(name string, handler func(change changer) flamego.Handler) door {
 	}}
 }
 
-// write answers through the writer, by the means that it has.
-func write(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
-
 var doors = []door{
 	one("string", func(change changer) flamego.Handler {
 		return func(c flamego.Context, s session.Session) string { change(c, s); return "ok" }

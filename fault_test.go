@@ -21,77 +21,33 @@ import (
 	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
-// spyBackend is a backend that has nothing and notes what it is asked for.
-type spyBackend struct {
-	session.Backend
-	loaded *[]string
-}
-
-func (b spyBackend) Load(_ context.Context, sid string) (session.Record, bool, error) {
-	*b.loaded = append(*b.loaded, sid)
-	return session.Record{}, false, nil
-}
-
-// outage is a switch for a backend: while it is on, every operation fails with
-// an error that holds what an error must not show.
+// outage is a switch for a backend: while it is on, operations fail with an error
+// that holds what an error must not show, or hang.
 type outage struct {
-	session.Backend
 	on    atomic.Bool
 	hangs atomic.Bool
 }
 
-func (o *outage) fail(ctx context.Context, sid string) error {
-	if o.hangs.Load() {
+func (o *outage) fail(ctx context.Context, method, sid string) error {
+	switch {
+	case method == "Rename" || method == "Delete" || method == "Sweep":
+	case o.hangs.Load():
 		<-ctx.Done()
 		return ctx.Err()
-	}
-	if o.on.Load() {
+	case o.on.Load():
 		return fmt.Errorf("connection refused while asking for %s", sid)
 	}
 	return nil
 }
 
-func (o *outage) Load(ctx context.Context, sid string) (session.Record, bool, error) {
-	if err := o.fail(ctx, sid); err != nil {
-		return session.Record{}, false, err
-	}
-	return o.Backend.Load(ctx, sid)
-}
-
-func (o *outage) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	if err := o.fail(ctx, sid); err != nil {
-		return false, err
-	}
-	return o.Backend.Insert(ctx, sid, rec)
-}
-
-func (o *outage) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	if err := o.fail(ctx, sid); err != nil {
-		return false, err
-	}
-	return o.Backend.Swap(ctx, sid, old, rec)
-}
-
-func (o *outage) Extend(ctx context.Context, sid string, ttl time.Duration) error {
-	if err := o.fail(ctx, sid); err != nil {
-		return err
-	}
-	return o.Backend.Extend(ctx, sid, ttl)
-}
-
 func newOutageApp(t *testing.T, opts session.Options) (*app, *outage) {
 	t.Helper()
-	o := &outage{Backend: mapbackend.New()}
+	o := new(outage)
 	opts.Initer = session.NewIniter(func(context.Context, *outage) (session.Backend, session.StoreConfig, error) {
-		return o, session.StoreConfig{Name: "flaky"}, nil
+		return before(o.fail), session.StoreConfig{Name: "flaky"}, nil
 	})
 	opts.Config = o
 	return newApp(t, opts), o
-}
-
-func sidOf(cookie string) string {
-	_, sid, _ := strings.Cut(cookie, "=")
-	return sid
 }
 
 // requireOutage checks what users and operators see of an outage: a generic
@@ -103,7 +59,7 @@ func requireOutage(t *testing.T, a *app, path, op string) {
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	require.Equal(t, "Internal Server Error\n", w.Body.String())
 	require.Empty(t, w.Header().Values("Set-Cookie"))
-	errs := a.errs.take()
+	errs := a.TakeErrors()
 	require.Len(t, errs, 1)
 	require.ErrorContains(t, errs[0], "session: flaky: "+op+": connection refused while asking for [session ID]")
 	require.NotContains(t, errs[0].Error(), sid)
@@ -119,7 +75,7 @@ func TestOutage(t *testing.T) {
 	require.Equal(t, 1, served, "no handler runs without its session")
 	o.on.Store(false)
 	require.Equal(t, "ok", a.get("/").Body.String(), "the first request that can succeed does")
-	require.Empty(t, a.errs.take())
+	require.Empty(t, a.TakeErrors())
 }
 
 // A commit that fails is a 500 through every way that a handler has to answer,
@@ -191,7 +147,7 @@ func TestFailedFirstCommit(t *testing.T) {
 // client must not take it for a success.
 func TestFailedLateCommit(t *testing.T) {
 	a, o := newOutageApp(t, session.Options{})
-	a.Handlers(flamego.Recovery(), a.m.Handler())
+	a.Handlers(flamego.Recovery(), a.Handler())
 	a.Get("/", func(s session.Session, w http.ResponseWriter) {
 		_, err := w.Write([]byte("begun"))
 		require.NoError(t, err)
@@ -206,10 +162,10 @@ func TestFailedLateCommit(t *testing.T) {
 	defer func() { _ = resp.Body.Close() }()
 	_, err = io.ReadAll(resp.Body)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	require.Len(t, a.errs.take(), 1)
+	require.Len(t, a.TakeErrors(), 1)
 
 	o.on.Store(false)
-	a.Handlers(a.m.Handler())
+	a.Handlers(a.Handler())
 	require.Panics(t, func() { a.get("/") }, "where there is no connection to close")
 }
 
@@ -219,7 +175,7 @@ func TestFailedTouchIsNoOutage(t *testing.T) {
 	a.Get("/", func() string { o.on.Store(true); return "ok" })
 	a.get("/set")
 	require.Equal(t, "ok", a.get("/").Body.String())
-	require.Len(t, a.errs.take(), 1)
+	require.Len(t, a.TakeErrors(), 1)
 }
 
 func TestTimeout(t *testing.T) { synctest.Test(t, timeout) }
@@ -230,7 +186,7 @@ func timeout(t *testing.T) {
 	a.get("/")
 	o.hangs.Store(true)
 	require.Equal(t, http.StatusInternalServerError, a.get("/").Code)
-	errs := a.errs.take()
+	errs := a.TakeErrors()
 	require.Len(t, errs, 1)
 	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
 	require.ErrorContains(t, errs[0], "session: flaky: read: ")
@@ -245,7 +201,7 @@ func TestPanic(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newApp(t, session.Options{})
-			a.Handlers(order(a.m.Handler())...)
+			a.Handlers(order(a.Handler())...)
 			a.Get("/set", func(s session.Session) { s.Set("key", "kept"); s.SetFlash("hello") })
 			a.Get("/panic", func(s session.Session, w http.ResponseWriter, r *http.Request) {
 				s.Set("key", "changed")
@@ -272,7 +228,7 @@ func TestStatus500IsNoPanic(t *testing.T) {
 		return http.StatusInternalServerError, "sorry"
 	})
 	require.Equal(t, "sorry", a.get("/").Body.String())
-	require.Equal(t, 1, get(t, a.m.Store(), sidOf(a.cookie), "key"))
+	require.Equal(t, 1, get(t, a.Store(), sidOf(a.cookie), "key"))
 }
 
 // What cannot be read is an empty session, and the bytes stay until something
@@ -301,21 +257,21 @@ func TestUnreadable(t *testing.T) {
 			w := a.get("/")
 			require.Equal(t, "<nil> <nil>", w.Body.String())
 			require.Empty(t, w.Header().Values("Set-Cookie"))
-			errs := a.errs.take()
+			errs := a.TakeErrors()
 			require.Len(t, errs, 1)
 			require.NotContains(t, errs[0].Error(), sid)
 			rec, _, err := b.Load(context.Background(), sid)
 			require.NoError(t, err)
 			require.Equal(t, raw, rec.Data)
 
-			_, err = a.m.Store().Read(context.Background(), sid)
+			_, err = a.Store().Read(context.Background(), sid)
 			require.Error(t, err)
-			require.True(t, a.m.Store().Exist(context.Background(), sid))
+			require.True(t, a.Store().Exist(context.Background(), sid))
 
 			a.get("/set")
-			require.Len(t, a.errs.take(), 1)
+			require.Len(t, a.TakeErrors(), 1)
 			require.Equal(t, "new <nil>", a.get("/").Body.String())
-			require.Empty(t, a.errs.take())
+			require.Empty(t, a.TakeErrors())
 		})
 	}
 }
@@ -335,22 +291,19 @@ func TestEncoderPanics(t *testing.T) {
 	a.Get("/get", func(s session.Session) string { s.Set("key", 2); return "fine" })
 	a.get("/set")
 	require.Equal(t, http.StatusInternalServerError, a.get("/bomb").Code)
-	errs := a.errs.take()
+	errs := a.TakeErrors()
 	require.Len(t, errs, 1)
 	require.NotContains(t, errs[0].Error(), "secret")
 	require.Equal(t, "fine", a.get("/get").Body.String())
 }
 
-// panickyBackend panics when it is to swap.
-type panickyBackend struct{ *mapbackend.Backend }
-
-func (panickyBackend) Swap(context.Context, string, []byte, session.Record) (bool, error) {
-	panic("in the backend")
-}
-
 func TestBackendPanics(t *testing.T) {
-	b := panickyBackend{mapbackend.New()}
-	store := session.NewStore(b, session.StoreConfig{})
+	store := session.NewStore(before(func(_ context.Context, method, _ string) error {
+		if method == "Swap" {
+			panic("in the backend")
+		}
+		return nil
+	}), session.StoreConfig{})
 	save(t, store, "abcdef", "key", 1)
 	s, err := store.Read(context.Background(), "abcdef")
 	require.NoError(t, err)

@@ -26,24 +26,7 @@ func newFileStore(t testing.TB, root string, lifetime time.Duration) session.Sto
 	return newApp(t, session.Options{
 		Initer: session.FileIniter(),
 		Config: session.FileConfig{RootDir: root, Lifetime: lifetime},
-	}).m.Store()
-}
-
-func save(t testing.TB, store session.Store, sid string, pairs ...interface{}) {
-	t.Helper()
-	s, err := store.Read(context.Background(), sid)
-	require.NoError(t, err)
-	for i := 0; i < len(pairs); i += 2 {
-		s.Set(pairs[i], pairs[i+1])
-	}
-	require.NoError(t, store.Save(context.Background(), s))
-}
-
-func get(t testing.TB, store session.Store, sid string, key interface{}) interface{} {
-	t.Helper()
-	s, err := store.Read(context.Background(), sid)
-	require.NoError(t, err)
-	return s.Get(key)
+	}).Store()
 }
 
 // tree returns all names below a folder, with their modes.

@@ -96,7 +96,7 @@ func TestUnreadableBehindAWrapper(t *testing.T) {
 	b.Put("attackersession0", session.Record{Data: []byte("no gob"), TTL: 1 << 40})
 	a.cookie = "flamego_session=attackersession0"
 	require.Equal(t, "ok", a.get("/").Body.String())
-	require.Len(t, a.errs.take(), 1)
+	require.Len(t, a.TakeErrors(), 1)
 }
 
 // stubborn is a session of a third party with nothing of ours that says forever
@@ -280,7 +280,7 @@ func (s *blindStore) take() []string {
 
 func TestThirdPartyStore(t *testing.T) {
 	a := newApp(t, session.Options{Initer: newBlindStore})
-	store := a.m.Store().(*blindStore)
+	store := a.Store().(*blindStore)
 	a.Get("/set", func(s session.Session) { s.Set("key", 123) })
 	a.Get("/get", func(s session.Session) string {
 		if session, ok := s.Get("key").(int); ok {
@@ -308,5 +308,5 @@ func TestThirdPartyStore(t *testing.T) {
 	require.NotEqual(t, old, a.cookie)
 	require.Len(t, store.data, 1, "the old session is destroyed")
 	require.Len(t, a.get("/get").Body.String(), 123)
-	require.Empty(t, a.errs.take())
+	require.Empty(t, a.TakeErrors())
 }

@@ -15,16 +15,6 @@ import (
 	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
-// ours returns the lines of our cookie in a response.
-func ours(h http.Header) (lines []string) {
-	for _, line := range h.Values("Set-Cookie") {
-		if strings.HasPrefix(line, "flamego_session=") {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
-
 // There are never two Set-Cookie of our name, the one that there is tells the
 // ID the session ended up with, and cookies of other names are left alone.
 func TestNeverTwoCookiesOfOurName(t *testing.T) {
@@ -91,7 +81,7 @@ func TestNeverTwoCookiesOfOurName(t *testing.T) {
 				foreign := func(name string) flamego.Handler {
 					return func(c flamego.Context) { c.SetCookie(http.Cookie{Name: name, Value: "1"}) }
 				}
-				a.Handlers(foreign("a"), foreign("flamego_session2"), a.m.Handler(), foreign("b"))
+				a.Handlers(foreign("a"), foreign("flamego_session2"), a.Handler(), foreign("b"))
 				sid := ""
 				a.Get("/", func(c flamego.Context, s session.Session) {
 					for _, step := range tt.steps {
@@ -204,7 +194,7 @@ func TestCacheHeaders(t *testing.T) {
 						}
 					}
 					a := newApp(t, session.Options{})
-					a.Handlers(at("before"), a.m.Handler(), at("after"))
+					a.Handlers(at("before"), a.Handler(), at("after"))
 					a.Get("/", at("in the handler"), func(c flamego.Context, s session.Session) error {
 						s.Set("key", 1)
 						switch answer {
@@ -320,8 +310,7 @@ func TestEveryCookieHasTheOptions(t *testing.T) {
 // many does not make us look for all of them.
 func TestManyCookiesOfOneName(t *testing.T) {
 	var seen []string
-	b := &seenBackend{Backend: mapbackend.New(), seen: &seen}
-	a := newApp(t, backendOptions(b))
+	a := newApp(t, backendOptions(noting(&seen)))
 	a.Get("/", func(s session.Session) string { s.Set("key", 1); return s.ID() })
 	sid := a.get("/").Body.String()
 	fake := func(n int) string {

@@ -62,7 +62,7 @@ func TestRandomSourceFails(t *testing.T) {
 	w = a.get("/")
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	require.Empty(t, w.Header().Values("Set-Cookie"))
-	errs := a.errs.take()
+	errs := a.TakeErrors()
 	require.Len(t, errs, 1)
 	require.ErrorContains(t, errs[0], "no entropy")
 }
@@ -79,7 +79,7 @@ func TestRegenerateIDAfterTheHeader(t *testing.T) {
 	})
 	w := a.get("/")
 	require.Len(t, w.Header().Values("Set-Cookie"), 1)
-	require.True(t, a.m.Store().Exist(httptest.NewRequest(http.MethodGet, "/", nil).Context(), sidOf(a.cookie)))
+	require.True(t, a.Store().Exist(httptest.NewRequest(http.MethodGet, "/", nil).Context(), sidOf(a.cookie)))
 }
 
 func TestRegenerateIDOnTheFirstRequest(t *testing.T) {
@@ -92,5 +92,5 @@ func TestRegenerateIDOnTheFirstRequest(t *testing.T) {
 	w := a.get("/")
 	require.Len(t, w.Header().Values("Set-Cookie"), 1, "never two of them")
 	require.Equal(t, w.Body.String(), sidOf(a.cookie))
-	require.Equal(t, 1, get(t, a.m.Store(), sidOf(a.cookie), "key"))
+	require.Equal(t, 1, get(t, a.Store(), sidOf(a.cookie), "key"))
 }

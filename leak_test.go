@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/counting"
+	"github.com/flamego/session/internal/testing/webapp"
 )
 
 // After Close nothing runs any more, and no file is open.
@@ -33,10 +33,9 @@ func TestCloseLeavesNothing(t *testing.T) {
 			var files int
 			left := counting.Goroutines(t, func() {
 				files = openFiles(t)
-				m, err := session.New(opts)
+				w, err := webapp.Open(opts)
 				require.NoError(t, err)
-				a := &app{t: t, Flame: flamego.New(), m: m}
-				a.Use(m.Handler())
+				a := &app{App: w, t: t}
 				a.Get("/read", func(s session.Session) string { return fmt.Sprint(s.Get("key")) })
 				a.Get("/set", func(s session.Session) { s.Set("key", 1) })
 				a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
@@ -47,7 +46,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 				var wg sync.WaitGroup
 				for range 5 {
 					wg.Go(func() {
-						v := &app{t: t, Flame: a.Flame}
+						v := a.visitor("")
 						for range 2 {
 							for _, path := range []string{"/read", "/set", "/flash", "/read", "/renew", "/set", "/end"} {
 								require.Equal(t, http.StatusOK, v.get(path).Code)
@@ -56,8 +55,8 @@ func TestCloseLeavesNothing(t *testing.T) {
 					})
 				}
 				wg.Wait()
-				require.NoError(t, m.Close())
-				require.NoError(t, m.Close(), "closing again does nothing")
+				require.NoError(t, a.Close())
+				require.NoError(t, a.Close(), "closing again does nothing")
 			})
 			counting.Eventually(t, left)
 			counting.Eventually(t, func() string {
@@ -90,15 +89,6 @@ func TestFailedNewLeavesNothing(t *testing.T) {
 	}))
 }
 
-// heap returns the bytes that are in use.
-func heap() int64 {
-	runtime.GC()
-	runtime.GC() // what pools keep survives one
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
 // 20,000 visitors for whom nothing is stored leave an empty store, and all that
 // was ever allocated for them, what remembers the IDs that they were given
 // included, is less than 1 MB.
@@ -126,7 +116,7 @@ func TestVisitorsLeaveNothing(t *testing.T) {
 			}
 			require.Less(t, heap()-before, int64(1_000_000))
 			if name == "memory" {
-				require.Zero(t, session.MemoryLen(a.m.Store()))
+				require.Zero(t, session.MemoryLen(a.Store()))
 			} else {
 				require.Empty(t, filesIn(t, dir))
 			}
@@ -167,7 +157,7 @@ func TestEndsAfterTheBodyBegan(t *testing.T) {
 			}
 			for _, opts := range stores {
 				a := newApp(t, opts)
-				store, ctx := a.m.Store(), context.Background()
+				store, ctx := a.Store(), context.Background()
 				a.Get("/set", func(s session.Session) { s.Set("key", 1) })
 				a.Get("/renew", func(c flamego.Context, s session.Session, w http.ResponseWriter, r *http.Request) {
 					write(w, "begun")
@@ -192,7 +182,7 @@ func TestEndsAfterTheBodyBegan(t *testing.T) {
 				require.Equal(t, http.StatusOK, w.Code)
 				require.Empty(t, w.Result().Cookies())
 				require.False(t, store.Exist(ctx, sid))
-				require.Empty(t, a.errs.take())
+				require.Empty(t, a.TakeErrors())
 			}
 		})
 	}
@@ -203,7 +193,7 @@ func TestEndsAfterTheBodyBegan(t *testing.T) {
 func TestMemoryOldIDAfterRegenerateID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newApp(t, session.Options{Config: session.MemoryConfig{Lifetime: time.Minute}, TouchInterval: -1})
-		store, ctx := a.m.Store(), t.Context()
+		store, ctx := a.Store(), t.Context()
 		a.Get("/set", func(s session.Session) { s.Set("key", 1) })
 		a.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) })
 		for _, after := range []time.Duration{0, 30 * time.Second, time.Minute - 1} {
@@ -270,7 +260,7 @@ func TestMemoryRenewAfterExpiry(t *testing.T) {
 // The store of a third party is asked to destroy what session.Destroy ends.
 func TestDestroyOfAThirdParty(t *testing.T) {
 	a := newApp(t, session.Options{Initer: newBlindStore})
-	store := a.m.Store().(*blindStore)
+	store := a.Store().(*blindStore)
 	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
 	a.Get("/end", func(s session.Session, w http.ResponseWriter, r *http.Request) error {
 		s.Set("late", 1)
@@ -285,7 +275,7 @@ func TestDestroyOfAThirdParty(t *testing.T) {
 	require.Equal(t, []string{"exist", "read", "destroy"}, store.take())
 	require.Empty(t, store.data)
 	require.Equal(t, []string{"flamego_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"}, w.Header()["Set-Cookie"])
-	require.Empty(t, a.errs.take())
+	require.Empty(t, a.TakeErrors())
 }
 
 // foreignSession has nothing of this module.

@@ -20,7 +20,7 @@ import (
 
 func newMemoryStore(t testing.TB, lifetime time.Duration) session.Store {
 	t.Helper()
-	return newApp(t, session.Options{Config: session.MemoryConfig{Lifetime: lifetime}}).m.Store()
+	return newApp(t, session.Options{Config: session.MemoryConfig{Lifetime: lifetime}}).Store()
 }
 
 // Values are kept as they are: a type that gob could not encode, and the very

@@ -2,11 +2,9 @@ package session_test
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,68 +13,10 @@ import (
 	"github.com/flamego/csrf"
 	"github.com/flamego/flamego"
 
+	"github.com/flamego/session/internal/testing/mapbackend"
+
 	"github.com/flamego/session"
 )
-
-// app is a Flamego app with sessions and a browser for it.
-type app struct {
-	t testing.TB
-	*flamego.Flame
-	m      *session.Manager
-	cookie string // what the browser sends
-	errs   errorLog
-}
-
-// errorLog collects what ErrorFunc is told.
-type errorLog struct {
-	mu   sync.Mutex
-	errs []error
-}
-
-func (l *errorLog) add(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.errs = append(l.errs, err)
-}
-
-func (l *errorLog) take() []error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	errs := l.errs
-	l.errs = nil
-	return errs
-}
-
-func newApp(t testing.TB, opts session.Options) *app {
-	t.Helper()
-	a := &app{t: t, Flame: flamego.NewWithLogger(io.Discard)}
-	if opts.ErrorFunc == nil {
-		opts.ErrorFunc = a.errs.add
-	}
-	m, err := session.New(opts)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, m.Close()) })
-	a.m = m
-	a.Use(m.Handler())
-	return a
-}
-
-// get makes a request with the cookie of the browser and keeps a new one.
-func (a *app) get(path string) *httptest.ResponseRecorder {
-	a.t.Helper()
-	r := httptest.NewRequest(http.MethodGet, path, nil)
-	if a.cookie != "" {
-		r.Header.Set("Cookie", a.cookie)
-	}
-	w := httptest.NewRecorder()
-	a.ServeHTTP(w, r)
-	for _, c := range w.Result().Cookies() {
-		if a.cookie = ""; c.MaxAge >= 0 {
-			a.cookie = c.Name + "=" + c.Value
-		}
-	}
-	return w
-}
 
 func TestDefaultCookie(t *testing.T) {
 	a := newApp(t, session.Options{})
@@ -147,9 +87,7 @@ func TestSeveralCookiesOfOneName(t *testing.T) {
 
 func TestInvalidIDsNeverReachTheStore(t *testing.T) {
 	var seen []string
-	a := newApp(t, session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) {
-		return session.NewStore(spyBackend{loaded: &seen}, session.StoreConfig{}), nil
-	}})
+	a := newApp(t, backendOptions(noting(&seen)))
 	a.Get("/", func() string { return "ok" })
 	for _, value := range []string{"", "a", "short", "AAAAAAAAAAAAAAAA", "aaaaaaaaaaaaaaaaa", "../../../../../..", "aaaaaaaa%00aaaaa", `"aaaaaaaaaaaaaa"`, strings.Repeat("a", 4096)} {
 		a.cookie = "flamego_session=" + value
@@ -163,16 +101,23 @@ func TestInvalidIDsNeverReachTheStore(t *testing.T) {
 	require.Equal(t, []string{"aaaaaaaaaaaaaaaa"}, seen)
 }
 
+// noting is a backend that notes the IDs that are looked up.
+func noting(seen *[]string) *mapbackend.Backend {
+	return before(func(_ context.Context, method, sid string) error {
+		if method == "Load" {
+			*seen = append(*seen, sid)
+		}
+		return nil
+	})
+}
+
 // A ReadIDFunc may come up with anything, a cookie cannot.
 func TestInvalidIDsFromReadIDFunc(t *testing.T) {
 	var seen []string
 	var sid string
-	a := newApp(t, session.Options{
-		Initer: func(context.Context, ...interface{}) (session.Store, error) {
-			return session.NewStore(spyBackend{loaded: &seen}, session.StoreConfig{}), nil
-		},
-		ReadIDFunc: func(*http.Request) string { return sid },
-	})
+	opts := backendOptions(noting(&seen))
+	opts.ReadIDFunc = func(*http.Request) string { return sid }
+	a := newApp(t, opts)
 	a.Get("/", func(s session.Session) string { return s.ID() })
 	for _, sid = range []string{"aaaaaaaaaaaaaaa\x00", "aaaaaaaa%00aaaaa", "ääääääää", "aaaaaaaaaaaaaaaА", "../aaaaaaaaaaaaa", "aaaaaaaaaaaaaaa\n", "A000000000000000", strings.Repeat("a", 4096)} {
 		require.NotEqual(t, sid, a.get("/").Body.String())

@@ -18,33 +18,19 @@ import (
 	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
-// seenBackend notes which IDs are looked up and counts what is written.
-type seenBackend struct {
-	session.Backend
-	seen           *[]string
-	writes, extend atomic.Int32
-}
+// counts is what a counting backend was asked to do.
+type counts struct{ writes, extends atomic.Int32 }
 
-func (b *seenBackend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
-	if b.seen != nil {
-		*b.seen = append(*b.seen, sid)
-	}
-	return b.Backend.Load(ctx, sid)
-}
-
-func (b *seenBackend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	b.writes.Add(1)
-	return b.Backend.Insert(ctx, sid, rec)
-}
-
-func (b *seenBackend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	b.writes.Add(1)
-	return b.Backend.Swap(ctx, sid, old, rec)
-}
-
-func (b *seenBackend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
-	b.extend.Add(1)
-	return b.Backend.Extend(ctx, sid, ttl)
+func (n *counts) backend() *mapbackend.Backend {
+	return before(func(_ context.Context, method, _ string) error {
+		switch method {
+		case "Insert", "Swap":
+			n.writes.Add(1)
+		case "Extend":
+			n.extends.Add(1)
+		}
+		return nil
+	})
 }
 
 // A session that is read time and again is extended when TouchInterval has
@@ -66,31 +52,31 @@ func TestTouchInterval(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%v %v", tt.lifetime, tt.interval), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := &seenBackend{Backend: mapbackend.New()}
+				n := new(counts)
 				a := newApp(t, session.Options{
 					TouchInterval: tt.interval,
-					Config:        b,
-					Initer: session.NewIniter(func(_ context.Context, b *seenBackend) (session.Backend, session.StoreConfig, error) {
-						return b, session.StoreConfig{Lifetime: tt.lifetime}, nil
+					Config:        n,
+					Initer: session.NewIniter(func(_ context.Context, n *counts) (session.Backend, session.StoreConfig, error) {
+						return n.backend(), session.StoreConfig{Lifetime: tt.lifetime}, nil
 					}),
 				})
 				a.Get("/set", func(s session.Session) { s.Set("key", 1) })
 				a.Get("/", func(s session.Session) string { return fmt.Sprint(s.Get("key")) })
 				a.get("/set")
-				require.EqualValues(t, 1, b.writes.Load())
+				require.EqualValues(t, 1, n.writes.Load())
 				for range 50 { // without a pause: only "every request" writes
 					require.Equal(t, "1", a.get("/").Body.String())
 				}
 				if tt.interval >= 0 && tt.lifetime >= time.Minute {
-					require.Zero(t, b.extend.Load())
+					require.Zero(t, n.extends.Load())
 				}
-				b.extend.Store(0)
+				n.extends.Store(0)
 				for range 100 {
 					time.Sleep(time.Second)
 					require.Equal(t, "1", a.get("/").Body.String())
 				}
-				require.EqualValues(t, tt.want, b.extend.Load())
-				require.EqualValues(t, 1, b.writes.Load())
+				require.EqualValues(t, tt.want, n.extends.Load())
+				require.EqualValues(t, 1, n.writes.Load())
 			})
 		})
 	}
@@ -98,8 +84,8 @@ func TestTouchInterval(t *testing.T) {
 
 // Many requests at once inside TouchInterval write nothing at all.
 func TestReadOnlyRequestsWriteNothing(t *testing.T) {
-	b := &seenBackend{Backend: mapbackend.New()}
-	a := newApp(t, backendOptions(b))
+	n := new(counts)
+	a := newApp(t, backendOptions(n.backend()))
 	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
 	a.Get("/", func(s session.Session, flash session.Flash) string {
 		s.Get("key")
@@ -110,15 +96,15 @@ func TestReadOnlyRequestsWriteNothing(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
-			v := &app{t: t, Flame: a.Flame, cookie: cookie}
+			v := a.visitor(cookie)
 			for range 10 {
 				v.get("/")
 			}
 		})
 	}
 	wg.Wait()
-	require.EqualValues(t, 1, b.writes.Load())
-	require.Zero(t, b.extend.Load())
+	require.EqualValues(t, 1, n.writes.Load())
+	require.Zero(t, n.extends.Load())
 }
 
 func TestTouchIntervalTooLong(t *testing.T) {
@@ -185,9 +171,9 @@ func TestThrottledLifetime(t *testing.T) {
 			require.Equal(t, "1", a.get("/").Body.String())
 			sid := sidOf(a.cookie)
 			time.Sleep(lifetime - interval)
-			require.True(t, a.m.Store().Exist(t.Context(), sid), "after access at %v", last)
+			require.True(t, a.Store().Exist(t.Context(), sid), "after access at %v", last)
 			time.Sleep(interval)
-			require.False(t, a.m.Store().Exist(t.Context(), sid), "after access at %v", last)
+			require.False(t, a.Store().Exist(t.Context(), sid), "after access at %v", last)
 		})
 	}
 }
@@ -205,7 +191,7 @@ func TestTouchCarriesNothing(t *testing.T) {
 			a := newApp(t, opts)
 			var meanwhile func(other *app)
 			a.Get("/slow", func() string {
-				other := &app{t: t, Flame: a.Flame, cookie: a.cookie}
+				other := a.visitor(a.cookie)
 				meanwhile(other)
 				return "ok"
 			})
@@ -217,7 +203,7 @@ func TestTouchCarriesNothing(t *testing.T) {
 			a.Get("/end", func(s session.Session, w http.ResponseWriter, r *http.Request) error {
 				return session.Destroy(w, r, s)
 			})
-			store, ctx := a.m.Store(), context.Background()
+			store, ctx := a.Store(), context.Background()
 			slow := func(paths ...string) (old, now string) {
 				a.cookie = ""
 				a.get("/set")
@@ -229,7 +215,7 @@ func TestTouchCarriesNothing(t *testing.T) {
 					now = sidOf(other.cookie)
 				}
 				require.Equal(t, "ok", a.get("/slow").Body.String())
-				require.Empty(t, a.errs.take())
+				require.Empty(t, a.TakeErrors())
 				return old, now
 			}
 			old, _ := slow("/set", "/set")
@@ -255,10 +241,10 @@ func TestTouchAfterExpiry(t *testing.T) {
 		sid := sidOf(a.cookie)
 		time.Sleep(time.Minute - 1)
 		require.Equal(t, "1", a.get("/slow").Body.String())
-		require.False(t, a.m.Store().Exist(t.Context(), sid))
-		require.NoError(t, a.m.Store().GC(t.Context()))
-		require.Zero(t, session.MemoryLen(a.m.Store()))
-		require.Empty(t, a.errs.take())
+		require.False(t, a.Store().Exist(t.Context(), sid))
+		require.NoError(t, a.Store().GC(t.Context()))
+		require.Zero(t, session.MemoryLen(a.Store()))
+		require.Empty(t, a.TakeErrors())
 	})
 }
 
@@ -268,14 +254,14 @@ func TestGCAtTheEdgeMemory(t *testing.T) {
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
 			a := lifetimeApp(t, time.Minute, -1)
-			store := a.m.Store()
+			store := a.Store()
 			a.get("/set")
 			cookie := a.cookie
 			time.Sleep(time.Minute - 1)
 			var wg sync.WaitGroup
 			for range 4 {
 				wg.Go(func() {
-					v := &app{t: t, Flame: a.Flame, cookie: cookie}
+					v := a.visitor(cookie)
 					require.Equal(t, "1", v.get("/").Body.String())
 				})
 				wg.Go(func() { require.NoError(t, store.GC(context.Background())) })
@@ -299,7 +285,7 @@ func TestGCAtTheEdgeFile(t *testing.T) {
 	})
 	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
 	a.Get("/", func(s session.Session) string { return fmt.Sprint(s.Get("key")) })
-	store, ctx := a.m.Store(), context.Background()
+	store, ctx := a.Store(), context.Background()
 	age := func(sid string, left time.Duration) {
 		old := time.Now().Add(left - lifetime)
 		require.NoError(t, os.Chtimes(filepath.Join(dir, sid[:1], sid[1:2], sid), old, old))

@@ -15,6 +15,9 @@ import (
 type Backend struct {
 	Mu      sync.Mutex
 	Records map[string]Rec
+	// Before, if there is one, is called before each operation with the name of its
+	// method. An error is that of the operation, which then does nothing.
+	Before func(ctx context.Context, method, sid string) error
 }
 
 // Rec is a record with the time at which it expires.
@@ -28,6 +31,13 @@ func New() *Backend {
 	return &Backend{Records: make(map[string]Rec)}
 }
 
+func (b *Backend) before(ctx context.Context, method, sid string) error {
+	if b.Before == nil {
+		return nil
+	}
+	return b.Before(ctx, method, sid)
+}
+
 func (b *Backend) live(sid string) (Rec, bool) {
 	r, ok := b.Records[sid]
 	return r, ok && time.Now().Before(r.Expiry)
@@ -39,7 +49,10 @@ func (b *Backend) Put(sid string, rec session.Record) {
 }
 
 // Load is that of session.Backend.
-func (b *Backend) Load(_ context.Context, sid string) (session.Record, bool, error) {
+func (b *Backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
+	if err := b.before(ctx, "Load", sid); err != nil {
+		return session.Record{}, false, err
+	}
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	r, ok := b.live(sid)
@@ -47,7 +60,10 @@ func (b *Backend) Load(_ context.Context, sid string) (session.Record, bool, err
 }
 
 // Insert is that of session.Backend.
-func (b *Backend) Insert(_ context.Context, sid string, rec session.Record) (bool, error) {
+func (b *Backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	if err := b.before(ctx, "Insert", sid); err != nil {
+		return false, err
+	}
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	if _, ok := b.live(sid); ok {
@@ -59,11 +75,21 @@ func (b *Backend) Insert(_ context.Context, sid string, rec session.Record) (boo
 
 // Swap is that of session.Backend.
 func (b *Backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	return b.Rename(ctx, sid, sid, old, rec)
+	if err := b.before(ctx, "Swap", sid); err != nil {
+		return false, err
+	}
+	return b.rename(sid, sid, old, rec)
 }
 
 // Rename is that of session.Backend.
-func (b *Backend) Rename(_ context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+func (b *Backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+	if err := b.before(ctx, "Rename", sid); err != nil {
+		return false, err
+	}
+	return b.rename(sid, newSID, old, rec)
+}
+
+func (b *Backend) rename(sid, newSID string, old []byte, rec session.Record) (bool, error) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	if r, ok := b.live(sid); !ok || !bytes.Equal(r.Data, old) {
@@ -75,7 +101,10 @@ func (b *Backend) Rename(_ context.Context, sid, newSID string, old []byte, rec 
 }
 
 // Extend is that of session.Backend.
-func (b *Backend) Extend(_ context.Context, sid string, ttl time.Duration) error {
+func (b *Backend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
+	if err := b.before(ctx, "Extend", sid); err != nil {
+		return err
+	}
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	if r, ok := b.live(sid); ok {
@@ -86,7 +115,10 @@ func (b *Backend) Extend(_ context.Context, sid string, ttl time.Duration) error
 }
 
 // Delete is that of session.Backend.
-func (b *Backend) Delete(_ context.Context, sid string) error {
+func (b *Backend) Delete(ctx context.Context, sid string) error {
+	if err := b.before(ctx, "Delete", sid); err != nil {
+		return err
+	}
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	delete(b.Records, sid)
@@ -94,7 +126,10 @@ func (b *Backend) Delete(_ context.Context, sid string) error {
 }
 
 // Sweep is that of session.Backend.
-func (b *Backend) Sweep(context.Context) (bool, error) {
+func (b *Backend) Sweep(ctx context.Context) (bool, error) {
+	if err := b.before(ctx, "Sweep", ""); err != nil {
+		return false, err
+	}
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	for sid, r := range b.Records {
