@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime/pprof"
@@ -19,10 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/flamego/flamego"
-
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/tcpproxy"
+	"github.com/flamego/session/internal/testing/webapp"
 )
 
 // Server is a kind of store on a server.
@@ -48,14 +46,10 @@ func (s *Server) proxy(t testing.TB) *tcpproxy.Proxy {
 
 // app is a small app with sessions and a browser for it.
 type app struct {
-	t testing.TB
-	*flamego.Flame
-	m      *session.Manager
-	cookie string
-	sids   []string // all that the browser ever had
-
-	mu   sync.Mutex
-	errs []error
+	*webapp.App
+	*webapp.Browser
+	t    testing.TB
+	sids []string // all that the browser ever had
 
 	during func() // what happens in the middle of /set
 }
@@ -64,48 +58,38 @@ type opaque struct{ N int }
 
 func newApp(t testing.TB, opts session.Options) (*app, error) {
 	t.Helper()
-	a := &app{t: t, Flame: flamego.NewWithLogger(io.Discard)}
-	opts.ErrorFunc = func(err error) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.errs = append(a.errs, err)
-	}
-	var err error
-	if a.m, err = session.New(opts); err != nil {
+	w, err := webapp.Open(opts)
+	if err != nil {
 		return nil, err
 	}
-	a.Use(a.m.Handler())
+	a := visitor(t, w)
 	var n atomic.Int64
-	a.Get("/read", func(s session.Session) string { return fmt.Sprint(s.Get("key")) })
-	a.Get("/set", func(s session.Session) {
+	w.Get("/read", func(s session.Session) string { return fmt.Sprint(s.Get("key")) })
+	w.Get("/set", func(s session.Session) {
 		s.Set("key", n.Add(1))
 		if a.during != nil {
 			a.during()
 		}
 	})
-	a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
-	a.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) })
-	a.Get("/logout", func(s session.Session, w http.ResponseWriter, r *http.Request) error {
+	w.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
+	w.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) })
+	w.Get("/logout", func(s session.Session, w http.ResponseWriter, r *http.Request) error {
 		return session.Destroy(w, r, s)
 	})
-	a.Get("/large", func(s session.Session) { s.Set("large", strings.Repeat("x", 2<<20)) })
-	a.Get("/unregistered", func(s session.Session) { s.Set("opaque", opaque{1}) })
+	w.Get("/large", func(s session.Session) { s.Set("large", strings.Repeat("x", 2<<20)) })
+	w.Get("/unregistered", func(s session.Session) { s.Set("opaque", opaque{1}) })
 	return a, nil
+}
+
+func visitor(t testing.TB, w *webapp.App) *app {
+	return &app{App: w, Browser: webapp.NewBrowser(t, w), t: t}
 }
 
 func (a *app) get(path string) *httptest.ResponseRecorder {
 	a.t.Helper()
-	r := httptest.NewRequest(http.MethodGet, path, nil)
-	if a.cookie != "" {
-		r.Header.Set("Cookie", a.cookie)
-	}
-	w := httptest.NewRecorder()
-	a.ServeHTTP(w, r)
-	for _, c := range w.Result().Cookies() {
-		if a.cookie = ""; c.MaxAge >= 0 {
-			a.cookie = c.Name + "=" + c.Value
-			a.sids = append(a.sids, c.Value)
-		}
+	w := a.Browser.Get(path)
+	if _, sid, ok := strings.Cut(a.Cookie, "="); ok {
+		a.sids = append(a.sids, sid)
 	}
 	return w
 }
@@ -114,26 +98,18 @@ func (a *app) get(path string) *httptest.ResponseRecorder {
 func (a *app) ok(path string) {
 	a.t.Helper()
 	if w := a.get(path); w.Code != http.StatusOK {
-		a.t.Errorf("%s: status %d: %v", path, w.Code, a.take())
+		a.t.Errorf("%s: status %d: %v", path, w.Code, a.TakeErrors())
 	}
-}
-
-func (a *app) take() []error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	errs := a.errs
-	a.errs = nil
-	return errs
 }
 
 // visit is some of everything that a visitor does.
 func (a *app) visit() {
 	a.t.Helper()
-	a.cookie = ""
+	a.Cookie = ""
 	for _, path := range []string{"/read", "/read", "/set", "/read", "/set", "/flash", "/read", "/renew", "/read", "/logout"} {
 		a.ok(path)
 	}
-	a.cookie = ""
+	a.Cookie = ""
 	a.ok("/set")
 }
 
@@ -145,7 +121,7 @@ func (s *Server) RoundTrips(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.m.Close()
+	defer a.Close()
 	for range 3 {
 		a.visit()
 	}
@@ -169,7 +145,7 @@ func (s *Server) RoundTrips(t *testing.T) {
 		{"a logout of nobody", "/logout", 0, ""},
 	} {
 		for range 5 {
-			a.cookie = ""
+			a.Cookie = ""
 			if tt.before != "" {
 				a.ok(tt.before)
 			}
@@ -191,7 +167,7 @@ func (s *Server) RoundTrips(t *testing.T) {
 	if got < 100 || got > 102 {
 		t.Errorf("100 requests that read: %d round trips, want 100, or 102 at most", got)
 	}
-	if errs := a.take(); errs != nil {
+	if errs := a.TakeErrors(); errs != nil {
 		t.Error(errs)
 	}
 }
@@ -208,8 +184,7 @@ func (s *Server) Leaks(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 5 {
 			wg.Go(func() {
-				v := &app{t: t, Flame: a.Flame}
-				v.visit()
+				visitor(t, a.App).visit()
 			})
 		}
 		wg.Wait()
@@ -217,7 +192,7 @@ func (s *Server) Leaks(t *testing.T) {
 			t.Error("the proxy is not used")
 		}
 		for range 2 {
-			if err := a.m.Close(); err != nil {
+			if err := a.Close(); err != nil {
 				t.Errorf("close: %v", err)
 			}
 		}
@@ -298,8 +273,8 @@ func (s *Server) Secrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer other.m.Close()
-			other.cookie = a.cookie
+			defer other.Close()
+			other.Cookie = a.Cookie
 			other.ok("/set")
 			return []string{"/read"}
 		},
@@ -313,7 +288,7 @@ func (s *Server) Secrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer a.m.Close()
+			defer a.Close()
 			a.ok("/set")
 			a.show(s, fail(t, a, p)...)
 		})
@@ -327,9 +302,9 @@ func (s *Server) Secrets(t *testing.T) {
 				check(t, err.Error(), s.Hidden)
 				return
 			}
-			defer a.m.Close()
+			defer a.Close()
 			a.sids = []string{"badbadbadbadbad0"}
-			a.cookie = "flamego_session=" + a.sids[0]
+			a.Cookie = "flamego_session=" + a.sids[0]
 			a.show(s, "/read", "/set")
 		})
 	}
@@ -338,11 +313,11 @@ func (s *Server) Secrets(t *testing.T) {
 // show makes requests of which each reports an error, and looks at what is seen.
 func (a *app) show(s *Server, paths ...string) {
 	a.t.Helper()
-	cookie := a.cookie
+	cookie := a.Cookie
 	for _, path := range paths {
-		a.cookie = cookie
+		a.Cookie = cookie
 		w := a.get(path)
-		errs := a.take()
+		errs := a.TakeErrors()
 		if len(errs) == 0 {
 			a.t.Errorf("%s: no error", path)
 		}
