@@ -5,14 +5,21 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"testing"
 	"time"
 )
 
+// The types are registered, and encoded before any other has one of them for a
+// field, by which gob would name it.
 func init() {
 	for typ := range byType {
-		gob.Register(reflect.New(typ).Elem().Interface())
+		v := reflect.New(typ).Elem()
+		gob.Register(v.Interface())
+		if err := gob.NewEncoder(io.Discard).EncodeValue(v); err != nil {
+			panic(err)
+		}
 	}
 }
 

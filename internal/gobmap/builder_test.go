@@ -1,4 +1,4 @@
-package session_test
+package gobmap_test
 
 import (
 	"math"
