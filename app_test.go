@@ -143,3 +143,13 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// noting is a backend that notes the IDs that are looked up.
+func noting(seen *[]string) *mapbackend.Backend {
+	return before(func(_ context.Context, method, sid string) error {
+		if method == "Load" {
+			*seen = append(*seen, sid)
+		}
+		return nil
+	})
+}

@@ -7,18 +7,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/flamego/flamego"
 	"github.com/stretchr/testify/require"
 
-	"github.com/flamego/flamego"
-
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // outage is a switch for a backend: while it is on, operations fail with an error
@@ -190,126 +187,4 @@ func timeout(t *testing.T) {
 	require.Len(t, errs, 1)
 	require.ErrorIs(t, errs[0], context.DeadlineExceeded)
 	require.ErrorContains(t, errs[0], "session: flaky: read: ")
-}
-
-// A handler that panics changes nothing, and its flash is for the next request,
-// wherever the panic is caught.
-func TestPanic(t *testing.T) {
-	for name, order := range map[string]func(sessions flamego.Handler) []flamego.Handler{
-		"recovery before": func(s flamego.Handler) []flamego.Handler { return []flamego.Handler{flamego.Recovery(), s} },
-		"recovery after":  func(s flamego.Handler) []flamego.Handler { return []flamego.Handler{s, flamego.Recovery()} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			a := newApp(t, session.Options{})
-			a.Handlers(order(a.Handler())...)
-			a.Get("/set", func(s session.Session) { s.Set("key", "kept"); s.SetFlash("hello") })
-			a.Get("/panic", func(s session.Session, w http.ResponseWriter, r *http.Request) {
-				s.Set("key", "changed")
-				require.NoError(t, s.RegenerateID(w, r))
-				panic("in the handler")
-			})
-			a.Get("/get", func(s session.Session, flash session.Flash) string {
-				return fmt.Sprintf("%v %v", s.Get("key"), flash)
-			})
-			a.get("/set")
-			w := a.get("/panic")
-			require.Equal(t, http.StatusInternalServerError, w.Code)
-			require.Empty(t, w.Header().Values("Set-Cookie"))
-			require.Equal(t, "kept hello", a.get("/get").Body.String())
-		})
-	}
-}
-
-// An error that a handler reports by status 500 is no panic: its changes count.
-func TestStatus500IsNoPanic(t *testing.T) {
-	a := newApp(t, session.Options{})
-	a.Get("/", func(s session.Session) (int, string) {
-		s.Set("key", 1)
-		return http.StatusInternalServerError, "sorry"
-	})
-	require.Equal(t, "sorry", a.get("/").Body.String())
-	require.Equal(t, 1, get(t, a.Store(), sidOf(a.cookie), "key"))
-}
-
-// What cannot be read is an empty session, and the bytes stay until something
-// is set.
-func TestUnreadable(t *testing.T) {
-	b := mapbackend.New()
-	a := newApp(t, session.Options{
-		Config: b,
-		Initer: session.NewIniter(func(_ context.Context, b *mapbackend.Backend) (session.Backend, session.StoreConfig, error) {
-			return b, session.StoreConfig{MaxDataSize: 1000}, nil
-		}),
-	})
-	a.Get("/", func(s session.Session, flash session.Flash) string { return fmt.Sprintf("%v %v", s.Get("key"), flash) })
-	a.Get("/set", func(s session.Session) { s.Set("key", "new") })
-	for name, raw := range map[string][]byte{
-		"nothing":   {},
-		"json":      []byte(`{"user": 1}`),
-		"cut":       plainEncode(t, map[interface{}]interface{}{"key": "old"})[:20],
-		"oversized": plainEncode(t, map[interface{}]interface{}{"key": strings.Repeat("x", 2000)}),
-	} {
-		t.Run(name, func(t *testing.T) {
-			a.get("/set")
-			sid := sidOf(a.cookie)
-			b.Put(sid, session.Record{Data: raw, TTL: time.Hour})
-
-			w := a.get("/")
-			require.Equal(t, "<nil> <nil>", w.Body.String())
-			require.Empty(t, w.Header().Values("Set-Cookie"))
-			errs := a.TakeErrors()
-			require.Len(t, errs, 1)
-			require.NotContains(t, errs[0].Error(), sid)
-			rec, _, err := b.Load(context.Background(), sid)
-			require.NoError(t, err)
-			require.Equal(t, raw, rec.Data)
-
-			_, err = a.Store().Read(context.Background(), sid)
-			require.Error(t, err)
-			require.True(t, a.Store().Exist(context.Background(), sid))
-
-			a.get("/set")
-			require.Len(t, a.TakeErrors(), 1)
-			require.Equal(t, "new <nil>", a.get("/").Body.String())
-			require.Empty(t, a.TakeErrors())
-		})
-	}
-}
-
-// bomb is a value whose encoding panics.
-type bomb struct{}
-
-func (bomb) GobEncode() ([]byte, error) { panic("secret") }
-func (bomb) GobDecode([]byte) error     { return nil }
-
-// An encoder that panics fails the commit like one that returns an error, and
-// the session is not locked for good.
-func TestEncoderPanics(t *testing.T) {
-	a := newApp(t, backendOptions(mapbackend.New()))
-	a.Get("/set", func(s session.Session) { s.Set("key", 1); s.SetFlash("hello") })
-	a.Get("/bomb", func(s session.Session) string { s.Set("bomb", bomb{}); return "ok" })
-	a.Get("/get", func(s session.Session) string { s.Set("key", 2); return "fine" })
-	a.get("/set")
-	require.Equal(t, http.StatusInternalServerError, a.get("/bomb").Code)
-	errs := a.TakeErrors()
-	require.Len(t, errs, 1)
-	require.NotContains(t, errs[0].Error(), "secret")
-	require.Equal(t, "fine", a.get("/get").Body.String())
-}
-
-func TestBackendPanics(t *testing.T) {
-	store := session.NewStore(before(func(_ context.Context, method, _ string) error {
-		if method == "Swap" {
-			panic("in the backend")
-		}
-		return nil
-	}), session.StoreConfig{})
-	save(t, store, "abcdef", "key", 1)
-	s, err := store.Read(context.Background(), "abcdef")
-	require.NoError(t, err)
-	s.Set("key", 2)
-	for range 2 { // the second time nothing is locked
-		require.Panics(t, func() { _ = store.Save(context.Background(), s) })
-		require.True(t, s.HasChanged())
-	}
 }

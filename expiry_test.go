@@ -82,31 +82,6 @@ func TestTouchInterval(t *testing.T) {
 	}
 }
 
-// Many requests at once inside TouchInterval write nothing at all.
-func TestReadOnlyRequestsWriteNothing(t *testing.T) {
-	n := new(counts)
-	a := newApp(t, backendOptions(n.backend()))
-	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
-	a.Get("/", func(s session.Session, flash session.Flash) string {
-		s.Get("key")
-		return fmt.Sprint(flash)
-	})
-	a.get("/set")
-	cookie := a.cookie
-	var wg sync.WaitGroup
-	for range 10 {
-		wg.Go(func() {
-			v := a.visitor(cookie)
-			for range 10 {
-				v.get("/")
-			}
-		})
-	}
-	wg.Wait()
-	require.EqualValues(t, 1, n.writes.Load())
-	require.Zero(t, n.extends.Load())
-}
-
 func TestTouchIntervalTooLong(t *testing.T) {
 	for _, tt := range []struct {
 		lifetime, interval time.Duration

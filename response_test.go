@@ -9,13 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flamego/flamego"
 	"github.com/stretchr/testify/require"
 
-	"github.com/flamego/flamego"
-
-	"github.com/flamego/session/internal/testing/webapp"
-
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/webapp"
 )
 
 // addDoors makes a route of every door.

@@ -4,16 +4,88 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/flamego/flamego"
+	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/mapbackend"
 )
+
+func TestDefaultCookie(t *testing.T) {
+	a := newApp(t, session.Options{})
+	a.Get("/", func() string { return "ok" })
+	w := a.get("/")
+	lines := w.Header().Values("Set-Cookie")
+	require.Len(t, lines, 1)
+	require.Regexp(t, `^flamego_session=[0-9a-z]{16}; Path=/; HttpOnly; SameSite=Lax$`, lines[0])
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	require.Equal(t, "Cookie", w.Header().Get("Vary"))
+
+	w = a.get("/")
+	require.Empty(t, w.Header().Values("Set-Cookie"), "the ID is sent once")
+	require.Empty(t, w.Header().Get("Cache-Control"))
+	require.Equal(t, "Cookie", w.Header().Get("Vary"))
+}
+
+func TestCookieOptions(t *testing.T) {
+	for _, tt := range []struct {
+		opts session.CookieOptions
+		want string
+	}{
+		{session.CookieOptions{Name: "n"}, `n=ID; Path=/; HttpOnly; SameSite=Lax`},
+		{session.CookieOptions{AllowScript: true, HTTPOnly: true}, `flamego_session=ID; Path=/; SameSite=Lax`},
+		{session.CookieOptions{Path: "/a", Domain: "example.com", SameSite: http.SameSiteStrictMode}, `flamego_session=ID; Path=/a; Domain=example.com; HttpOnly; SameSite=Strict`},
+		{session.CookieOptions{Secure: true, SameSite: http.SameSiteNoneMode, Partitioned: true}, `flamego_session=ID; Path=/; HttpOnly; Secure; SameSite=None; Partitioned`},
+		{session.CookieOptions{Name: "__Host-s", Secure: true}, `__Host-s=ID; Path=/; HttpOnly; Secure; SameSite=Lax`},
+		{session.CookieOptions{MaxAge: 60}, `flamego_session=ID; Path=/; Max-Age=60; HttpOnly; SameSite=Lax`},
+	} {
+		a := newApp(t, session.Options{Cookie: tt.opts})
+		a.Get("/", func(s session.Session) string { return s.ID() })
+		w := a.get("/")
+		require.Equal(t, []string{strings.Replace(tt.want, "ID", w.Body.String(), 1)}, w.Header().Values("Set-Cookie"))
+	}
+}
+
+// The options hold for every cookie that is sent: the first, that of a new ID,
+// the one sent again, and the one that expires.
+func TestEveryCookieHasTheOptions(t *testing.T) {
+	a := newApp(t, session.Options{TouchInterval: -1, Cookie: session.CookieOptions{
+		Name: "__Host-s", MaxAge: 60, Secure: true, SameSite: http.SameSiteNoneMode, Partitioned: true,
+	}})
+	a.Get("/", func(s session.Session) string { return s.ID() })
+	a.Get("/set", func(s session.Session) string { s.Set("key", 1); return s.ID() })
+	a.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+		require.NoError(t, s.RegenerateID(w, r))
+		return s.ID()
+	})
+	a.Get("/end", func(s session.Session, w http.ResponseWriter, r *http.Request) {
+		require.NoError(t, session.Destroy(w, r, s))
+	})
+	const rest = "; HttpOnly; Secure; SameSite=None; Partitioned"
+	for _, path := range []string{"/", "/set", "/renew", "/"} {
+		w := a.get(path)
+		require.Equal(t, []string{"__Host-s=" + w.Body.String() + "; Path=/; Max-Age=60" + rest}, w.Result().Header["Set-Cookie"])
+	}
+	require.Equal(t, []string{"__Host-s=; Path=/; Max-Age=0" + rest}, a.get("/end").Result().Header["Set-Cookie"])
+}
+
+func TestCookieIsRenewedWithTheSession(t *testing.T) {
+	a := newApp(t, session.Options{Cookie: session.CookieOptions{MaxAge: 60}, TouchInterval: -1})
+	a.Get("/", func() {})
+	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
+	a.get("/set")
+	cookie := a.cookie
+	require.Len(t, a.get("/").Header().Values("Set-Cookie"), 1, "the record was extended, and so must be the cookie")
+	require.Equal(t, cookie, a.cookie)
+
+	a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
+	a.get("/flash")
+	require.Len(t, a.get("/").Header().Values("Set-Cookie"), 1, "taking the flash has extended it too")
+}
 
 // There are never two Set-Cookie of our name, the one that there is tells the
 // ID the session ended up with, and cookies of other names are left alone.
@@ -140,170 +212,47 @@ func TestNeverTwoCookiesOfOurName(t *testing.T) {
 	}
 }
 
-// The headers for caches are those of the app, whenever it sets them and however
-// it answers; ours are there where it set none.
-func TestCacheHeaders(t *testing.T) {
-	vary := func(names ...string) func(http.Header) {
-		return func(h http.Header) {
-			for _, name := range names {
-				h.Add("Vary", name)
-			}
-		}
-	}
-	for name, tt := range map[string]struct {
-		set   func(h http.Header)
-		vary  []string
-		cache []string // nil: ours
-	}{
-		"nothing":               {func(http.Header) {}, []string{"Cookie"}, nil},
-		"other Vary":            {vary("Accept"), []string{"Accept", "Cookie"}, nil},
-		"Vary replaced":         {func(h http.Header) { h.Set("Vary", "Accept-Encoding") }, []string{"Accept-Encoding", "Cookie"}, nil},
-		"Vary removed":          {func(h http.Header) { h.Del("Vary") }, []string{"Cookie"}, nil},
-		"own Vary":              {vary("Cookie"), []string{"Cookie"}, nil},
-		"own Vary, lower case":  {vary("cookie"), []string{"cookie"}, nil},
-		"own Vary in a list":    {vary("Accept, Cookie"), []string{"Accept, Cookie"}, nil},
-		"own Vary among others": {vary("Accept", "Origin ,cookie"), []string{"Accept", "Origin ,cookie"}, nil},
-		"Vary of another name":  {vary("X-Cookie"), []string{"X-Cookie", "Cookie"}, nil},
-		"Vary of everything":    {vary("*"), []string{"*"}, nil},
-		"Cache-Control": {
-			func(h http.Header) { h.Set("Cache-Control", "private") }, []string{"Cookie"}, []string{"private"},
-		},
-		"Cache-Control added": {
-			func(h http.Header) { h.Add("Cache-Control", "private") }, []string{"Cookie"}, []string{"private"},
-		},
-		"Cache-Control by Before": {nil, []string{"Cookie"}, []string{"private"}},
+// The ID is read from a Cookie header as package net/http would read it.
+func TestCookieHeader(t *testing.T) {
+	a := newApp(t, session.Options{})
+	cookie := a.visit(func(s session.Session) { s.Set("key", 1) })
+	sid := sidOf(cookie)
+	for header, want := range map[string]bool{
+		cookie:                                        true,
+		"a=b; " + cookie + "; c=d":                    true,
+		"a=b;" + cookie + ";c=d":                      true,
+		" \t" + cookie + "\t ":                        true,
+		`flamego_session="` + sid + `"`:               true,
+		"flamego_session=; " + cookie:                 true,
+		"x" + cookie:                                  false,
+		"Flamego_session=" + sid:                      false,
+		"flamego_session2=" + sid:                     false,
+		`flamego_session="` + sid:                     false,
+		"flamego_session=" + sid + "x":                false,
+		"flamego_session=" + strings.ToUpper(sid):     false,
+		"a=flamego_session=" + sid:                    false,
+		"flamego_session=" + sid[:8] + ";" + sid[8:]:  false,
+		"flamego_session=%" + sid[1:] + "; " + cookie: true,
 	} {
-		for _, where := range []string{"before", "after", "in the handler"} {
-			for _, answer := range []string{"return", "write", "redirect", "nothing"} {
-				if tt.set == nil && (where == "before" || answer == "nothing") {
-					continue // Flamego has no hook for it
-				}
-				t.Run(fmt.Sprintf("%s, %s, %s", name, where, answer), func(t *testing.T) {
-					set := func(c flamego.Context) {
-						if tt.set != nil {
-							tt.set(c.ResponseWriter().Header())
-							return
-						}
-						c.ResponseWriter().Before(func(w flamego.ResponseWriter) { w.Header().Add("Cache-Control", "private") })
-					}
-					at := func(here string) flamego.Handler {
-						return func(c flamego.Context) {
-							if where == here {
-								set(c)
-							}
-						}
-					}
-					a := newApp(t, session.Options{})
-					a.Handlers(at("before"), a.Handler(), at("after"))
-					a.Get("/", at("in the handler"), func(c flamego.Context, s session.Session) error {
-						s.Set("key", 1)
-						switch answer {
-						case "return":
-							return fmt.Errorf("text")
-						case "write":
-							write(c.ResponseWriter(), "ok")
-						case "redirect":
-							c.Redirect("/")
-						}
-						return nil
-					})
-					h := a.get("/").Result().Header
-					require.Len(t, ours(h), 1)
-					require.Equal(t, tt.vary, h.Values("Vary"))
-					want := tt.cache
-					if want == nil {
-						want = []string{"no-store"}
-					}
-					require.Equal(t, want, h.Values("Cache-Control"))
+		found := false
+		a.once(header, func(s session.Session) string { found = s.Get("key") == 1; return "ok" })
+		require.Equal(t, want, found, header)
 
-					h = a.get("/").Result().Header // sets no cookie
-					require.Empty(t, ours(h))
-					require.Equal(t, tt.vary, h.Values("Vary"))
-					require.Equal(t, tt.cache, h["Cache-Control"])
-				})
-			}
-		}
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Cookie", header)
+		theirs := slices.ContainsFunc(r.CookiesNamed("flamego_session"), func(c *http.Cookie) bool { return c.Value == sid })
+		require.Equal(t, theirs, found, header)
 	}
 }
 
-// What we cannot serve is not to be taken for something else by a cache.
-func TestVaryWithoutSession(t *testing.T) {
-	a, o := newOutageApp(t, session.Options{})
-	a.Get("/", func(s session.Session) { s.Set("key", 1) })
-	a.get("/")
-	o.on.Store(true)
-	h := a.get("/").Result().Header
-	require.Equal(t, []string{"Cookie"}, h.Values("Vary"))
-	require.Empty(t, h.Values("Set-Cookie"))
-}
-
-// With functions of its own for the ID an app says everything itself, also when
-// the ID changes.
-func TestCustomIDFuncsAddNoHeader(t *testing.T) {
-	var sent []string
-	custom := session.Options{
-		ReadIDFunc: func(r *http.Request) string { return r.Header.Get("Session-Id") },
-		WriteIDFunc: func(_ http.ResponseWriter, _ *http.Request, sid string, created bool) {
-			if created {
-				sent = append(sent, sid)
-			}
-		},
-		Cookie: session.CookieOptions{MaxAge: 60}, TouchInterval: -1,
-	}
-	for name, tt := range map[string]struct {
-		opts         session.Options
-		vary, cookie bool
-	}{
-		"both":  {custom, false, false},
-		"read":  {session.Options{ReadIDFunc: custom.ReadIDFunc}, false, true},
-		"write": {session.Options{WriteIDFunc: custom.WriteIDFunc}, true, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			a := newApp(t, tt.opts)
-			a.Get("/", func(s session.Session, w http.ResponseWriter, r *http.Request) {
-				s.Set("key", 1)
-				require.NoError(t, s.RegenerateID(w, r))
-			})
-			a.Get("/end", func(s session.Session, w http.ResponseWriter, r *http.Request) {
-				require.NoError(t, session.Destroy(w, r, s))
-			})
-			for _, path := range []string{"/", "/", "/end"} {
-				r := httptest.NewRequest(http.MethodGet, path, nil)
-				if len(sent) > 0 {
-					r.Header.Set("Session-Id", sent[len(sent)-1])
-				}
-				w := httptest.NewRecorder()
-				a.ServeHTTP(w, r)
-				require.Equal(t, http.StatusOK, w.Code)
-				require.Equal(t, tt.vary, w.Header().Get("Vary") != "")
-				require.Equal(t, tt.cookie, len(ours(w.Header())) == 1)
-				require.Equal(t, tt.cookie, w.Header().Get("Cache-Control") != "")
-			}
-		})
-	}
-}
-
-// The options hold for every cookie that is sent: the first, that of a new ID,
-// the one sent again, and the one that expires.
-func TestEveryCookieHasTheOptions(t *testing.T) {
-	a := newApp(t, session.Options{TouchInterval: -1, Cookie: session.CookieOptions{
-		Name: "__Host-s", MaxAge: 60, Secure: true, SameSite: http.SameSiteNoneMode, Partitioned: true,
-	}})
-	a.Get("/", func(s session.Session) string { return s.ID() })
-	a.Get("/set", func(s session.Session) string { s.Set("key", 1); return s.ID() })
-	a.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) string {
-		require.NoError(t, s.RegenerateID(w, r))
-		return s.ID()
-	})
-	a.Get("/end", func(s session.Session, w http.ResponseWriter, r *http.Request) {
-		require.NoError(t, session.Destroy(w, r, s))
-	})
-	const rest = "; HttpOnly; Secure; SameSite=None; Partitioned"
-	for _, path := range []string{"/", "/set", "/renew", "/"} {
-		w := a.get(path)
-		require.Equal(t, []string{"__Host-s=" + w.Body.String() + "; Path=/; Max-Age=60" + rest}, w.Result().Header["Set-Cookie"])
-	}
-	require.Equal(t, []string{"__Host-s=; Path=/; Max-Age=0" + rest}, a.get("/end").Result().Header["Set-Cookie"])
+func TestSeveralCookiesOfOneName(t *testing.T) {
+	a := newApp(t, session.Options{})
+	a.Get("/", func(s session.Session) string { s.Set("key", 1); return s.ID() })
+	sid := a.get("/").Body.String()
+	a.cookie = "flamego_session=aaaaaaaaaaaaaaaa; " + a.cookie
+	w := a.get("/")
+	require.Equal(t, sid, w.Body.String(), "the one that the store knows is used")
+	require.Empty(t, w.Header().Values("Set-Cookie"))
 }
 
 // Of several cookies of our name the real one is used, and a client that sends
@@ -333,4 +282,13 @@ func TestManyCookiesOfOneName(t *testing.T) {
 	require.Len(t, seen, 4)
 	a.get("/")
 	require.NotContains(t, seen, sidOf(a.cookie), "none of the IDs that the client made up is used")
+}
+
+// Cookies of our name that cannot be ours keep nobody from the one that is.
+func TestManyForeignCookies(t *testing.T) {
+	a := newApp(t, session.Options{})
+	cookie := a.visit(func(s session.Session) { s.Set("key", 1) })
+	junk := strings.Repeat("flamego_session=junk; ", 20)
+	w := a.once(junk+cookie, func(s session.Session) string { require.Equal(t, 1, s.Get("key")); return "ok" })
+	require.Equal(t, http.StatusOK, w.Code)
 }
