@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/child"
 )
 
 func newFileStore(t testing.TB, root string, lifetime time.Duration) session.Store {
@@ -286,17 +286,11 @@ func TestFileTwoProcesses(t *testing.T) {
 
 	root := t.TempDir()
 	store := newFileStore(t, root, time.Hour)
-	other := exec.Command(os.Args[0], "-test.run=^TestFileTwoProcesses$")
-	other.Env = append(os.Environ(), "SESSION_TEST_ROOT="+root)
-	out, err := other.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, other.Start())
+	other := child.Start(t, "SESSION_TEST_ROOT="+root)
 	for i := range keys {
 		save(t, store, "shared", fmt.Sprintf("ours%d", i), i)
 	}
-	log := make([]byte, 4096)
-	n, _ := out.Read(log)
-	require.NoError(t, other.Wait(), string(log[:n]))
+	other.Wait()
 
 	s, err := store.Read(context.Background(), "shared")
 	require.NoError(t, err)

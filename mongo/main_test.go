@@ -3,8 +3,6 @@ package mongo_test
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/mongo"
@@ -83,21 +82,23 @@ func bare(t testing.TB, config mongo.Config) *driver.Collection {
 func openBackend(t testing.TB, config mongo.Config) session.Backend {
 	t.Helper()
 	b, _, err := mongo.Open(context.Background(), config)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, b.(io.Closer).Close()) })
-	return b
+	return backendtest.Opened(t, b, err)
 }
 
 func openStore(t testing.TB, config mongo.Config) session.Store {
 	t.Helper()
 	s, err := mongo.Initer()(context.Background(), config, session.IDWriter(noID))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.(io.Closer).Close()) })
-	return s
+	return backendtest.Opened(t, s, err)
 }
 
-func noID(http.ResponseWriter, *http.Request, string) {}
+var (
+	noID     = backendtest.NoID
+	rec      = backendtest.Record
+	deadline = backendtest.Deadline
+)
 
-func rec(data string, ttl time.Duration) session.Record {
-	return session.Record{Data: []byte(data), TTL: ttl}
+// winners returns how many of 64 at once report true.
+func winners(t *testing.T, op func(i int) (bool, error)) int {
+	t.Helper()
+	return backendtest.Race(t, 64, op)
 }

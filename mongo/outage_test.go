@@ -15,12 +15,6 @@ import (
 	"github.com/flamego/session/internal/testing/tcpproxy"
 )
 
-func deadline(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // All connections are dead after a restart; the first request of each of many
 // goes through all the same.
 func TestRestart(t *testing.T) {

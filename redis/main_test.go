@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/redis"
 )
@@ -43,30 +43,25 @@ func bare(t testing.TB, opts *redis.Options) *goredis.Client {
 func openBackend(t testing.TB, config redis.Config) session.Backend {
 	t.Helper()
 	b, _, err := redis.Open(context.Background(), config)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, b.(io.Closer).Close()) })
-	return b
+	return backendtest.Opened(t, b, err)
 }
 
 func openStore(t testing.TB, config redis.Config) session.Store {
 	t.Helper()
 	s, err := redis.Initer()(context.Background(), config, session.IDWriter(noID))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.(io.Closer).Close()) })
-	return s
+	return backendtest.Opened(t, s, err)
 }
 
-func noID(http.ResponseWriter, *http.Request, string) {}
+var (
+	noID     = backendtest.NoID
+	rec      = backendtest.Record
+	deadline = backendtest.Deadline
+)
 
-func rec(data string, ttl time.Duration) session.Record {
-	return session.Record{Data: []byte(data), TTL: ttl}
-}
-
-// deadline is a context with time for anything that does not hang.
-func deadline(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
+// winners returns how many of 64 at once report true.
+func winners(t *testing.T, op func(i int) (bool, error)) int {
+	t.Helper()
+	return backendtest.Race(t, 64, op)
 }
 
 // private is a server that a test may kill.
