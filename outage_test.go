@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/flamego/flamego"
 	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session/internal/testing/webapp"
 
 	"github.com/flamego/session"
 )
@@ -152,12 +153,9 @@ func TestFailedLateCommit(t *testing.T) {
 		s.Set("key", 1)
 		o.on.Store(true)
 	})
-	server := httptest.NewServer(a)
-	defer server.Close()
-	resp, err := http.Get(server.URL)
-	require.NoError(t, err)
+	resp := webapp.Connect(t, a.serve(t, false).URL).Open("/")
 	defer func() { _ = resp.Body.Close() }()
-	_, err = io.ReadAll(resp.Body)
+	_, err := io.ReadAll(resp.Body)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Len(t, a.TakeErrors(), 1)
 

@@ -2,9 +2,9 @@
 // sessions; a Browser visits an app of any kind, with or without a network, and
 // keeps its cookie.
 //
-// Two have drivers of their own: package storetest, which others import and which
-// therefore needs the standard library only, and the benchmarks, whose visitor is
-// part of what they measure.
+// Drivers of their own have package storetest, which others import and which
+// therefore needs the standard library only, the benchmarks, whose visitor is part of
+// what they measure, and the examples that documentation shows.
 package webapp
 
 import (
