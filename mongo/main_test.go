@@ -81,24 +81,17 @@ func bare(t testing.TB, config mongo.Config) *driver.Collection {
 
 func openBackend(t testing.TB, config mongo.Config) session.Backend {
 	t.Helper()
-	b, _, err := mongo.Open(context.Background(), config)
-	return backendtest.Opened(t, b, err)
+	return backendtest.Open(t, mongo.Open, config)
 }
 
 func openStore(t testing.TB, config mongo.Config) session.Store {
 	t.Helper()
-	s, err := mongo.Initer()(context.Background(), config, session.IDWriter(noID))
-	return backendtest.Opened(t, s, err)
+	return backendtest.OpenStore(t, mongo.Initer(), config)
 }
 
 var (
 	noID     = backendtest.NoID
 	rec      = backendtest.Record
 	deadline = backendtest.Deadline
+	winners  = backendtest.Winners
 )
-
-// winners returns how many of 64 at once report true.
-func winners(t *testing.T, op func(i int) (bool, error)) int {
-	t.Helper()
-	return backendtest.Race(t, 64, op)
-}

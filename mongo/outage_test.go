@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 )
 
@@ -116,18 +117,10 @@ func TestDeadline(t *testing.T) {
 	p, config := proxied(t)
 	b := openBackend(t, config)
 	p.Set(tcpproxy.Mute)
-	for op, call := range map[string]func(context.Context) error{
-		"load":   func(ctx context.Context) error { _, _, err := b.Load(ctx, "abc"); return err },
-		"insert": func(ctx context.Context) error { _, err := b.Insert(ctx, "abc", rec("x", time.Minute)); return err },
-		"swap":   func(ctx context.Context) error { _, err := b.Swap(ctx, "abc", nil, rec("x", time.Minute)); return err },
-		"rename": func(ctx context.Context) error {
-			_, err := b.Rename(ctx, "abc", "def", nil, rec("x", time.Minute))
-			return err
-		},
-		"extend": func(ctx context.Context) error { return b.Extend(ctx, "abc", time.Minute) },
-		"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
-		"sweep":  func(ctx context.Context) error { _, err := b.Sweep(ctx); return err },
-	} {
+	operations := backendtest.Operations(b)
+	operations["sweep"] = func(ctx context.Context) error { _, err := b.Sweep(ctx); return err }
+	for op, call := range operations {
+
 		t.Run(op, func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()

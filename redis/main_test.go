@@ -42,27 +42,20 @@ func bare(t testing.TB, opts *redis.Options) *goredis.Client {
 
 func openBackend(t testing.TB, config redis.Config) session.Backend {
 	t.Helper()
-	b, _, err := redis.Open(context.Background(), config)
-	return backendtest.Opened(t, b, err)
+	return backendtest.Open(t, redis.Open, config)
 }
 
 func openStore(t testing.TB, config redis.Config) session.Store {
 	t.Helper()
-	s, err := redis.Initer()(context.Background(), config, session.IDWriter(noID))
-	return backendtest.Opened(t, s, err)
+	return backendtest.OpenStore(t, redis.Initer(), config)
 }
 
 var (
 	noID     = backendtest.NoID
 	rec      = backendtest.Record
 	deadline = backendtest.Deadline
+	winners  = backendtest.Winners
 )
-
-// winners returns how many of 64 at once report true.
-func winners(t *testing.T, op func(i int) (bool, error)) int {
-	t.Helper()
-	return backendtest.Race(t, 64, op)
-}
 
 // private is a server that a test may kill.
 type private struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/redis"
 )
@@ -166,13 +167,8 @@ func TestDeadline(t *testing.T) {
 	late.Store(true)
 
 	for name, b := range backends {
-		for op, call := range map[string]func(context.Context) error{
-			"load":   func(ctx context.Context) error { _, _, err := b.Load(ctx, "abc"); return err },
-			"insert": func(ctx context.Context) error { _, err := b.Insert(ctx, "abc", rec("x", time.Minute)); return err },
-			"swap":   func(ctx context.Context) error { _, err := b.Swap(ctx, "abc", nil, rec("x", time.Minute)); return err },
-			"extend": func(ctx context.Context) error { return b.Extend(ctx, "abc", time.Minute) },
-			"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
-		} {
+		for op, call := range backendtest.Operations(b) {
+
 			t.Run(name+"/"+op, func(t *testing.T) {
 				t.Parallel()
 				require.Error(t, within(t, 3*time.Second, func() error { return call(deadline(t, 200*time.Millisecond)) }))

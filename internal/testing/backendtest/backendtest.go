@@ -29,9 +29,23 @@ func Deadline(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// Opened returns what was opened without an error, and closes it at the end of the
-// test.
-func Opened[T any](t testing.TB, opened T, err error) T {
+// Open opens a backend, and closes it at the end of the test.
+func Open[Config any](
+	t testing.TB, open func(context.Context, Config) (session.Backend, session.StoreConfig, error), config Config,
+) session.Backend {
+	t.Helper()
+	b, _, err := open(context.Background(), config)
+	return opened(t, b, err)
+}
+
+// OpenStore opens a store, and closes it at the end of the test.
+func OpenStore(t testing.TB, initer session.Initer, config interface{}) session.Store {
+	t.Helper()
+	s, err := initer(context.Background(), config, session.IDWriter(NoID))
+	return opened(t, s, err)
+}
+
+func opened[T any](t testing.TB, opened T, err error) T {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +56,25 @@ func Opened[T any](t testing.TB, opened T, err error) T {
 		}
 	})
 	return opened
+}
+
+// Operations are those of a backend that ask its server something.
+func Operations(b session.Backend) map[string]func(context.Context) error {
+	rec := Record("x", time.Minute)
+	return map[string]func(context.Context) error{
+		"load":   func(ctx context.Context) error { _, _, err := b.Load(ctx, "abc"); return err },
+		"insert": func(ctx context.Context) error { _, err := b.Insert(ctx, "abc", rec); return err },
+		"swap":   func(ctx context.Context) error { _, err := b.Swap(ctx, "abc", nil, rec); return err },
+		"rename": func(ctx context.Context) error { _, err := b.Rename(ctx, "abc", "def", nil, rec); return err },
+		"extend": func(ctx context.Context) error { return b.Extend(ctx, "abc", time.Minute) },
+		"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
+	}
+}
+
+// Winners returns how many of 64 calls of op at once report true.
+func Winners(t testing.TB, op func(i int) (bool, error)) int {
+	t.Helper()
+	return Race(t, 64, op)
 }
 
 // Race runs op n times at once, and returns how many report true. None may fail.
