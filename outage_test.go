@@ -14,9 +14,8 @@ import (
 	"github.com/flamego/flamego"
 	"github.com/stretchr/testify/require"
 
-	"github.com/flamego/session/internal/testing/webapp"
-
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/webapp"
 )
 
 // outage is a switch for a backend: while it is on, operations fail with an error

@@ -11,9 +11,8 @@ import (
 	"github.com/flamego/flamego"
 	"github.com/gorilla/sessions"
 
-	"github.com/flamego/session/internal/testing/webapp"
-
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/webapp"
 )
 
 // oursApp is an app with this library.
