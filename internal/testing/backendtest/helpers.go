@@ -1,6 +1,6 @@
-// Package backendtest is what tests of backends say often, beside the rules that
-// package storetest proves of all of them.
 package backendtest
+
+// What tests of backends say often.
 
 import (
 	"context"
