@@ -5,8 +5,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-SERVERS  := ./internal/testserver/servers
-FERRETDB := internal/testserver/ferretdb
+SERVERS  := ./internal/testing/testserver/servers
+FERRETDB := internal/testing/testserver/ferretdb
 BENCH    := internal/bench
 BUILD    := .build
 NEWEST   := github.com/flamego/flamego@v1.13.0

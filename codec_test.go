@@ -26,8 +26,11 @@ type registered struct {
 	Tags []string
 }
 
+type point struct{ X, Y int }
+
 func init() {
 	gob.Register(registered{})
+	gob.Register([]point{})
 	gob.Register(time.Time{}) // and so is what the library has registered
 }
 
@@ -169,7 +172,7 @@ func TestGobEncoderLimits(t *testing.T) {
 		"deep and registered":  nested(1001, registered{}),
 		"itself":               itself,
 		"large":                make([]string, 900_000),
-		"large and registered": make([]gobPoint, 900_000),
+		"large and registered": make([]point, 900_000),
 	} {
 		_, err := session.GobEncoder(session.Data{"fine": 1, "culprit": val, "fine too": registered{}})
 		require.ErrorIs(t, err, gobmap.ErrLimit, what)
@@ -179,12 +182,18 @@ func TestGobEncoderLimits(t *testing.T) {
 		"deep":                 nested(999, 1),
 		"deep and registered":  nested(999, registered{}),
 		"large":                make([]string, 300_000),
-		"large and registered": append(make([]gobPoint, 30_000), gobPoint{1, 2}),
+		"large and registered": append(make([]point, 30_000), point{1, 2}),
 		"larger":               []string{strings.Repeat("x", 5<<20)},
 	} {
 		t.Run(what, func(t *testing.T) {
-			checkRoundTrip(t, map[interface{}]interface{}{"fine": val, "fine too": registered{}})
-			checkRoundTrip(t, map[interface{}]interface{}{"fine": val})
+			for _, data := range []session.Data{{"fine": val, "fine too": registered{}}, {"fine": val}} {
+				raw, err := session.GobEncoder(data)
+				require.NoError(t, err)
+				requireSameData(t, data, plainDecode(t, raw))
+				got, err := session.GobDecoder(raw)
+				require.NoError(t, err)
+				requireSameData(t, data, got)
+			}
 		})
 	}
 }
@@ -200,6 +209,43 @@ func TestGobAllocations(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { data, err = session.GobDecoder(raw) }), 40.0)
 	require.NoError(t, err)
 	requireSameData(t, fixtures["typical"], data)
+}
+
+func gobOf(t *testing.T, val interface{}) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	require.NoError(t, gob.NewEncoder(&buf).Encode(val))
+	return buf.Bytes()
+}
+
+type (
+	hashable   struct{ A int }
+	unhashable struct {
+		A int
+		B []int
+	}
+)
+
+// unhashableKey returns a gob whose key is of a type that is no key: it is
+// written with one that is, and then given the name of the other.
+func unhashableKey(t *testing.T) []byte {
+	t.Helper()
+	gob.RegisterName("key-that-can", hashable{})
+	gob.RegisterName("key-that-not", unhashable{})
+	raw := plainEncode(t, map[interface{}]interface{}{hashable{1}: "v"})
+	require.True(t, bytes.Contains(raw, []byte("key-that-can")))
+	return bytes.ReplaceAll(raw, []byte("key-that-can"), []byte("key-that-not"))
+}
+
+// hugeMap returns a gob of a map that claims 2^40 elements.
+func hugeMap(t *testing.T) []byte {
+	t.Helper()
+	raw := plainEncode(t, map[interface{}]interface{}{})
+	// The last message is: its length, the type ID, a zero, the count.
+	require.Equal(t, byte(0), raw[len(raw)-1])
+	raw[len(raw)-5]--
+	raw = append(raw[:len(raw)-1], 0xfa, 1, 0, 0, 0, 0, 0)
+	return raw
 }
 
 // What is no gob of a map is an error, whatever it is, and takes no more memory
@@ -227,5 +273,55 @@ func TestGobDecoderRefuses(t *testing.T) {
 		data, err := session.GobDecoder(raw)
 		require.Error(t, err, name)
 		require.Nil(t, data, name)
+	}
+}
+
+// The session of six small values through our codec and through plain gob.
+
+func BenchmarkEncode(b *testing.B) {
+	data := session.Data(fixtures["typical"])
+	for name, encode := range map[string]session.Encoder{
+		"ours": session.GobEncoder,
+		"gob": func(data session.Data) ([]byte, error) {
+			var buf bytes.Buffer
+			err := gob.NewEncoder(&buf).Encode(data)
+			return buf.Bytes(), err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			var raw []byte
+			for b.Loop() {
+				var err error
+				if raw, err = encode(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+			requireSameData(b, data, plainDecode(b, raw))
+		})
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	raw := plainEncode(b, fixtures["typical"])
+	for name, decode := range map[string]session.Decoder{
+		"ours": session.GobDecoder,
+		"gob": func(raw []byte) (session.Data, error) {
+			data := make(session.Data)
+			err := gob.NewDecoder(bytes.NewReader(raw)).Decode(&data)
+			return data, err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			var data session.Data
+			for b.Loop() {
+				var err error
+				if data, err = decode(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+			requireSameData(b, fixtures["typical"], data)
+		})
 	}
 }

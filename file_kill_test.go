@@ -2,11 +2,8 @@ package session_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -19,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/child"
 )
 
 var killSIDs = []string{"abone", "abtwo", "xythree"}
@@ -122,21 +120,8 @@ func TestFileKill(t *testing.T) {
 
 	after := make(map[string]int)
 	for range rounds {
-		child := exec.Command(os.Args[0], "-test.run=^TestFileKill$")
-		child.Env = append(os.Environ(), "SESSION_TEST_KILL="+root)
-		var out strings.Builder
-		child.Stdout, child.Stderr = &out, &out
 		start := latest.Load()
-		require.NoError(t, child.Start())
-		for begun := time.Now(); latest.Load() == start && len(failed) == 0 && time.Since(begun) < 10*time.Second; {
-			time.Sleep(100 * time.Microsecond)
-		}
-		time.Sleep(rand.N(5 * time.Millisecond))
-		_ = child.Process.Kill()
-		var exit *exec.ExitError
-		if err := child.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
-			t.Fatalf("the writer was not killed: %v %s", err, out.String())
-		}
+		child.Start(t, "SESSION_TEST_KILL="+root).Kill(func() bool { return latest.Load() != start || len(failed) > 0 }, 5*time.Millisecond)
 		select {
 		case err := <-failed:
 			t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/child"
 )
 
 func newFileStore(t testing.TB, root string, lifetime time.Duration) session.Store {
@@ -26,24 +26,7 @@ func newFileStore(t testing.TB, root string, lifetime time.Duration) session.Sto
 	return newApp(t, session.Options{
 		Initer: session.FileIniter(),
 		Config: session.FileConfig{RootDir: root, Lifetime: lifetime},
-	}).m.Store()
-}
-
-func save(t testing.TB, store session.Store, sid string, pairs ...interface{}) {
-	t.Helper()
-	s, err := store.Read(context.Background(), sid)
-	require.NoError(t, err)
-	for i := 0; i < len(pairs); i += 2 {
-		s.Set(pairs[i], pairs[i+1])
-	}
-	require.NoError(t, store.Save(context.Background(), s))
-}
-
-func get(t testing.TB, store session.Store, sid string, key interface{}) interface{} {
-	t.Helper()
-	s, err := store.Read(context.Background(), sid)
-	require.NoError(t, err)
-	return s.Get(key)
+	}).Store()
 }
 
 // tree returns all names below a folder, with their modes.
@@ -303,17 +286,11 @@ func TestFileTwoProcesses(t *testing.T) {
 
 	root := t.TempDir()
 	store := newFileStore(t, root, time.Hour)
-	other := exec.Command(os.Args[0], "-test.run=^TestFileTwoProcesses$")
-	other.Env = append(os.Environ(), "SESSION_TEST_ROOT="+root)
-	out, err := other.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, other.Start())
+	other := child.Start(t, "SESSION_TEST_ROOT="+root)
 	for i := range keys {
 		save(t, store, "shared", fmt.Sprintf("ours%d", i), i)
 	}
-	log := make([]byte, 4096)
-	n, _ := out.Read(log)
-	require.NoError(t, other.Wait(), string(log[:n]))
+	other.Wait()
 
 	s, err := store.Read(context.Background(), "shared")
 	require.NoError(t, err)

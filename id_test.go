@@ -3,13 +3,21 @@ package session_test
 import (
 	"errors"
 	"net/http"
-	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
 )
+
+func TestIDs(t *testing.T) {
+	for length, want := range map[int]int{0: 16, 2: 16, -1: 16, 3: 3, 40: 40} {
+		a := newApp(t, session.Options{IDLength: length})
+		a.Get("/", func(s session.Session) string { return s.ID() })
+		require.Len(t, a.get("/").Body.String(), want)
+	}
+}
 
 // A million IDs: all different, and each character as often as any other.
 func TestIDDistribution(t *testing.T) {
@@ -38,6 +46,20 @@ func TestIDDistribution(t *testing.T) {
 	}
 }
 
+func TestIDAllocations(t *testing.T) {
+	n := testing.AllocsPerRun(1000, func() { _, _ = session.NewID(16) })
+	require.LessOrEqual(t, n, 1.0)
+}
+
+func BenchmarkNewID(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if sid, err := session.NewID(16); err != nil || len(sid) != 16 {
+			b.Fatal(sid, err)
+		}
+	}
+}
+
 // Without randomness there is no session: not for a new visitor, and no new ID
 // for an old one.
 func TestRandomSourceFails(t *testing.T) {
@@ -62,35 +84,37 @@ func TestRandomSourceFails(t *testing.T) {
 	w = a.get("/")
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	require.Empty(t, w.Header().Values("Set-Cookie"))
-	errs := a.errs.take()
+	errs := a.TakeErrors()
 	require.Len(t, errs, 1)
 	require.ErrorContains(t, errs[0], "no entropy")
 }
 
-func TestRegenerateIDAfterTheHeader(t *testing.T) {
-	a := newApp(t, session.Options{})
-	a.Get("/", func(s session.Session, w http.ResponseWriter, r *http.Request) {
-		s.Set("key", 1)
-		_, err := w.Write([]byte("begun"))
-		require.NoError(t, err)
-		old := s.ID()
-		require.Error(t, s.RegenerateID(w, r))
-		require.Equal(t, old, s.ID())
-	})
-	w := a.get("/")
-	require.Len(t, w.Header().Values("Set-Cookie"), 1)
-	require.True(t, a.m.Store().Exist(httptest.NewRequest(http.MethodGet, "/", nil).Context(), sidOf(a.cookie)))
+func TestInvalidIDsNeverReachTheStore(t *testing.T) {
+	var seen []string
+	a := newApp(t, backendOptions(noting(&seen)))
+	a.Get("/", func() string { return "ok" })
+	for _, value := range []string{"", "a", "short", "AAAAAAAAAAAAAAAA", "aaaaaaaaaaaaaaaaa", "../../../../../..", "aaaaaaaa%00aaaaa", `"aaaaaaaaaaaaaa"`, strings.Repeat("a", 4096)} {
+		a.cookie = "flamego_session=" + value
+		w := a.get("/")
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Len(t, w.Header().Values("Set-Cookie"), 1)
+	}
+	require.Empty(t, seen)
+	a.cookie = "flamego_session=aaaaaaaaaaaaaaaa"
+	a.get("/")
+	require.Equal(t, []string{"aaaaaaaaaaaaaaaa"}, seen)
 }
 
-func TestRegenerateIDOnTheFirstRequest(t *testing.T) {
-	a := newApp(t, session.Options{})
-	a.Get("/", func(s session.Session, w http.ResponseWriter, r *http.Request) string {
-		s.Set("key", 1)
-		require.NoError(t, s.RegenerateID(w, r))
-		return s.ID()
-	})
-	w := a.get("/")
-	require.Len(t, w.Header().Values("Set-Cookie"), 1, "never two of them")
-	require.Equal(t, w.Body.String(), sidOf(a.cookie))
-	require.Equal(t, 1, get(t, a.m.Store(), sidOf(a.cookie), "key"))
+// A ReadIDFunc may come up with anything, a cookie cannot.
+func TestInvalidIDsFromReadIDFunc(t *testing.T) {
+	var seen []string
+	var sid string
+	opts := backendOptions(noting(&seen))
+	opts.ReadIDFunc = func(*http.Request) string { return sid }
+	a := newApp(t, opts)
+	a.Get("/", func(s session.Session) string { return s.ID() })
+	for _, sid = range []string{"aaaaaaaaaaaaaaa\x00", "aaaaaaaa%00aaaaa", "ääääääää", "aaaaaaaaaaaaaaaА", "../aaaaaaaaaaaaa", "aaaaaaaaaaaaaaa\n", "A000000000000000", strings.Repeat("a", 4096)} {
+		require.NotEqual(t, sid, a.get("/").Body.String())
+	}
+	require.Empty(t, seen)
 }

@@ -3,7 +3,10 @@ package session_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/counting"
+	"github.com/flamego/session/internal/testing/webapp"
 )
 
 func TestGCRunsUntilClose(t *testing.T) { synctest.Test(t, gcRunsUntilClose) }
@@ -101,4 +106,72 @@ func TestIniterArgs(t *testing.T) {
 	require.ErrorContains(t, err, "want a config of type session_test.config")
 	_, err = initer(ctx, writer, config{})
 	require.EqualError(t, err, "cannot open")
+}
+
+// After Close nothing runs any more, and no file is open.
+func TestCloseLeavesNothing(t *testing.T) {
+	for name, opts := range map[string]session.Options{
+		"memory":      {},
+		"file":        {Initer: session.FileIniter(), Config: session.FileConfig{RootDir: t.TempDir()}},
+		"third party": {Initer: newBlindStore},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts.ErrorFunc = func(err error) { t.Error(err) }
+			var files int
+			left := counting.Goroutines(t, func() {
+				files = openFiles(t)
+				w, err := webapp.Open(opts)
+				require.NoError(t, err)
+				a := &app{App: w, t: t}
+				a.Get("/read", func(s session.Session) string { return fmt.Sprint(s.Get("key")) })
+				a.Get("/set", func(s session.Session) { s.Set("key", 1) })
+				a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
+				a.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) })
+				a.Get("/end", func(s session.Session, w http.ResponseWriter, r *http.Request) error {
+					return session.Destroy(w, r, s)
+				})
+				var wg sync.WaitGroup
+				for range 5 {
+					wg.Go(func() {
+						v := a.visitor("")
+						for range 2 {
+							for _, path := range []string{"/read", "/set", "/flash", "/read", "/renew", "/set", "/end"} {
+								require.Equal(t, http.StatusOK, v.get(path).Code)
+							}
+						}
+					})
+				}
+				wg.Wait()
+				require.NoError(t, a.Close())
+				require.NoError(t, a.Close(), "closing again does nothing")
+			})
+			counting.Eventually(t, left)
+			counting.Eventually(t, func() string {
+				if n := openFiles(t); n > files {
+					return fmt.Sprintf("%d files are open, there were %d", n, files)
+				}
+				return ""
+			})
+		})
+	}
+}
+
+// openFiles counts the open files of this process, where that can be told.
+func openFiles(t testing.TB) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(list)
+}
+
+// New that fails leaves nothing either.
+func TestFailedNewLeavesNothing(t *testing.T) {
+	counting.Eventually(t, counting.Goroutines(t, func() {
+		for range 10 {
+			_, err := session.New(session.Options{TouchInterval: time.Hour})
+			require.Error(t, err)
+		}
+	}))
 }

@@ -20,7 +20,7 @@ import (
 
 func newMemoryStore(t testing.TB, lifetime time.Duration) session.Store {
 	t.Helper()
-	return newApp(t, session.Options{Config: session.MemoryConfig{Lifetime: lifetime}}).m.Store()
+	return newApp(t, session.Options{Config: session.MemoryConfig{Lifetime: lifetime}}).Store()
 }
 
 // Values are kept as they are: a type that gob could not encode, and the very
@@ -142,4 +142,73 @@ func TestMemoryKeepsNoHeader(t *testing.T) {
 	}
 	require.Less(t, (heap()-before)/n, int64(junk/4))
 	runtime.KeepAlive(a)
+}
+
+// After RegenerateID nothing that happens to the old ID in memory touches the
+// session, and nothing is left at its end.
+func TestMemoryOldIDAfterRegenerateID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t, session.Options{Config: session.MemoryConfig{Lifetime: time.Minute}, TouchInterval: -1})
+		store, ctx := a.Store(), t.Context()
+		a.Get("/set", func(s session.Session) { s.Set("key", 1) })
+		a.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) })
+		for _, after := range []time.Duration{0, 30 * time.Second, time.Minute - 1} {
+			a.cookie = ""
+			a.get("/set")
+			old := sidOf(a.cookie)
+			stale, err := store.Read(ctx, old)
+			require.NoError(t, err)
+			time.Sleep(after)
+			a.get("/renew")
+			renewed := sidOf(a.cookie)
+			require.NotEqual(t, old, renewed)
+			require.Equal(t, 1, session.MemoryLen(store))
+
+			time.Sleep(time.Minute - 1) // the old life is over
+			require.NoError(t, store.GC(ctx))
+			require.NoError(t, store.Touch(ctx, old))
+			require.NoError(t, store.Destroy(ctx, old))
+			stale.Set("key", "stale")
+			require.NoError(t, store.Save(ctx, stale))
+			require.False(t, store.Exist(ctx, old))
+			require.Equal(t, 1, get(t, store, renewed, "key"))
+
+			time.Sleep(1)
+			require.False(t, store.Exist(ctx, renewed))
+			require.NoError(t, store.Destroy(ctx, renewed))
+			require.NoError(t, store.GC(ctx))
+			require.Zero(t, session.MemoryLen(store))
+		}
+	})
+}
+
+// A session that was read under an ID which dies, and is renewed after that, in
+// the order that once ended in a panic.
+func TestMemoryRenewAfterExpiry(t *testing.T) {
+	for name, end := range map[string]func(store session.Store, sid string) error{
+		"expired":   func(session.Store, string) error { return nil },
+		"collected": func(store session.Store, _ string) error { return store.GC(context.Background()) },
+		"destroyed": func(store session.Store, sid string) error { return store.Destroy(context.Background(), sid) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := newMemoryStore(t, time.Minute)
+				save(t, store, "abcdef", "key", "old")
+				s, err := store.Read(t.Context(), "abcdef")
+				require.NoError(t, err)
+				time.Sleep(time.Minute)
+				require.NoError(t, end(store, "abcdef"))
+				require.NoError(t, s.RegenerateID(httptest.NewRecorder(), nil))
+				s.Set("mine", 1)
+				require.NoError(t, store.Save(t.Context(), s))
+				require.Nil(t, get(t, store, s.ID(), "key"), "old data is dead")
+				require.Equal(t, 1, get(t, store, s.ID(), "mine"))
+				require.False(t, store.Exist(t.Context(), "abcdef"))
+				require.NoError(t, store.GC(t.Context()))
+				time.Sleep(time.Minute)
+				require.NoError(t, store.GC(t.Context()))
+				require.Zero(t, session.MemoryLen(store))
+			})
+		})
+	}
 }

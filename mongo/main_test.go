@@ -3,9 +3,6 @@ package mongo_test
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,7 +14,9 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/backendtest"
+	"github.com/flamego/session/internal/testing/tcpproxy"
+	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/mongo"
 )
 
@@ -52,12 +51,9 @@ var server = func() func(t testing.TB) string {
 			if !isFerret(t, direct) {
 				return
 			}
-			u, err := url.Parse(direct)
+			p, err := tcpproxy.Open(host(t, direct), inTurn()) // for the whole run
 			require.NoError(t, err)
-			p := newProxy(t, u.Host) // for the whole run
-			p.serial = true
-			p.start(t)
-			uri = p.uri(t, direct)
+			uri = through(t, direct, p.Addr())
 		})
 		return uri
 	}
@@ -85,22 +81,17 @@ func bare(t testing.TB, config mongo.Config) *driver.Collection {
 
 func openBackend(t testing.TB, config mongo.Config) session.Backend {
 	t.Helper()
-	b, _, err := mongo.Open(context.Background(), config)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, b.(io.Closer).Close()) })
-	return b
+	return backendtest.Open(t, mongo.Open, config)
 }
 
 func openStore(t testing.TB, config mongo.Config) session.Store {
 	t.Helper()
-	s, err := mongo.Initer()(context.Background(), config, session.IDWriter(noID))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.(io.Closer).Close()) })
-	return s
+	return backendtest.OpenStore(t, mongo.Initer(), config)
 }
 
-func noID(http.ResponseWriter, *http.Request, string) {}
-
-func rec(data string, ttl time.Duration) session.Record {
-	return session.Record{Data: []byte(data), TTL: ttl}
-}
+var (
+	noID     = backendtest.NoID
+	rec      = backendtest.Record
+	deadline = backendtest.Deadline
+	winners  = backendtest.Winners
+)

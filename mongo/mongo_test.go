@@ -164,14 +164,12 @@ func TestSharedClientStaysConnected(t *testing.T) {
 func TestOwnClientIsDisconnected(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	config := testConfig(t)
-	p, uri := startProxy(t, server(t))
-	config.Options = options.Client().ApplyURI(uri)
+	p, config := proxied(t)
 	store, err := mongo.Initer()(ctx, config, session.IDWriter(noID))
 	require.NoError(t, err)
-	require.Positive(t, p.open())
+	require.Positive(t, p.Conns())
 	require.NoError(t, store.(io.Closer).Close())
-	require.Eventually(t, func() bool { return p.open() == 0 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return p.Conns() == 0 }, 5*time.Second, 10*time.Millisecond)
 	require.NoError(t, store.(io.Closer).Close(), "closed twice")
 	require.Error(t, store.Destroy(ctx, "abc"))
 }

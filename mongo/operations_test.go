@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/gob"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
 )
 
 func TestPlainGob(t *testing.T) {
@@ -209,26 +207,6 @@ func TestInsertRaceLeftToTheServer(t *testing.T) {
 			return b.Insert(context.Background(), fmt.Sprint("abc", round), rec("one", time.Minute))
 		}))
 	}
-}
-
-func winners(t *testing.T, op func(i int) (bool, error)) int32 {
-	t.Helper()
-	var wins atomic.Int32
-	var wg sync.WaitGroup
-	start := make(chan struct{})
-	for i := range 64 {
-		wg.Go(func() {
-			<-start
-			ok, err := op(i)
-			assert.NoError(t, err)
-			if ok {
-				wins.Add(1)
-			}
-		})
-	}
-	close(start)
-	wg.Wait()
-	return wins.Load()
 }
 
 func TestSweep(t *testing.T) {

@@ -10,24 +10,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/mongo"
+	"github.com/flamego/session/internal/testing/backendtest"
+	"github.com/flamego/session/internal/testing/tcpproxy"
 )
-
-func proxied(t testing.TB) (*proxy, mongo.Config) {
-	config := testConfig(t)
-	p, uri := startProxy(t, server(t))
-	config.Options = options.Client().ApplyURI(uri)
-	return p, config
-}
-
-func deadline(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // All connections are dead after a restart; the first request of each of many
 // goes through all the same.
@@ -38,21 +25,21 @@ func TestRestart(t *testing.T) {
 	for _, step := range []string{"01", "12", "23", "34"} {
 		_, err := b.Insert(deadline(t, 5*time.Second), "abc", rec("0", time.Minute))
 		require.NoError(t, err)
-		p.cut()
+		p.Cut()
 		require.EqualValues(t, 1, winners(t, func(int) (bool, error) {
 			return b.Swap(deadline(t, 5*time.Second), "abc", []byte(step[:1]), rec(step[1:], time.Minute))
 		}))
 	}
-	p.cut()
+	p.Cut()
 	_, found, err := b.Load(deadline(t, 5*time.Second), "abc")
 	require.NoError(t, err)
 	require.True(t, found)
-	p.cut()
+	p.Cut()
 	require.NoError(t, b.Extend(deadline(t, 5*time.Second), "abc", time.Minute))
-	p.cut()
+	p.Cut()
 	_, err = b.Sweep(deadline(t, 5*time.Second))
 	require.NoError(t, err)
-	p.cut()
+	p.Cut()
 	require.NoError(t, b.Delete(deadline(t, 5*time.Second), "abc"))
 }
 
@@ -75,7 +62,7 @@ func TestRestartUnderLoad(t *testing.T) {
 	for range 6 {
 		enough := done.Load() + 200
 		assert.Eventually(t, func() bool { return done.Load() >= enough }, 20*time.Second, time.Millisecond)
-		p.cut()
+		p.Cut()
 	}
 	stop.Store(true)
 	wg.Wait()
@@ -85,7 +72,7 @@ func TestOutage(t *testing.T) {
 	t.Parallel()
 	p, config := proxied(t)
 	b := openBackend(t, config)
-	p.stop()
+	p.Stop()
 	for range 3 {
 		start := time.Now()
 		_, _, err := b.Load(deadline(t, 200*time.Millisecond), "abc")
@@ -93,11 +80,11 @@ func TestOutage(t *testing.T) {
 		require.Less(t, time.Since(start), 3*time.Second)
 		require.NotContains(t, err.Error(), "topology")
 	}
-	p.start(t)
+	p.Start(t)
 	_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
 	require.NoError(t, err)
 
-	p.stop()
+	p.Stop()
 	start := time.Now()
 	require.NoError(t, b.(io.Closer).Close())
 	require.Less(t, time.Since(start), 3*time.Second)
@@ -111,9 +98,9 @@ func TestLostAnswer(t *testing.T) {
 	store := openStore(t, config)
 	save := func(s session.Session) {
 		t.Helper()
-		p.lose.Store(true)
+		lost := p.Lose()
 		require.NoError(t, store.Save(ctx, s))
-		require.False(t, p.lose.Load())
+		require.True(t, lost())
 	}
 	save(session.NewBaseSessionWithData("abc", session.GobEncoder, noID, session.Data{"n": 0}))
 	for n := 1; n < 3; n++ {
@@ -129,19 +116,11 @@ func TestDeadline(t *testing.T) {
 	t.Parallel()
 	p, config := proxied(t)
 	b := openBackend(t, config)
-	p.mute.Store(true)
-	for op, call := range map[string]func(context.Context) error{
-		"load":   func(ctx context.Context) error { _, _, err := b.Load(ctx, "abc"); return err },
-		"insert": func(ctx context.Context) error { _, err := b.Insert(ctx, "abc", rec("x", time.Minute)); return err },
-		"swap":   func(ctx context.Context) error { _, err := b.Swap(ctx, "abc", nil, rec("x", time.Minute)); return err },
-		"rename": func(ctx context.Context) error {
-			_, err := b.Rename(ctx, "abc", "def", nil, rec("x", time.Minute))
-			return err
-		},
-		"extend": func(ctx context.Context) error { return b.Extend(ctx, "abc", time.Minute) },
-		"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
-		"sweep":  func(ctx context.Context) error { _, err := b.Sweep(ctx); return err },
-	} {
+	p.Set(tcpproxy.Mute)
+	operations := backendtest.Operations(b)
+	operations["sweep"] = func(ctx context.Context) error { _, err := b.Sweep(ctx); return err }
+	for op, call := range operations {
+
 		t.Run(op, func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/counting"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
+	"github.com/flamego/session/internal/testing/counting"
 )
 
 func countingServer(t *testing.T) *counting.Server {

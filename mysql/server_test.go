@@ -11,7 +11,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/mysql"
 )
 

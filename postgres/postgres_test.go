@@ -7,7 +7,7 @@ import (
 
 	"github.com/flamego/session/internal/sqlstore"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/postgres"
 )
 

@@ -65,16 +65,15 @@ func TestWaitingLoadsAreApart(t *testing.T) {
 func TestLargeLoads(t *testing.T) {
 	t.Parallel()
 	const n, size, perSecond = 48, 64 << 10, 8 << 20
-	config := testConfig(t)
-	p := startProxy(t, config.Options.Addr)
-	config.Options.Addr, config.Options.PoolSize = p.addr, 4
+	rate, config := proxiedSlowly(t)
+	config.Options.PoolSize = 4
 	config.Options.ReadTimeout = 200 * time.Millisecond
 	b := openBackend(t, config)
 	for i := range n {
 		_, err := b.Insert(deadline(t, time.Minute), fmt.Sprintf("a%02d", i), rec(strings.Repeat("x", size), time.Minute))
 		require.NoError(t, err)
 	}
-	p.perSecond.Store(perSecond)
+	rate.Store(perSecond)
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
+	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/redis"
 )
 
@@ -41,7 +43,7 @@ func TestRestart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := startPrivate(t)
-			p := startProxy(t, server.addr)
+			p := tcpproxy.New(t, server.addr, tcpproxy.Rules{})
 			// With the rests of go-redis between its attempts it takes a client of the
 			// app about a second.
 			size, limit := 200, time.Second
@@ -53,13 +55,13 @@ func TestRestart(t *testing.T) {
 			case "shared":
 				config.Client = bare(t, config.Options)
 			case "reset":
-				config.Options.Addr = p.addr
+				config.Options.Addr = p.Addr()
 			}
 			b := openBackend(t, config)
 			require.NoError(t, redis.FillPool(deadline(t, 10*time.Second), b))
 			require.Equal(t, size, redis.Conns(b))
 			if name == "reset" {
-				p.reset()
+				p.Reset()
 			} else {
 				server.kill()
 				server.start(t)
@@ -100,9 +102,7 @@ func TestFirstRequestAfterOutage(t *testing.T) {
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	config := testConfig(t)
-	p := startProxy(t, config.Options.Addr)
-	config.Options.Addr = p.addr
+	p, config := proxied(t)
 	store := openStore(t, config)
 
 	require.NoError(t, store.Save(ctx, session.NewBaseSessionWithData("abc", session.GobEncoder, noID, session.Data{"n": 0})))
@@ -111,22 +111,18 @@ func TestLostAnswer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, n-1, s.Get("n"))
 		s.Set("n", n)
-		p.lose.Store(true)
+		lost := p.Lose()
 		require.NoError(t, store.Save(ctx, s))
-		require.False(t, p.lose.Load())
+		require.True(t, lost())
 	}
 }
 
 func TestDeadline(t *testing.T) {
-	muted := testConfig(t)
-	p := startProxy(t, muted.Options.Addr)
-	muted.Options.Addr = p.addr
+	p, muted := proxied(t)
 	muted.Options.ReadTimeout = time.Minute // of which nobody waits for the end
 
 	// A server that accepts connections and never answers a handshake.
-	secure := testConfig(t)
-	tlsProxy, tlsConfig := startTLSProxy(t, secure.Options.Addr)
-	secure.Options.Addr, secure.Options.TLSConfig = tlsProxy.addr, tlsConfig
+	tlsProxy, secure := proxiedByTLS(t)
 	secure.Options.MaxConnAge = time.Nanosecond // so the pool dials for every command
 	secure.Options.DialTimeout = time.Minute
 
@@ -166,22 +162,17 @@ func TestDeadline(t *testing.T) {
 		"slow shared dialer": openBackend(t, shared),
 		"slow greeting":      openBackend(t, greeting),
 	}
-	p.mute.Store(true)
-	tlsProxy.hang.Store(true)
+	p.Set(tcpproxy.Mute)
+	tlsProxy.Set(tcpproxy.Hang)
 	late.Store(true)
 
 	for name, b := range backends {
-		for op, call := range map[string]func(context.Context) error{
-			"load":   func(ctx context.Context) error { _, _, err := b.Load(ctx, "abc"); return err },
-			"insert": func(ctx context.Context) error { _, err := b.Insert(ctx, "abc", rec("x", time.Minute)); return err },
-			"swap":   func(ctx context.Context) error { _, err := b.Swap(ctx, "abc", nil, rec("x", time.Minute)); return err },
-			"extend": func(ctx context.Context) error { return b.Extend(ctx, "abc", time.Minute) },
-			"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
-		} {
+		for op, call := range backendtest.Operations(b) {
+
 			t.Run(name+"/"+op, func(t *testing.T) {
 				t.Parallel()
 				require.Error(t, within(t, 3*time.Second, func() error { return call(deadline(t, 200*time.Millisecond)) }))
-				for _, parent := range []context.Context{context.Background(), deadline(t, 300*time.Millisecond)} {
+				for _, parent := range []context.Context{context.Background(), deadline(t, 2*time.Second)} {
 					canceled, cancel := context.WithCancel(parent)
 					time.AfterFunc(100*time.Millisecond, cancel)
 					require.ErrorIs(t, within(t, 3*time.Second, func() error { return call(canceled) }), context.Canceled)
@@ -195,20 +186,19 @@ func TestDeadline(t *testing.T) {
 // beyond it because those who have the connections have none.
 func TestDeadlineOfWaiting(t *testing.T) {
 	t.Parallel()
-	config := testConfig(t)
-	p := startProxy(t, config.Options.Addr)
-	config.Options.Addr, config.Options.ReadTimeout, config.Options.PoolSize = p.addr, time.Minute, 1
+	p, config := proxied(t)
+	config.Options.ReadTimeout, config.Options.PoolSize = time.Minute, 1
 	for name, holder := range map[string]context.Context{
 		"behind a deadline": deadline(t, 10*time.Second),
 		"behind none":       context.Background(),
 	} {
 		b := openBackend(t, config)
-		p.mute.Store(true)
-		before := p.muted.Load()
+		p.Set(tcpproxy.Mute)
+		before := p.Trips()
 		ctx, cancelHolder := context.WithCancel(holder)
 		t.Cleanup(cancelHolder)
 		go b.Load(ctx, "abc")
-		require.Eventually(t, func() bool { return p.muted.Load() > before }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return p.Trips() > before }, 5*time.Second, time.Millisecond)
 		for op, call := range map[string]func(context.Context) error{
 			"load":   func(ctx context.Context) error { _, _, err := b.Load(ctx, "abc"); return err },
 			"delete": func(ctx context.Context) error { return b.Delete(ctx, "abc") },
@@ -221,21 +211,19 @@ func TestDeadlineOfWaiting(t *testing.T) {
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 			})
 		}
-		p.mute.Store(false)
+		p.Set(tcpproxy.Pass)
 	}
 }
 
 // However many handshakes hang, the first operation after that goes through.
 func TestHandshakesThatHang(t *testing.T) {
 	t.Parallel()
-	config := testConfig(t)
-	p, tlsConfig := startTLSProxy(t, config.Options.Addr)
-	config.Options.Addr, config.Options.TLSConfig = p.addr, tlsConfig
+	p, config := proxiedByTLS(t)
 	config.Options.PoolSize, config.Options.MaxConnAge = 2, time.Nanosecond
 	config.Options.DialTimeout = 500 * time.Millisecond
 	b := openBackend(t, config)
 
-	p.hang.Store(true)
+	p.Set(tcpproxy.Hang)
 	require.NoError(t, within(t, 3*time.Second, func() error {
 		var wg sync.WaitGroup
 		for range 10 {
@@ -247,15 +235,15 @@ func TestHandshakesThatHang(t *testing.T) {
 		wg.Wait()
 		return nil
 	}))
-	p.hang.Store(false)
+	p.Set(tcpproxy.Pass)
 	for range 5 {
 		_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
 		require.NoError(t, err)
 	}
 
 	// And where there is time for a second one, the operation itself does.
-	p.hang.Store(true)
-	time.AfterFunc(100*time.Millisecond, func() { p.hang.Store(false) })
+	p.Set(tcpproxy.Hang)
+	time.AfterFunc(100*time.Millisecond, func() { p.Set(tcpproxy.Pass) })
 	_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
 	require.NoError(t, err)
 }
@@ -293,13 +281,12 @@ func TestDeadlineOfLookup(t *testing.T) {
 // time and one more connection each.
 func TestNothingAfterDeadline(t *testing.T) {
 	t.Parallel()
-	config := testConfig(t)
-	p := startProxy(t, config.Options.Addr)
-	config.Options.Addr, config.Options.PoolSize = p.addr, 20
+	p, config := proxied(t)
+	config.Options.PoolSize = 20
 	b := openBackend(t, config)
 	require.NoError(t, redis.FillPool(deadline(t, 10*time.Second), b))
 
-	p.mute.Store(true)
+	p.Set(tcpproxy.Mute)
 	best := time.Hour
 	for range 5 {
 		ctx := deadline(t, 50*time.Millisecond)
@@ -330,28 +317,26 @@ func TestPassingErrors(t *testing.T) {
 		"full":      "-ERR max number of clients reached\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			config := testConfig(t)
-			p := startProxy(t, config.Options.Addr)
-			config.Options.Addr = p.addr
+			instead, config := proxiedInstead(t)
 			b := openBackend(t, config)
 			for range 3 {
-				p.instead <- reply
+				instead <- reply
 			}
 			require.NoError(t, b.Delete(deadline(t, 5*time.Second), "abc"))
-			require.Empty(t, p.instead)
+			require.Empty(t, instead)
 			if name != "read only" { // which is no answer to a read
 				for range 3 {
-					p.instead <- reply + reply
+					instead <- reply + reply
 				}
 				_, _, err := b.Load(deadline(t, 5*time.Second), "abc")
 				require.NoError(t, err)
-				require.Empty(t, p.instead)
+				require.Empty(t, instead)
 			}
 			for range 10 {
-				p.instead <- reply
+				instead <- reply
 			}
 			require.ErrorContains(t, b.Delete(deadline(t, 5*time.Second), "abc"), strings.TrimSpace(reply[1:]))
-			require.Len(t, p.instead, 6)
+			require.Len(t, instead, 6)
 		})
 	}
 }
@@ -360,24 +345,20 @@ func TestPassingErrors(t *testing.T) {
 func TestRetries(t *testing.T) {
 	t.Parallel()
 	for most, attempts := range map[int]int{-1: 1, 0: 4, 1: 2, 7: 8} {
-		config := testConfig(t)
-		p := startProxy(t, config.Options.Addr)
-		config.Options.Addr = p.addr
+		instead, config := proxiedInstead(t)
 		config.Options.MaxRetries, config.Options.MinRetryBackoff = most, -1
 		b := openBackend(t, config)
 		for range 10 {
-			p.instead <- "-LOADING\x20\r\n"
+			instead <- "-LOADING\x20\r\n"
 		}
 		require.ErrorContains(t, b.Delete(deadline(t, 5*time.Second), "abc"), "LOADING")
-		require.Len(t, p.instead, 10-attempts, "MaxRetries %d", most)
+		require.Len(t, instead, 10-attempts, "MaxRetries %d", most)
 	}
 
-	config := testConfig(t)
-	p := startProxy(t, config.Options.Addr)
-	config.Options.Addr = p.addr
+	instead, config := proxiedInstead(t)
 	config.Options.MinRetryBackoff, config.Options.MaxRetryBackoff = time.Minute, time.Hour
 	b := openBackend(t, config)
-	p.instead <- "-LOADING\x20\r\n"
+	instead <- "-LOADING\x20\r\n"
 	err := within(t, 3*time.Second, func() error { return b.Delete(deadline(t, 200*time.Millisecond), "abc") })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }

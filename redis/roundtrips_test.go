@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/counting"
+	"github.com/flamego/session/internal/testing/counting"
 	"github.com/flamego/session/redis"
 )
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
+	"github.com/flamego/session/internal/testing/child"
 	"github.com/flamego/session/sqlite"
 )
 
@@ -215,24 +215,13 @@ func TestTwoProcesses(t *testing.T) {
 	t.Parallel()
 	dsn := filepath.Join(t.TempDir(), "shared.db")
 	store := open(t, dsn)
-	other := exec.Command(os.Args[0], "-test.run=^TestTwoProcesses$")
-	other.Env = append(os.Environ(), "SESSION_TEST_DSN="+dsn)
-	done := make(chan error, 1)
-	go func() {
-		out, err := other.CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("%w: %s", err, out)
-		}
-		done <- err
-	}()
+	other := child.Start(t, "SESSION_TEST_DSN="+dsn)
 	for n := range keys {
 		if err := set(store, "shared", fmt.Sprint("ours", n), n); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	other.Wait()
 	for n := range keys {
 		want(t, store, "shared", fmt.Sprint("ours", n), n)
 		want(t, store, "shared", fmt.Sprint("theirs", n), n)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/mapbackend"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // seeds is how many histories each of the tests plays.

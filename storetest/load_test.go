@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/mapbackend"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // openMemory opens memory stores.

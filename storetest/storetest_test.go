@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/mapbackend"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // openBackend opens stores on the backend that wrap makes of a sound one.

@@ -3,10 +3,8 @@ package examples
 
 import (
 	"bytes"
-	"io"
 	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
@@ -20,7 +18,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
+	"github.com/flamego/session/internal/testing/webapp"
 )
 
 func TestMain(m *testing.M) { testserver.Main(m) }
@@ -198,28 +197,24 @@ func leftBehind(t *testing.T, home, name string) string {
 	return append(found, path)[0]
 }
 
-// visitor is a browser: it keeps its cookies and follows redirects.
+// visitor is a browser that follows redirects.
 type visitor struct {
-	t       *testing.T
-	client  *http.Client
-	address string
+	*testing.T
+	*webapp.Browser
 }
 
 func newVisitor(t *testing.T, address string) visitor {
-	jar, err := cookiejar.New(nil)
-	require.NoError(t, err)
-	return visitor{t, &http.Client{Jar: jar, Timeout: 30 * time.Second}, address}
+	return visitor{t, webapp.Connect(t, address)}
 }
 
 func (v visitor) get(path string) string {
-	v.t.Helper()
-	resp, err := v.client.Get(v.address + path)
-	require.NoError(v.t, err)
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	require.NoError(v.t, err)
-	require.Equal(v.t, http.StatusOK, resp.StatusCode, "%s: %s", path, body)
-	return string(body)
+	v.Helper()
+	w := v.Get(path)
+	for w.Code == http.StatusFound {
+		w = v.Get(w.Header().Get("Location"))
+	}
+	require.Equal(v, http.StatusOK, w.Code, "%s: %s", path, w.Body)
+	return w.Body.String()
 }
 
 // The defaults of the examples are those of the servers that "make servers"

@@ -4,18 +4,17 @@ package atomicfile
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/flamego/session/internal/testing/child"
 )
 
 const limit = 1 << 20
@@ -147,22 +146,8 @@ func (i impl) kill(t *testing.T, rounds int) {
 			return seen[names[0]]
 		}
 		start := at()
-		child := exec.Command(os.Args[0], "-test.run=^TestKill$")
-		child.Env = append(os.Environ(), "ATOMICFILE_TEST_ROOT="+root, "ATOMICFILE_TEST_IMPL="+i.name)
-		var out strings.Builder
-		child.Stderr = &out
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
-		for begun := time.Now(); at() == start && time.Since(begun) < 10*time.Second && !t.Failed(); {
-			time.Sleep(100 * time.Microsecond)
-		}
-		time.Sleep(rand.N(3 * time.Millisecond))
-		_ = child.Process.Kill()
-		var exit *exec.ExitError
-		if err := child.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
-			t.Fatalf("the writer was not killed: %v %s", err, out.String())
-		}
+		writer := child.Start(t, "ATOMICFILE_TEST_ROOT="+root, "ATOMICFILE_TEST_IMPL="+i.name)
+		writer.Kill(func() bool { return at() != start || t.Failed() }, 3*time.Millisecond)
 
 		mu.Lock()
 		err := look()

@@ -12,20 +12,18 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/webapp"
 )
 
 // oursApp is an app with this library.
 func oursApp(tb testing.TB, opts session.Options) *app {
 	opts.ErrorFunc = func(err error) { tb.Error(err) }
-	m := must[*session.Manager](tb)(session.New(opts))
-	tb.Cleanup(func() { check(tb, m.Close()) })
-	f := flamego.NewWithLogger(io.Discard)
-	f.Use(m.Handler())
+	f := webapp.New(tb, opts)
 	f.Get(pathNew, func() string { return untouched })
 	for _, rt := range routes {
 		f.Get(rt.path, func(s session.Session, r *http.Request) string { return rt.serve(s, r) })
 	}
-	return &app{Handler: f, via: "ours", keepsAll: true, store: m.Store()}
+	return &app{Handler: f.Flame, via: "ours", keepsAll: true, store: f.Store()}
 }
 
 // flamegoApp is Flamego alone, which answers as an app with sessions would.

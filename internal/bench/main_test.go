@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
 )
 
 func TestMain(m *testing.M) { testserver.Main(m) }

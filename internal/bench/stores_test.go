@@ -11,7 +11,7 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/testserver"
+	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/redis"
 )
 

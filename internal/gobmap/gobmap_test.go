@@ -9,9 +9,15 @@ import (
 	"time"
 )
 
+// The types are registered, and encoded before any other has one of them for a
+// field, by which gob would name it.
 func init() {
 	for typ := range byType {
-		gob.Register(reflect.New(typ).Elem().Interface())
+		v := reflect.New(typ).Elem()
+		gob.Register(v.Interface())
+		if err := gob.NewEncoder(new(bytes.Buffer)).EncodeValue(v); err != nil {
+			panic(err)
+		}
 	}
 }
 

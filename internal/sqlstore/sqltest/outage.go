@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -12,96 +11,17 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
+	"github.com/flamego/session/internal/testing/tcpproxy"
 )
-
-// proxy stands between a store and its server.
-type proxy struct {
-	testing.TB
-	net.Listener
-	server string
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	hung  chan struct{} // closed while bytes may pass
-}
-
-func newProxy(t testing.TB, server string) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{TB: t, Listener: l, server: server, conns: make(map[net.Conn]bool), hung: make(chan struct{})}
-	close(p.hung)
-	go p.serve()
-	t.Cleanup(func() { _ = l.Close(); p.cut() })
-	return p
-}
-
-func (p *proxy) serve() {
-	for {
-		client, err := p.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", p.server)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		p.mu.Lock()
-		p.conns[client], p.conns[server] = true, true
-		p.mu.Unlock()
-		go p.copy(server, client)
-		go p.copy(client, server)
-	}
-}
-
-func (p *proxy) copy(to, from net.Conn) {
-	defer func() { _, _ = to.Close(), from.Close() }()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		p.mu.Lock()
-		hung := p.hung
-		p.mu.Unlock()
-		<-hung
-		if _, err := to.Write(buf[:n]); err != nil {
-			return
-		}
-	}
-}
-
-// cut breaks all connections.
-func (p *proxy) cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for c := range p.conns {
-		_ = c.Close()
-		delete(p.conns, c)
-	}
-}
-
-// hang lets nothing pass until the result is called.
-func (p *proxy) hang() (resume func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	hung := make(chan struct{})
-	p.hung = hung
-	return func() { close(hung) }
-}
 
 // Outage tests what happens when a server on the network is not there for a
 // while. Through changes the address in a DSN.
 func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, server string)) {
-	open := func(t *testing.T) (*Table, *proxy, session.Backend) {
+	open := func(t *testing.T) (*Table, *tcpproxy.Proxy, session.Backend) {
 		tab := env.New(t).Init()
 		_, server := through(tab.Config.DSN, "")
-		p := newProxy(t, server)
-		tab.Config.DSN, _ = through(tab.Config.DSN, p.Addr().String())
+		p := tcpproxy.New(t, server, tcpproxy.Rules{})
+		tab.Config.DSN, _ = through(tab.Config.DSN, p.Addr())
 		b := tab.Backend()
 		tab.want(true)(b.Insert(ctx, "one", record("a", time.Minute)))
 		tab.fillPool(b)
@@ -111,16 +31,16 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 		t.Parallel()
 		tab, p, b := open(t)
 		for range 3 {
-			p.cut()
+			p.Cut()
 			tab.fillPool(b)
-			p.cut()
+			p.Cut()
 			time.Sleep(20 * time.Millisecond)
 			tab.wantData(b, "one", "a")
-			p.cut()
+			p.Cut()
 			tab.want(true)(b.Swap(ctx, "one", []byte("a"), record("b", time.Minute)))
-			p.cut()
+			p.Cut()
 			tab.want(true)(b.Rename(ctx, "one", "two", []byte("b"), record("a", time.Minute)))
-			p.cut()
+			p.Cut()
 			tab.want(true)(b.Rename(ctx, "two", "one", []byte("a"), record("a", time.Minute)))
 		}
 	})
@@ -132,7 +52,7 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 		cutter.Go(func() {
 			for range 25 {
 				time.Sleep(20 * time.Millisecond)
-				p.cut()
+				p.Cut()
 			}
 			close(stop)
 		})
@@ -156,7 +76,7 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 	t.Run("server hangs", func(t *testing.T) {
 		t.Parallel()
 		tab, p, b := open(t)
-		resume := p.hang()
+		p.Set(tcpproxy.Freeze)
 		begun := time.Now()
 		tab.race(func(int) (bool, error) {
 			short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
@@ -170,7 +90,7 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 		if d := time.Since(begun); d > 2*time.Second {
 			t.Errorf("operations of 300 ms take %v", d)
 		}
-		resume()
+		p.Set(tcpproxy.Pass)
 		tab.race(func(int) (bool, error) {
 			long, cancel := context.WithTimeout(ctx, 30*time.Second)
 			defer cancel()
@@ -194,7 +114,7 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 	t.Run("server hangs at start", func(t *testing.T) {
 		t.Parallel()
 		tab, p, _ := open(t)
-		defer p.hang()()
+		p.Set(tcpproxy.Freeze)
 		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		defer cancel()
 		_, _, err := tab.Dialect.Open(short, tab.Config)
@@ -203,17 +123,13 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 	t.Run("server gone", func(t *testing.T) {
 		t.Parallel()
 		tab, p, b := open(t)
-		_ = p.Close()
-		p.cut()
+		p.Stop()
 		_, _, err := b.Load(ctx, "one")
-		NoLeak(t, err, p.Addr().String())
+		NoLeak(t, err, p.Addr())
 		if !strings.Contains(err.Error(), "refused") {
 			t.Errorf("the error does not say what is wrong: %v", err)
 		}
-		l, err := net.Listen("tcp", p.Addr().String())
-		tab.check(err)
-		p.Listener = l
-		go p.serve()
+		p.Start(t)
 		tab.wantData(b, "one", "a")
 	})
 }

@@ -9,13 +9,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
+	"github.com/flamego/session/internal/testing/backendtest"
 )
 
 // Env is what the tests have to know about a dialect.
@@ -190,36 +189,12 @@ func (tab *Table) wantData(b session.Backend, sid, data string) session.Record {
 	return rec
 }
 
-func record(data string, ttl time.Duration) session.Record {
-	return session.Record{Data: []byte(data), TTL: ttl}
-}
+var record = backendtest.Record
 
 // race runs f in many goroutines at once and returns how many report true.
-func (tab *Table) race(f func(i int) (bool, error)) int64 {
+func (tab *Table) race(f func(i int) (bool, error)) int {
 	tab.Helper()
-	var (
-		wins  atomic.Int64
-		wg    sync.WaitGroup
-		start = make(chan struct{})
-		errs  = make(chan error, 24)
-	)
-	for i := range cap(errs) {
-		wg.Go(func() {
-			<-start
-			ok, err := f(i)
-			errs <- err
-			if ok {
-				wins.Add(1)
-			}
-		})
-	}
-	close(start)
-	wg.Wait()
-	close(errs)
-	for err := range errs {
-		tab.check(err)
-	}
-	return wins.Load()
+	return backendtest.Race(tab, 24, f)
 }
 
 // NoLeak fails if the text of err, or that of what it wraps where it is ours,

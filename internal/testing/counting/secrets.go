@@ -1,0 +1,120 @@
+package counting
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/tcpproxy"
+)
+
+// sqlWords are in no text that a visitor or an operator sees.
+var sqlWords = []string{"SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WHERE ", "expired_at", "EVALSHA", "KEYS[", "$set"}
+
+// Secrets tests that no error and no page shows a session ID, a password, a DSN
+// or a statement, whatever goes wrong.
+func (s *Server) Secrets(t *testing.T) {
+	errGarbage := errors.New("not gob")
+	garbage := func(session.Data) ([]byte, error) { return []byte("this is no gob: " + errGarbage.Error()), nil }
+	for name, fail := range map[string]func(t *testing.T, a *app, p *tcpproxy.Proxy) []string{
+		"outage": func(_ *testing.T, _ *app, p *tcpproxy.Proxy) []string {
+			p.Stop()
+			return []string{"/read", "/set", "/renew", "/logout", "/flash"}
+		},
+		"outage before the commit": func(_ *testing.T, a *app, p *tcpproxy.Proxy) []string {
+			a.during = p.Stop
+			return []string{"/set"}
+		},
+		"no answer": func(_ *testing.T, _ *app, p *tcpproxy.Proxy) []string {
+			p.Set(tcpproxy.Mute)
+			return []string{"/read"}
+		},
+		"no answer to the commit": func(_ *testing.T, a *app, p *tcpproxy.Proxy) []string {
+			a.during = func() { p.Set(tcpproxy.Mute) }
+			return []string{"/set"}
+		},
+		"data too large":    func(*testing.T, *app, *tcpproxy.Proxy) []string { return []string{"/large"} },
+		"unregistered type": func(*testing.T, *app, *tcpproxy.Proxy) []string { return []string{"/unregistered"} },
+		"unreadable data": func(t *testing.T, a *app, p *tcpproxy.Proxy) []string {
+			other, err := newApp(t, s.Open(t, p.Addr(), garbage))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			other.Cookie = a.Cookie
+			other.ok("/set")
+			return []string{"/read"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := s.proxy(t)
+			opts := s.Open(t, p.Addr(), nil)
+			opts.Timeout = 3 * time.Second
+			a, err := newApp(t, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close()
+			a.ok("/set")
+			a.show(s, fail(t, a, p)...)
+		})
+	}
+	for name, open := range s.Bad {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := s.proxy(t)
+			a, err := newApp(t, open(t, p.Addr()))
+			if err != nil {
+				check(t, err.Error(), s.Hidden)
+				return
+			}
+			defer a.Close()
+			a.sids = []string{"badbadbadbadbad0"}
+			a.Cookie = "flamego_session=" + a.sids[0]
+			a.show(s, "/read", "/set")
+		})
+	}
+}
+
+// show makes requests of which each reports an error, and looks at what is seen.
+func (a *app) show(s *Server, paths ...string) {
+	a.t.Helper()
+	cookie := a.Cookie
+	for _, path := range paths {
+		a.Cookie = cookie
+		w := a.get(path)
+		errs := a.TakeErrors()
+		if len(errs) == 0 {
+			a.t.Errorf("%s: no error", path)
+		}
+		hidden := slices.Concat(a.sids, s.Hidden)
+		for _, err := range errs {
+			a.t.Logf("%s: %v", path, err)
+			check(a.t, err.Error(), hidden)
+			if !strings.HasPrefix(err.Error(), "session: ") {
+				a.t.Errorf("%s: the error does not say whose it is: %v", path, err)
+			}
+		}
+		if w.Code != http.StatusOK && w.Body.String() != "Internal Server Error\n" {
+			a.t.Errorf("%s: status %d with the body %q", path, w.Code, w.Body)
+		}
+		check(a.t, w.Body.String(), hidden)
+	}
+}
+
+func check(t testing.TB, text string, hidden []string) {
+	t.Helper()
+	if text == "" {
+		return
+	}
+	for _, secret := range slices.Concat(sqlWords, hidden) {
+		if secret != "" && strings.Contains(text, secret) {
+			t.Errorf("%q is shown: %s", secret, text)
+		}
+	}
+}

@@ -1,0 +1,190 @@
+// Package tcpproxy is the proxy that tests put between a store and its server, to
+// count what goes over the network and to break it.
+//
+// A Proxy listens on loopback and makes one connection to the server for each one
+// of a client. What arrives is passed on in pieces: questions from the client,
+// answers from the server. A Mode says what becomes of the pieces of all connections
+// from now on; Cut, Reset, Stop and Lose are events, which happen once. The proxy
+// knows nothing of what the pieces mean. A test that has to know tells it so by
+// Rules.
+package tcpproxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Mode says what becomes of pieces.
+type Mode int
+
+const (
+	// Pass passes everything on.
+	Pass Mode = iota
+	// Mute lets the questions pass, and the answers vanish.
+	Mute
+	// Freeze holds all pieces until the mode changes, and then they pass.
+	Freeze
+	// Hang accepts connections and does nothing with them. One that is made in this
+	// mode, or on which something is asked, hangs for good.
+	Hang
+)
+
+// Rules are what a test knows of the protocol. The zero value knows nothing.
+type Rules struct {
+	// Skip tells which questions count for nothing, such as a heartbeat.
+	Skip func(question []byte) bool
+	// Read reads one piece, for Turn to see whole messages and no less. Without it a
+	// piece is what has arrived.
+	Read func(io.Reader) ([]byte, error)
+	// Turn returns when a question may be asked. What it returns is called when the
+	// answer is there, or when there will be none.
+	Turn func(question []byte) (done func())
+	// Answer returns what is passed on in place of an answer. It may take its time.
+	Answer func(answer []byte) []byte
+	// Wrap makes what the proxy talks to of a connection that it has accepted.
+	Wrap func(net.Conn) net.Conn
+}
+
+// Proxy stands between clients and a server.
+type Proxy struct {
+	rules  Rules
+	server string
+	trips  atomic.Int64
+	lose   atomic.Bool
+	end    chan struct{} // closed by Close
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	addr     string
+	listener net.Listener      // nil while stopped
+	conns    map[net.Conn]bool // those of the clients
+	mode     Mode
+	changed  chan struct{} // closed when the mode changes
+}
+
+// New starts a proxy for one test.
+func New(t testing.TB, server string, rules Rules) *Proxy {
+	t.Helper()
+	p, err := Open(server, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Open starts a proxy, which runs until Close.
+func Open(server string, rules Rules) (*Proxy, error) {
+	p := &Proxy{
+		rules: rules, server: server, addr: "127.0.0.1:0", end: make(chan struct{}),
+		conns: make(map[net.Conn]bool), changed: make(chan struct{}),
+	}
+	return p, p.listen()
+}
+
+// Close ends the proxy and waits until nothing of it is left.
+func (p *Proxy) Close() {
+	close(p.end)
+	p.Stop()
+	p.wg.Wait()
+}
+
+// Addr is where the proxy listens, host:port.
+func (p *Proxy) Addr() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.addr
+}
+
+// Trips is the number of round trips so far: questions that count, followed by an
+// answer. An answer is counted before it is passed on, or not, so the number is
+// exact when the client has it.
+func (p *Proxy) Trips() int { return int(p.trips.Load()) }
+
+// Conns is the number of connections that clients have to the proxy.
+func (p *Proxy) Conns() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}
+
+// Set sets the mode.
+func (p *Proxy) Set(mode Mode) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mode = mode
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Lose cuts a connection in place of the next answer that counts, whose question
+// has been heeded. The result tells whether that has happened.
+func (p *Proxy) Lose() (lost func() bool) {
+	p.lose.Store(true)
+	return func() bool { return !p.lose.Load() }
+}
+
+// Cut ends all connections.
+func (p *Proxy) Cut() { p.cut(func(net.Conn) {}) }
+
+// Reset ends all connections without a goodbye.
+func (p *Proxy) Reset() {
+	p.cut(func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) })
+}
+
+func (p *Proxy) cut(before func(net.Conn)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		before(c)
+		_ = c.Close()
+	}
+}
+
+// Stop is an outage: no connection survives, and none is made until Start.
+func (p *Proxy) Stop() {
+	p.mu.Lock()
+	if p.listener != nil {
+		_ = p.listener.Close()
+		p.listener = nil
+	}
+	p.mu.Unlock()
+	p.Cut()
+}
+
+// Start ends an outage: the proxy is back at its address.
+func (p *Proxy) Start(t testing.TB) {
+	t.Helper()
+	if err := p.listen(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *Proxy) listen() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listener != nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", p.addr)
+	if err != nil {
+		return err
+	}
+	p.listener, p.addr = l, l.Addr().String()
+	p.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil {
+				p.wg.Go(func() { p.serve(l, c) })
+			}
+		}
+	})
+	return nil
+}

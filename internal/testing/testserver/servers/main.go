@@ -1,0 +1,43 @@
+// Command servers is the way of the Makefile into package testserver:
+//
+//	servers start    starts the four servers on fixed ports, for work by hand
+//	servers stop     ends them
+//	servers missing  lists the Debian packages of servers that are not installed
+//	servers build    builds FerretDB, unless that was done before
+//
+// It works on the checkout that it is run in. An error goes to standard error
+// and makes the exit code 1.
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/flamego/session/internal/testing/testserver"
+)
+
+func main() {
+	testserver.Reexec()
+	command := ""
+	if len(os.Args) == 2 {
+		command = os.Args[1]
+	}
+	var err error
+	switch command {
+	case "start":
+		err = testserver.Start(os.Stdout)
+	case "stop":
+		err = testserver.Stop(os.Stdout)
+	case "missing":
+		fmt.Println(strings.Join(testserver.Missing(), " "))
+	case "build":
+		_, err = testserver.BuildFerretDB()
+	default:
+		err = fmt.Errorf("usage: servers start | stop | missing | build")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,98 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+)
+
+// The first request of a visitor is still writing its response when the second
+// one, to which the browser has the ID already, stores something.
+func TestFirstRequestStreams(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		var sid string
+		a.once("", func(s session.Session, w http.ResponseWriter) {
+			sid = s.ID()
+			write(w, "head")
+			a.once("flamego_session="+sid, func(s session.Session) string { s.Set("b", 2); return "ok" })
+			s.Set("a", 1)
+		})
+		require.Empty(t, a.TakeErrors())
+		require.Equal(t, 1, get(t, a.Store(), sid, "a"))
+		require.Equal(t, 2, get(t, a.Store(), sid, "b"))
+	})
+}
+
+// A slow request under the ID that a login has replaced leaves the cookie alone:
+// the browser may have the new one by now.
+func TestSlowRequestBesideLogin(t *testing.T) {
+	for name, change := range map[string]bool{"changed": true, "touched": false} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, opts session.Options) {
+				if !change {
+					opts.TouchInterval, opts.Cookie.MaxAge = -1, 60
+				}
+				a := newApp(t, opts)
+				cookie := a.visit(func(s session.Session) { s.Set("old", 1) })
+				w := a.once(cookie, func(s session.Session) string {
+					a.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+						require.NoError(t, s.RegenerateID(w, r))
+						return "ok"
+					})
+					if change {
+						s.Set("late", 1)
+					}
+					return "ok"
+				})
+				require.Equal(t, http.StatusOK, w.Code)
+				require.Empty(t, w.Header().Values("Set-Cookie"))
+				require.False(t, a.Store().Exist(context.Background(), sidOf(cookie)))
+			})
+		})
+	}
+}
+
+// A session that was renewed and destroyed in one request is destroyed: slow requests
+// beside it tell the browser so.
+func TestSlowRequestBesideRenewalAndLogout(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		cookie := a.visit(func(s session.Session) { s.Set("old", 1) })
+		w := a.once(cookie, func(s session.Session) string {
+			a.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+				require.NoError(t, s.RegenerateID(w, r))
+				require.NoError(t, session.Destroy(w, r, s))
+				return "ok"
+			})
+			s.Set("late", 1)
+			return "ok"
+		})
+		require.Contains(t, w.Header().Get("Set-Cookie"), "Max-Age=0")
+	})
+}
+
+// Where the renewal failed, the old ID is as good as ever, and said to be.
+func TestSlowRequestBesideFailedLogin(t *testing.T) {
+	opts := backendOptions(before(func(_ context.Context, method, _ string) error {
+		if method == "Rename" {
+			return errors.New("no")
+		}
+		return nil
+	}))
+	opts.TouchInterval, opts.Cookie.MaxAge = -1, 60
+	a := newApp(t, opts)
+	cookie := a.visit(func(s session.Session) { s.Set("old", 1) })
+	w := a.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+		require.NoError(t, s.RegenerateID(w, r))
+		return "ok"
+	})
+	require.Equal(t, http.StatusInternalServerError, w.Code)
+	w = a.once(cookie, func(session.Session) string { return "ok" })
+	require.Contains(t, w.Header().Get("Set-Cookie"), cookie)
+}
