@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/internal/testing/child"
 )
 
@@ -298,4 +299,10 @@ func TestFileTwoProcesses(t *testing.T) {
 		require.Equal(t, i, s.Get(fmt.Sprintf("ours%d", i)))
 		require.Equal(t, i, s.Get(fmt.Sprintf("theirs%d", i)))
 	}
+}
+
+// Records of different times to live die in their own time.
+func TestFileTimesToLive(t *testing.T) {
+	t.Parallel()
+	backendtest.TimesToLive(t, session.BackendOf(newFileStore(t, t.TempDir(), time.Minute)), "ttl")
 }

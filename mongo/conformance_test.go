@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/mongo"
 	"github.com/flamego/session/storetest"
 )
@@ -16,4 +17,10 @@ func TestConformance(t *testing.T) {
 		config.Lifetime = lifetime
 		return session.Options{Initer: mongo.Initer(), Config: config}
 	})
+}
+
+// Records of different times to live die in their own time.
+func TestTimesToLive(t *testing.T) {
+	t.Parallel()
+	backendtest.TimesToLive(t, openBackend(t, testConfig(t)), "ttl")
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/storetest"
 )
 
@@ -27,6 +28,7 @@ func (env *Env) Run(t *testing.T) {
 		"bytes":              testBytes,
 		"expiry":             testExpiry,
 		"expired_at":         testExpiredAt,
+		"times to live":      func(tab *Table) { backendtest.TimesToLive(tab.TB, tab.Init().Backend(), "ttl") },
 		"races":              testRaces,
 		"sweep":              testSweep,
 		"sweep in parallel":  testSweepParallel,

@@ -25,7 +25,7 @@ type life struct {
 // of different ones, beside each other, die in their own time. The IDs begin with the
 // prefix, for backends that share a table. It takes 6 seconds, on the clock of the
 // server.
-func TimesToLive(t *testing.T, b session.Backend, prefix string) {
+func TimesToLive(t testing.TB, b session.Backend, prefix string) {
 	t.Helper()
 	ctx := context.Background()
 	begun := time.Now()
@@ -79,7 +79,7 @@ func TimesToLive(t *testing.T, b session.Backend, prefix string) {
 	}
 }
 
-func done(t *testing.T, what string, ok bool, err error) {
+func done(t testing.TB, what string, ok bool, err error) {
 	t.Helper()
 	if err != nil || !ok {
 		t.Fatalf("%s: %v, %v", what, ok, err)
@@ -89,7 +89,7 @@ func done(t *testing.T, what string, ok bool, err error) {
 // check checks that a record is there until its end and not after it, and that it has
 // left what it was given, to within the time that the test took. A database that keeps
 // whole seconds may round up.
-func (l *life) check(t *testing.T) {
+func (l *life) check(t testing.TB) {
 	t.Helper()
 	rec, found, err := l.b.Load(context.Background(), l.sid)
 	left := l.ttl - time.Since(l.since)
@@ -106,7 +106,7 @@ func (l *life) check(t *testing.T) {
 }
 
 // sweep sweeps until nothing is left to do.
-func sweep(t *testing.T, b session.Backend) {
+func sweep(t testing.TB, b session.Backend) {
 	t.Helper()
 	for more := true; more; {
 		var err error

@@ -107,7 +107,7 @@ func (b *Backend) Extend(ctx context.Context, sid string, ttl time.Duration) err
 	}
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
-	if r, ok := b.live(sid); ok {
+	if r, ok := b.live(sid); ok && time.Until(r.Expiry) < ttl {
 		r.Expiry = time.Now().Add(ttl)
 		b.Records[sid] = r
 	}

@@ -1,4 +1,4 @@
-package session_test
+package commit_test
 
 import (
 	"context"
@@ -46,20 +46,18 @@ type lane struct {
 	wg      sync.WaitGroup
 }
 
-var laneCtx = context.Background()
-
 // inLane runs f where the time passes only when all wait.
 func inLane(t *testing.T, f func(*lane)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &lateBackend{Backend: mapbackend.New()}
 		l := &lane{T: t, backend: b, store: session.NewStore(b, session.StoreConfig{})}
-		require.NoError(t, l.store.Save(laneCtx, session.NewBaseSessionWithData("abc", nil, nil, session.Data{"root": 1})))
+		require.NoError(t, l.store.Save(ctx, session.NewBaseSessionWithData("abc", nil, nil, session.Data{"root": 1})))
 		f(l)
 	})
 }
 
 func (l *lane) read() session.Session {
-	s, err := l.store.Read(laneCtx, "abc")
+	s, err := l.store.Read(ctx, "abc")
 	require.NoError(l, err)
 	return s
 }
@@ -80,7 +78,7 @@ func (l *lane) save(ctx context.Context, s session.Session) *error {
 func (l *lane) set(key, val any) (session.Session, *error) {
 	s := l.read()
 	s.Set(key, val)
-	return s, l.save(laneCtx, s)
+	return s, l.save(ctx, s)
 }
 
 func (l *lane) requireStored(want session.Data) {
@@ -124,7 +122,7 @@ func TestCommitsOfOneKey(t *testing.T) {
 		gone := l.read()
 		gone.Set("other", 1)
 		gone.Delete("root")
-		l.save(laneCtx, gone)
+		l.save(ctx, gone)
 		l.requireStored(session.Data{"first": true, "key": "b", "other": 1})
 		require.Equal(t, "a", a.Get("key"))
 		require.Equal(t, "b", b.Get("key"))
@@ -132,7 +130,7 @@ func TestCommitsOfOneKey(t *testing.T) {
 
 		a.Set("later", "a")
 		require.Equal(t, "a", a.Get("key"))
-		require.NoError(t, l.store.Save(laneCtx, a))
+		require.NoError(t, l.store.Save(ctx, a))
 		l.requireStored(session.Data{"first": true, "key": "b", "other": 1, "later": "a"})
 		require.Equal(t, 3, l.backend.swaps)
 
@@ -140,7 +138,7 @@ func TestCommitsOfOneKey(t *testing.T) {
 		flushed := l.read()
 		flushed.Flush()
 		flushed.Set("new", 1)
-		l.save(laneCtx, flushed)
+		l.save(ctx, flushed)
 		d, _ := l.set("d", "d")
 		l.requireStored(session.Data{"new": 1, "d": "d"})
 		require.Equal(t, false, c.Get("first"))
@@ -198,7 +196,7 @@ func TestCommitsTogetherFail(t *testing.T) {
 	})
 	t.Run("little time", func(t *testing.T) {
 		inLane(t, func(l *lane) {
-			ctx, cancel := context.WithTimeout(laneCtx, 1500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
 			defer cancel()
 			l.set("first", 1)
 			_, a := l.set("a", 1)
@@ -217,7 +215,7 @@ func TestCommitsTogetherFail(t *testing.T) {
 	})
 	t.Run("a hang-up in the queue", func(t *testing.T) {
 		inLane(t, func(l *lane) {
-			ctx, cancel := context.WithCancel(laneCtx)
+			ctx, cancel := context.WithCancel(ctx)
 			l.set("first", 1)
 			s := l.read()
 			s.Set("a", 1)
@@ -263,7 +261,7 @@ func TestCommitsTogetherFail(t *testing.T) {
 			require.ErrorContains(t, *a, "no connection")
 			require.NoError(t, *b)
 			require.True(t, s.HasChanged())
-			require.NoError(t, l.store.Save(laneCtx, s))
+			require.NoError(t, l.store.Save(ctx, s))
 			l.requireStored(session.Data{"root": 1, "first": 1, "a": 1, "b": 1})
 		})
 	})
@@ -272,13 +270,13 @@ func TestCommitsTogetherFail(t *testing.T) {
 			a, _ := l.set("a", 1)
 			b, _ := l.set("b", 1)
 			c, _ := l.set("c", 1)
-			require.NoError(t, l.store.Destroy(laneCtx, "abc"))
+			require.NoError(t, l.store.Destroy(ctx, "abc"))
 			l.requireStored(session.Data{})
 			for _, s := range []session.Session{a, b, c} {
 				require.Nil(t, s.Get("root"))
 				require.Nil(t, s.Get("a"))
 			}
-			require.False(t, l.store.Exist(laneCtx, "abc"))
+			require.False(t, l.store.Exist(ctx, "abc"))
 		})
 	})
 }
@@ -291,13 +289,13 @@ func TestCommitsAlone(t *testing.T) {
 		renewed := l.read()
 		require.NoError(t, renewed.RegenerateID(nil, nil))
 		renewed.Set("renewed", true)
-		r := l.save(laneCtx, renewed)
+		r := l.save(ctx, renewed)
 		late, _ := l.set("late", 1)
 		l.wg.Wait()
 		require.NoError(t, *a)
 		require.NoError(t, *r)
 		require.Equal(t, 1, late.Get("root"))
-		now, err := l.store.Read(laneCtx, renewed.ID())
+		now, err := l.store.Read(ctx, renewed.ID())
 		require.NoError(t, err)
 		require.Equal(t, 1, now.Get("a"))
 		require.Equal(t, 1, now.Get("late"), "written along with a, before the renewal")

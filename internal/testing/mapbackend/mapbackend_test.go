@@ -1,0 +1,13 @@
+package mapbackend_test
+
+import (
+	"testing"
+
+	"github.com/flamego/session/internal/testing/backendtest"
+	"github.com/flamego/session/internal/testing/mapbackend"
+)
+
+func TestTimesToLive(t *testing.T) {
+	t.Parallel()
+	backendtest.TimesToLive(t, mapbackend.New(), "ttl")
+}
