@@ -13,32 +13,88 @@ import (
 	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
+// withRecovery runs a test with a Recovery at each place that there is for one.
+func withRecovery(t *testing.T, f func(t *testing.T, a *app)) {
+	pass := func(c flamego.Context) { c.Next() } // middleware of an app
+	for name, order := range map[string]func(sessions flamego.Handler) []flamego.Handler{
+		"recovery before": func(s flamego.Handler) []flamego.Handler { return []flamego.Handler{flamego.Recovery(), s, pass} },
+		"recovery after":  func(s flamego.Handler) []flamego.Handler { return []flamego.Handler{s, flamego.Recovery(), pass} },
+		"recovery last":   func(s flamego.Handler) []flamego.Handler { return []flamego.Handler{s, pass, pass, flamego.Recovery()} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, opts session.Options) {
+				a := newApp(t, opts)
+				a.Handlers(order(a.Handler())...)
+				a.Get("/set", func(s session.Session) { s.Set("key", "kept"); s.SetFlash("hello") })
+				a.Get("/get", func(s session.Session, flash session.Flash) string {
+					return fmt.Sprintf("%v %v", s.Get("key"), flash)
+				})
+				a.get("/set")
+				f(t, a)
+				require.Empty(t, a.TakeErrors())
+			})
+		})
+	}
+}
+
 // A handler that panics changes nothing, and its flash is for the next request,
 // wherever the panic is caught.
 func TestPanic(t *testing.T) {
-	for name, order := range map[string]func(sessions flamego.Handler) []flamego.Handler{
-		"recovery before": func(s flamego.Handler) []flamego.Handler { return []flamego.Handler{flamego.Recovery(), s} },
-		"recovery after":  func(s flamego.Handler) []flamego.Handler { return []flamego.Handler{s, flamego.Recovery()} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			a := newApp(t, session.Options{})
-			a.Handlers(order(a.Handler())...)
-			a.Get("/set", func(s session.Session) { s.Set("key", "kept"); s.SetFlash("hello") })
-			a.Get("/panic", func(s session.Session, w http.ResponseWriter, r *http.Request) {
-				s.Set("key", "changed")
-				require.NoError(t, s.RegenerateID(w, r))
-				panic("in the handler")
-			})
-			a.Get("/get", func(s session.Session, flash session.Flash) string {
-				return fmt.Sprintf("%v %v", s.Get("key"), flash)
-			})
-			a.get("/set")
-			w := a.get("/panic")
-			require.Equal(t, http.StatusInternalServerError, w.Code)
-			require.Empty(t, w.Header().Values("Set-Cookie"))
-			require.Equal(t, "kept hello", a.get("/get").Body.String())
+	withRecovery(t, func(t *testing.T, a *app) {
+		a.Get("/panic", func(s session.Session, w http.ResponseWriter, r *http.Request) {
+			s.Set("key", "changed")
+			require.NoError(t, s.RegenerateID(w, r))
+			panic("in the handler")
 		})
-	}
+		w := a.get("/panic")
+		require.Equal(t, http.StatusInternalServerError, w.Code)
+		require.Empty(t, w.Header().Values("Set-Cookie"))
+		require.Equal(t, "kept hello", a.get("/get").Body.String())
+	})
+}
+
+// Middleware that panics after the handlers undoes what they did, too.
+func TestPanicOfMiddleware(t *testing.T) {
+	withRecovery(t, func(t *testing.T, a *app) {
+		a.Get("/panic",
+			func(c flamego.Context) { c.Next(); panic("in the middleware") },
+			func(s session.Session) { s.Set("key", "changed") },
+		)
+		require.Equal(t, http.StatusInternalServerError, a.get("/panic").Code)
+		require.Equal(t, "kept hello", a.get("/get").Body.String())
+	})
+}
+
+// What was set before the first byte is committed then; what was set between the
+// first byte and a panic is not. The response may have shown the flash.
+func TestPanicAfterTheFirstByte(t *testing.T) {
+	withRecovery(t, func(t *testing.T, a *app) {
+		a.Get("/panic", func(s session.Session, w http.ResponseWriter) {
+			s.Set("key", "before")
+			write(w, "begun")
+			s.Set("key", "after")
+			panic("in the handler")
+		})
+		require.Equal(t, http.StatusOK, a.get("/panic").Code)
+		require.Equal(t, "before <nil>", a.get("/get").Body.String())
+	})
+}
+
+// A handler that recovers by itself has not panicked, whatever it answers.
+func TestHandlerRecoversItself(t *testing.T) {
+	withRecovery(t, func(t *testing.T, a *app) {
+		a.Get("/panic", func(s session.Session, w http.ResponseWriter) {
+			defer func() {
+				_ = recover()
+				s.Set("key", fmt.Sprint(s.Get("key"), " and saved"))
+				w.WriteHeader(http.StatusInternalServerError)
+			}()
+			s.Set("key", "changed")
+			panic("in the handler")
+		})
+		require.Equal(t, http.StatusInternalServerError, a.get("/panic").Code)
+		require.Equal(t, "changed and saved <nil>", a.get("/get").Body.String())
+	})
 }
 
 // A handler that panics gives its flash back, but not over a newer one.
