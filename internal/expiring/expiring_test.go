@@ -96,10 +96,10 @@ func TestSweepIsNotHeldUp(t *testing.T) {
 		lives := make(map[string]life)
 		begun := time.Now()
 		for i := range 4000 {
-			ttl := time.Duration(1 + rand.N(1<<rand.N(12)))
+			ttl := time.Duration(1+rand.N(1<<rand.N(12))) * time.Second
 			key := fmt.Sprint("key", i)
-			put(table, key, i, ttl*time.Second)
-			lives[key] = life{time.Since(begun) + ttl*time.Second, ttl * time.Second}
+			put(table, key, i, ttl)
+			lives[key] = life{time.Since(begun) + ttl, ttl}
 			time.Sleep(time.Duration(rand.N(int(2 * time.Second))))
 			if i%50 > 0 {
 				continue
