@@ -42,15 +42,53 @@
 package mysql
 
 import (
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
 )
+
+// Config says where the sessions are. DSN or DB must be given.
+type Config struct {
+	// Lifetime is the duration without access after which a session is recycled.
+	// The column holds whole seconds, to which an expiry is rounded up. Default is
+	// 3600 seconds, also for values below one second.
+	Lifetime time.Duration
+	// DSN is the address of the server in the form of go-sql-driver/mysql,
+	// "user:password@tcp(host:3306)/database". The store needs no parameter in it,
+	// and none does harm. Default is none, which is an error if there is no DB
+	// either.
+	DSN string
+	// Table is the name of the table, "table" or "database.table". A part that holds
+	// a dot stands in backquotes. Default is "sessions".
+	Table string
+	// Encoder encodes the data of a session. Default is session.GobEncoder.
+	Encoder session.Encoder
+	// Decoder decodes what Encoder made. Default is session.GobDecoder.
+	Decoder session.Decoder
+	// InitTable makes the table and its index where they are missing. Default is
+	// false.
+	InitTable bool
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. A
+	// column that holds less lowers it: a BLOB, which InitTable makes, holds 65,535
+	// bytes. Default is 1 MiB.
+	MaxDataSize int
+	// DB is a pool to share, which the store never closes. The store then ignores
+	// DSN. Default is a new pool of up to 16 connections to DSN.
+	DB *sql.DB
+}
+
+// Initer returns the session.Initer of MySQL, which wants a Config.
+func Initer() session.Initer {
+	return sqlstore.Initer[Config](&dialect)
+}
 
 var dialect = sqlstore.Dialect{
 	Name: "mysql",

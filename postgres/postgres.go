@@ -44,14 +44,51 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v4"
 	"github.com/jackc/pgx/v4/stdlib"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
 )
+
+// Config says where the sessions are. DSN or DB must be given.
+type Config struct {
+	// Lifetime is the duration without access after which a session is recycled.
+	// Default is 3600 seconds, also for values below one second.
+	Lifetime time.Duration
+	// DSN is the address of the server, as a URL
+	// ("postgres://user:password@host:5432/database?sslmode=verify-full") or as
+	// keywords ("host=... user=..."). What it leaves out is taken from the
+	// environment variables PGHOST, PGUSER and so on. Default is none, which is an
+	// error if there is no DB either.
+	DSN string
+	// Table is the name of the table, "table" or "schema.table". Case matters. A
+	// part that holds a dot stands in double quotes. Default is "sessions".
+	Table string
+	// Encoder encodes the data of a session. Default is session.GobEncoder.
+	Encoder session.Encoder
+	// Decoder decodes what Encoder made. Default is session.GobDecoder.
+	Decoder session.Decoder
+	// InitTable makes the table and its index where they are missing. Default is
+	// false.
+	InitTable bool
+	// MaxDataSize is the greatest number of bytes of encoded data of one session.
+	// Default is 1 MiB.
+	MaxDataSize int
+	// DB is a pool to share, which the store never closes. The store then ignores
+	// DSN. Default is a new pool of up to 16 connections to DSN.
+	DB *sql.DB
+}
+
+// Initer returns the session.Initer of PostgreSQL, which wants a Config.
+func Initer() session.Initer {
+	return sqlstore.Initer[Config](&dialect)
+}
 
 var dialect = sqlstore.Dialect{
 	Name: "postgres",

@@ -61,14 +61,55 @@
 package sqlite
 
 import (
+	"database/sql"
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
 )
+
+// Config says where the sessions are. DSN or DB must be given.
+type Config struct {
+	// Lifetime is the duration without access after which a session is recycled.
+	// The column holds whole seconds, to which an expiry is rounded up. Default is
+	// 3600 seconds, also for values below one second.
+	Lifetime time.Duration
+	// DSN is the database: the path of a file ("app.db", made if it is missing), a
+	// URI ("file:/var/lib/app.db?mode=rw"), or ":memory:". Parameters of
+	// modernc.org/sqlite may follow after a "?". Those that are missing default to
+	// _pragma=busy_timeout(100), to a write-ahead log if the file can have one, and
+	// with such a log to _pragma=synchronous(NORMAL). Default is none, which is an
+	// error if there is no DB either.
+	DSN string
+	// Table is the name of the table, "table" or "schema.table". A part that holds a
+	// dot stands in backquotes. Default is "sessions".
+	Table string
+	// Encoder encodes the data of a session. Default is session.GobEncoder.
+	Encoder session.Encoder
+	// Decoder decodes what Encoder made. Default is session.GobDecoder.
+	Decoder session.Decoder
+	// InitTable makes the table and its index where they are missing. Default is
+	// false.
+	InitTable bool
+	// MaxDataSize is the greatest number of bytes of encoded data of one session.
+	// Default is 1 MiB.
+	MaxDataSize int
+	// DB is a pool to share, which the store never closes. The store then ignores
+	// DSN, and leaves the settings of the database as they are: give the pool a
+	// busy_timeout. Default is a new pool of one connection to DSN, and of 8 more
+	// that only read if there is a write-ahead log.
+	DB *sql.DB
+}
+
+// Initer returns the session.Initer of SQLite, which wants a Config.
+func Initer() session.Initer {
+	return sqlstore.Initer[Config](&dialect)
+}
 
 var dialect = sqlstore.Dialect{
 	Name: "sqlite",

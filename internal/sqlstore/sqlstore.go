@@ -42,32 +42,19 @@ import (
 	"github.com/flamego/session"
 )
 
-// Config says where the sessions are. DSN or DB must be given. It is the Config
-// of each dialect, whose comment says what its DSN and Table may be. (It has no
-// name of its own, so that Initer can take the types that are made of it.)
+// Config has the fields of the Config of each dialect. The packages of the dialects
+// document them: a Config there is a struct of its own, so that its fields are in
+// its documentation. Initer takes any of these structs, as all have the same fields
+// in the same order.
 type Config = struct {
-	// Lifetime is the duration without access after which a session is
-	// recycled. Default is 3600 seconds, also for values below one second.
-	Lifetime time.Duration
-	// DSN is the address of the database, as its driver takes it. Default is none,
-	// which is an error if there is no DB either.
-	DSN string
-	// Table is the table, "schema.table" or just its name. Default is "sessions".
-	Table string
-	// Encoder encodes the data of a session. Default is session.GobEncoder.
-	Encoder session.Encoder
-	// Decoder decodes what Encoder made. Default is session.GobDecoder.
-	Decoder session.Decoder
-	// InitTable makes the table and its index where they are missing. Default is
-	// false.
-	InitTable bool
-	// MaxDataSize is the greatest number of bytes of encoded data of one session;
-	// a column that holds less lowers it. Default is 1 MiB.
-	MaxDataSize int
-	// DB is a pool to share, which the store never closes; DSN is ignored then.
-	// Default is a pool of up to 16 connections to DSN, with SQLite of one that
-	// writes and up to 8 that only read.
-	DB *sql.DB
+	Lifetime    time.Duration
+	DSN         string // DSN or DB must be given
+	Table       string // default is "sessions"
+	Encoder     session.Encoder
+	Decoder     session.Decoder
+	InitTable   bool
+	MaxDataSize int // a column that holds less lowers it
+	DB          *sql.DB
 }
 
 // Initer returns the Initer of a dialect whose Config is of type C.
