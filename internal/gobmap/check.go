@@ -30,7 +30,7 @@ func Check(raw []byte) error {
 		planned: make(map[named]reflect.Type),
 		structs: make(map[layout][]reflect.Type),
 	}
-	c.charge(2 * len(raw)) // gob reads a copy
+	c.charge(2 * int64(len(raw))) // gob reads a copy
 	c.top = c.typeSequence(false)
 	if !dataCodec.match(&c.cursor, c.top) {
 		c.fail(errors.New("the message holds no map[interface {}]interface {}"))
@@ -119,7 +119,7 @@ func (c *checker) value(id int32, t reflect.Type, skip bool) {
 	case kindStruct:
 		c.structValue(id, d, t, skip)
 	default:
-		c.charge(costGob + 2*len(c.bytes()))
+		c.charge(costGob + 2*int64(len(c.bytes())))
 	}
 }
 
@@ -148,7 +148,7 @@ func (c *checker) structValue(id int32, d *definition, t reflect.Type, skip bool
 	}
 	c.charge(costNum)
 	if t != nil {
-		c.charge(2 * int(t.Size()))
+		c.charge(2 * int64(t.Size()))
 	}
 	c.fields(len(d.fields), func(i int) {
 		c.value(d.fields[i].id, types[i], types[i] == nil)
@@ -172,7 +172,7 @@ func (c *checker) any(skip bool) {
 		c.charge(costNum)
 		return
 	}
-	c.charge(costNamed + 2*len(name))
+	c.charge(costNamed + 2*int64(len(name)))
 	id := c.typeSequence(true)
 	c.uint()
 	if c.err != nil {

@@ -60,8 +60,9 @@ const (
 	maxTypeDepth = 100
 )
 
-// budget is the memory that decoding may take.
-func budget(raw []byte) int { return 4<<20 + 8*len(raw) }
+// budget is the memory that decoding may take. Memory is counted in an int64, since
+// a small message can claim more than an int of 32 bits holds.
+func budget(raw []byte) int64 { return 4<<20 + 8*int64(len(raw)) }
 
 // What gob allocates for a value beyond the bytes of the value itself, and what
 // Read does, each rounded up from measurements.
@@ -71,11 +72,12 @@ const (
 	costTime       = 384 // a zone of its own, mostly
 )
 
-// costString is what a copy of n bytes takes.
-func costString(n int) int {
-	if n == 0 {
+// costString is what a copy of so many bytes takes.
+func costString(length int) int64 {
+	if length == 0 {
 		return 0
 	}
+	n := int64(length)
 	return n + n/4 + 16
 }
 

@@ -76,7 +76,7 @@ func listOf[T any](elem codec[T]) codec[[]T] {
 	// room reads the number of elements.
 	room := func(c *cursor) int {
 		n := c.count()
-		if c.charge(n * int(unsafe.Sizeof(zero))); c.err != nil {
+		if c.charge(int64(n) * int64(unsafe.Sizeof(zero))); c.err != nil {
 			return 0
 		}
 		return n
@@ -120,10 +120,10 @@ func listOf[T any](elem codec[T]) codec[[]T] {
 func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 	var k K
 	var v V
-	slot := int(unsafe.Sizeof(k)+unsafe.Sizeof(v)) + 1
+	slot := int64(unsafe.Sizeof(k)+unsafe.Sizeof(v)) + 1
 	room := func(c *cursor) int {
 		n := c.count()
-		if c.charge(costMap(n, slot)); c.err != nil {
+		if c.charge(costMap(int64(n), slot)); c.err != nil {
 			return 0
 		}
 		return n
@@ -170,7 +170,7 @@ func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 
 // costMap is what a map of n elements takes: eight slots at least and, at worst,
 // twice as many as are needed to leave one in eight empty.
-func costMap(n, slot int) int {
+func costMap(n, slot int64) int64 {
 	switch {
 	case n == 0:
 		return 48

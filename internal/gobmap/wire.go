@@ -60,7 +60,7 @@ type cursor struct {
 	few   [4]definition         // of the types that the message defines
 	n     int                   // how many of them there are
 	types map[int32]*definition // the others
-	left  int                   // of the budget
+	left  int64                 // of the budget
 	depth int
 
 	want  string // a key of the outermost map to look out for
@@ -99,7 +99,7 @@ func (c *cursor) fail(err error) {
 func (c *cursor) limit(what string) { c.fail(fmt.Errorf("%s: %w", what, ErrLimit)) }
 
 // charge takes n bytes of memory from what is left.
-func (c *cursor) charge(n int) {
+func (c *cursor) charge(n int64) {
 	if c.left -= n; c.left < 0 {
 		c.limit("the memory that it takes")
 	}
