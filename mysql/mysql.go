@@ -110,7 +110,7 @@ var dialect = sqlstore.Dialect{
 	// A DELETE by expired_at locks the gaps of the index up to the first live row.
 	// The read takes no locks, and the addition keeps the index out of the delete.
 	SweepKeys:   "SELECT {key} FROM {table} WHERE {dead} LIMIT 500",
-	SweepDelete: "DELETE FROM {table} WHERE {key} IN ({keys}) AND {expired_at} + INTERVAL 0 SECOND <= {now}",
+	SweepDelete: "DELETE FROM {table} WHERE {key} IN ({sweep keys}) AND {expired_at} + INTERVAL 0 SECOND <= {now}",
 
 	CreateTable: "CREATE TABLE IF NOT EXISTS {table} " +
 		"({key} VARCHAR(255) PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} DATETIME NOT NULL)",
