@@ -8,6 +8,8 @@ import (
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/x/mongo/driver"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/topology"
+
+	"github.com/flamego/session/internal/redact"
 )
 
 // try runs a command, and a few times more while its connection breaks: all of
@@ -37,20 +39,20 @@ func clean(err error) error {
 		// Its text describes all servers, the reason somewhere in the middle.
 		for _, server := range selection.Desc.Servers {
 			if server.LastError != nil {
-				return &cleaned{text: reason(server.LastError), err: err}
+				return &redact.Error{Text: reason(server.LastError), Err: err}
 			}
 		}
-		return &cleaned{text: "no primary found: " + reason(selection.Wrapped), err: err}
+		return &redact.Error{Text: "no primary found: " + reason(selection.Wrapped), Err: err}
 	}
 	var write mongo.WriteException
 	if errors.As(err, &write) && len(write.WriteErrors) > 0 {
 		// Its text may end with the document, session ID and data included.
-		return &cleaned{text: write.WriteErrors[0].Message, err: err}
+		return &redact.Error{Text: write.WriteErrors[0].Message, Err: err}
 	}
 	var escape url.EscapeError
 	if errors.As(err, &escape) {
 		// Its text quotes from the user name or password.
-		return &cleaned{text: "error parsing uri: invalid URL escape", err: err}
+		return &redact.Error{Text: "error parsing uri: invalid URL escape", Err: err}
 	}
 	return err
 }
@@ -66,12 +68,3 @@ func reason(err error) string {
 	}
 	return err.Error()
 }
-
-// cleaned is an error with another text.
-type cleaned struct {
-	text string
-	err  error
-}
-
-func (e *cleaned) Error() string { return e.text }
-func (e *cleaned) Unwrap() error { return e.err }

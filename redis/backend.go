@@ -14,6 +14,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/together"
+	"github.com/flamego/session/internal/ttl"
 )
 
 var (
@@ -64,9 +65,9 @@ return 0`)
 )
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	data, ttl := string(rec.Data), time.Duration(millis(rec.TTL))*time.Millisecond
+	data, left := string(rec.Data), time.Duration(millis(rec.TTL))*time.Millisecond
 	return run(ctx, b, func(ctx context.Context) (bool, error) {
-		return b.client.SetNX(ctx, b.prefix+sid, data, ttl).Result()
+		return b.client.SetNX(ctx, b.prefix+sid, data, left).Result()
 	})
 }
 
@@ -96,8 +97,8 @@ func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, re
 	return b.Insert(ctx, newSID, rec)
 }
 
-func (b *backend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
-	_, err := b.eval(ctx, extend, []string{b.prefix + sid}, millis(ttl))
+func (b *backend) Extend(ctx context.Context, sid string, left time.Duration) error {
+	_, err := b.eval(ctx, extend, []string{b.prefix + sid}, millis(left))
 	return err
 }
 
@@ -137,11 +138,5 @@ func expected(old []byte) (want, how string) {
 	return hex.EncodeToString(sum[:]), "sha1"
 }
 
-// millis is d in milliseconds, rounded up and at least 1.
-func millis(d time.Duration) int64 {
-	ms := d.Milliseconds()
-	if d%time.Millisecond > 0 {
-		ms++
-	}
-	return max(ms, 1)
-}
+// millis is d in milliseconds, and at least 1: Redis refuses to let a key expire at once.
+func millis(d time.Duration) int64 { return max(ttl.Millis(d), 1) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/together"
+	"github.com/flamego/session/internal/ttl"
 )
 
 const (
@@ -65,12 +66,12 @@ func newBackend(d *Dialect, p *pool, n name) *backend {
 }
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	data, ttl := bytesOf(rec.Data), millis(rec.TTL)
-	ok, err := b.change(ctx, &b.insert, sid, data, ttl)
+	data, ms := bytesOf(rec.Data), ttl.Millis(rec.TTL)
+	ok, err := b.change(ctx, &b.insert, sid, data, ms)
 	if err != nil && b.dialect.class(err) == Duplicate {
 		// If a sweep deletes the dead row before replace finds it, replace changes no
 		// row, as if there were a live one. The portable store looks, and tries again.
-		return b.change(ctx, &b.replace, data, ttl, sid)
+		return b.change(ctx, &b.replace, data, ms, sid)
 	}
 	return ok, err
 }
@@ -79,21 +80,22 @@ func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (b
 // a row only on connections with clientFoundRows. Those that the store opens have it;
 // for a pool that is shared, the portable store finds out.
 func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	return b.change(ctx, &b.swap, bytesOf(rec.Data), millis(rec.TTL), sid, bytesOf(old))
+	return b.change(ctx, &b.swap, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
 }
 
 // Rename fails if there is a row with the new key, even a dead row. New IDs are random,
 // so there is none.
 func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	ok, err := b.change(ctx, &b.rename, newSID, bytesOf(rec.Data), millis(rec.TTL), sid, bytesOf(old))
+	ok, err := b.change(ctx, &b.rename, newSID, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
 	if err != nil && b.dialect.class(err) == Duplicate {
 		return false, nil
 	}
 	return ok, err
 }
 
-func (b *backend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
-	_, err := b.change(ctx, &b.extend, millis(ttl), sid, millis(ttl))
+func (b *backend) Extend(ctx context.Context, sid string, left time.Duration) error {
+	ms := ttl.Millis(left)
+	_, err := b.change(ctx, &b.extend, ms, sid, ms)
 	return err
 }
 

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/flamego/session/internal/redact"
 )
 
 // Class is what an error means to the backend.
@@ -59,26 +61,17 @@ func (d *Dialect) class(err error) Class {
 	return Other
 }
 
-// failure is an error with a text that may be shown. The texts of drivers may hold
-// session IDs and pieces of the DSN, which must not be shown. Not even the host of a DSN
-// may be: of a password with an unescaped "@" or "/", a part is taken for the host.
-type failure struct {
-	text string
-	err  error
-}
-
-func (e *failure) Error() string { return e.text }
-func (e *failure) Unwrap() error { return e.err }
-
-// show returns err with a text that may be shown, and nil if err is nil.
+// show returns err with a text that may be shown, and nil if err is nil. The text of the
+// driver may hold session IDs and pieces of the DSN. Not even the host of a DSN may be
+// shown: of a password with an unescaped "@" or "/", a part is taken for the host.
 func (d *Dialect) show(err error) error {
 	if err == nil {
 		return nil
 	}
-	if f := (*failure)(nil); errors.As(err, &f) {
+	if shown := (*redact.Error)(nil); errors.As(err, &shown) {
 		return err
 	}
-	return &failure{text: d.describe(err), err: err}
+	return &redact.Error{Text: d.describe(err), Err: err}
 }
 
 // describe says what went wrong, from the error at the bottom of the chain.

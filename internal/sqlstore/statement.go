@@ -5,12 +5,16 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
+	"github.com/flamego/session/internal/backoff"
 	"github.com/flamego/session/internal/deadline"
+	"github.com/flamego/session/internal/redact"
 )
+
+// maxPause is the longest pause between two attempts.
+const maxPause = 20 * time.Millisecond
 
 // query is one statement of the backend.
 type query struct {
@@ -120,7 +124,7 @@ func (b *backend) try(ctx context.Context, p *pool, f func(context.Context) erro
 		switch class := b.dialect.class(err); {
 		case class == Broken && n < limit:
 		case class == Again && n < limit, class == Locked:
-			pause(ctx, n)
+			_ = backoff.Pause(ctx, n, maxPause) // if ctx is done, f says so too
 		default:
 			return b.fail(err)
 		}
@@ -133,34 +137,16 @@ func (b *backend) ended(done, err error) error {
 	if errors.Is(err, done) {
 		return b.fail(err)
 	}
-	return &failure{text: done.Error() + " (" + b.fail(err).Error() + ")", err: errors.Join(done, err)}
+	return &redact.Error{Text: done.Error() + " (" + b.fail(err).Error() + ")", Err: errors.Join(done, err)}
 }
 
 // fail makes the text of an error safe to show. If the table is missing, the text says
 // so in our own words.
 func (b *backend) fail(err error) error {
 	if err != nil && b.dialect.class(err) == NoTable {
-		return &failure{text: fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), err: err}
+		return &redact.Error{Text: fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), Err: err}
 	}
 	return b.dialect.show(err)
-}
-
-// pause waits before another attempt: longer from attempt to attempt, up to 20 ms, and
-// for a random time, so that those who wait do not meet again.
-func pause(ctx context.Context, attempt int) {
-	select {
-	case <-time.After(rand.N(min(time.Millisecond<<min(attempt, 6), 20*time.Millisecond))):
-	case <-ctx.Done():
-	}
-}
-
-// millis is d in milliseconds, rounded up.
-func millis(d time.Duration) int64 {
-	ms := d.Milliseconds()
-	if d%time.Millisecond > 0 {
-		ms++
-	}
-	return ms
 }
 
 // bytesOf is data as a parameter. A nil slice would be NULL.
