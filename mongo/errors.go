@@ -12,11 +12,14 @@ import (
 	"github.com/flamego/session/internal/redact"
 )
 
-// try runs a command, and a few times more while its connection breaks: all of
-// ours may be repeated, as a filter that has matched does not match again, and
-// the portable store looks into a refusal. The driver would repeat fewer, on a
-// single server none. It needs no pause, as a failure empties the pool and the
-// next attempt waits until the driver has found a server again.
+// try runs a command, and up to three times more while its connection breaks.
+//
+// All commands may be repeated: once a command has succeeded, its filter does not match
+// again. If a second attempt is refused for that reason, the portable store finds out.
+// The driver itself would repeat fewer commands, and none on a single server.
+//
+// There is no pause between attempts. A failure empties the pool, and the next attempt
+// waits until the driver has found a server again.
 func try[T any](ctx context.Context, command func() (T, error)) (T, error) {
 	val, err := command()
 	for n := 0; n < 3 && broken(err) && ctx.Err() == nil; n++ {
@@ -25,18 +28,18 @@ func try[T any](ctx context.Context, command func() (T, error)) (T, error) {
 	return val, clean(err)
 }
 
-// broken tells whether err is that of a connection that once worked, or of a
-// pool that was emptied since a neighbour's broke.
+// broken reports whether err is that of a connection that had worked before, or of a pool
+// that was emptied because another connection broke.
 func broken(err error) bool {
 	var cleared driver.RetryablePoolError
 	return mongo.IsNetworkError(err) || errors.As(err, &cleared)
 }
 
-// clean keeps the useful part of the text of a driver's error.
+// clean keeps only what is useful and may be shown of the text of a driver's error.
 func clean(err error) error {
 	var selection topology.ServerSelectionError
 	if errors.As(err, &selection) {
-		// Its text describes all servers, the reason somewhere in the middle.
+		// Its text describes all servers, with the reason somewhere in the middle.
 		for _, server := range selection.Desc.Servers {
 			if server.LastError != nil {
 				return &redact.Error{Text: reason(server.LastError), Err: err}
@@ -57,7 +60,7 @@ func clean(err error) error {
 	return err
 }
 
-// reason is the text of the error below those of the driver's connections.
+// reason is the text of an error without what the driver says about its connection.
 func reason(err error) string {
 	if err == nil {
 		return "no reason given"
