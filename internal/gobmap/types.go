@@ -12,41 +12,42 @@ import (
 // A codec reads and writes the values of a type of Go. To skip one is to read it
 // and keep nothing: skip fails, and charges, exactly where read does.
 type codec[T any] struct {
-	id    int32 // that Write gives to the type
-	defs  uint64
-	match func(c *cursor, id int32) bool // whether id is the type in this message
+	id    int32                          // the ID of the type in what Write makes
+	defs  uint64                         // the definitions that the type needs
+	match func(c *cursor, id int32) bool // reports whether id is the type in this message
 	read  func(c *cursor) T
 	skip  func(c *cursor)
 	write func(w *writer, v T)
 }
 
-// A common is a codec whose type is known by the name in the message when it is
-// read, and by the Go type when it is written.
+// A common is the codec of a type that an interface may hold. To read a value, it is
+// found by the name of the type in the message: see byName. To write a value, it is
+// found by the type in Go: see byType.
 type common struct {
-	prefix string // what stands before the length of a value: name and ID
+	prefix string // the name and the ID, which stand before the length of a value
 	defs   uint64
 	match  func(c *cursor, id int32) bool
 	read   func(c *cursor) any
 	skip   func(c *cursor)
 	write  func(w *writer, v any)
 
-	comparable bool // can be a key; all of these are read without what stands before them
+	comparable bool // a value can be the key of a map
 }
 
 var (
 	byName = make(map[string]*common)
 	byType = make(map[reflect.Type]*common)
 
-	// definitions are the messages that define the types that Write uses. A set
-	// of them is a bit mask.
+	// definitions are the messages that define the types that Write uses. A bit mask
+	// stands for a set of them.
 	definitions [][]byte
 
-	dataCodec  codec[map[interface{}]interface{}]
-	stringType *common
+	dataCodec  codec[map[interface{}]interface{}] // of the data of a session
+	stringType *common                            // byName["string"]
 )
 
-// define adds a definition, and returns the ID it gives to the type and the set
-// of all definitions that the type needs.
+// define adds the definition of a type, which needs other definitions. It returns the ID
+// of the type, and the set of all definitions that the type needs.
 func define(k kind, name string, d definition, needs uint64) (id int32, defs uint64) {
 	id = int32(firstID + len(definitions))
 	defs = needs | 1<<len(definitions)
@@ -55,6 +56,7 @@ func define(k kind, name string, d definition, needs uint64) (id int32, defs uin
 	return id, defs
 }
 
+// basic is the codec of a type that needs no definition.
 func basic[T any](id int32, read func(c *cursor) T, write func(w *writer, v T)) codec[T] {
 	return codec[T]{
 		id:    id,
@@ -71,9 +73,10 @@ func (cd codec[T]) skippedBy(skip func(c *cursor)) codec[T] {
 	return cd
 }
 
+// listOf is the codec of a slice.
 func listOf[T any](elem codec[T]) codec[[]T] {
 	var zero T
-	// room reads the number of elements.
+	// room reads the number of elements, and charges for them.
 	room := func(c *cursor) int {
 		n := c.count()
 		if c.charge(int64(n) * int64(unsafe.Sizeof(zero))); c.err != nil {
@@ -117,6 +120,7 @@ func listOf[T any](elem codec[T]) codec[[]T] {
 	}
 }
 
+// mapOf is the codec of a map.
 func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 	var k K
 	var v V
@@ -168,8 +172,9 @@ func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 	}
 }
 
-// costMap is what a map of n elements takes: eight slots at least and, at worst,
-// twice as many as are needed to leave one in eight empty.
+// costMap is the memory of a map of n elements, whose slots are so large. A map has at
+// least eight slots. It doubles them when more than 7 of 8 are full, so at worst it has
+// 16 slots for 7 elements.
 func costMap(n, slot int64) int64 {
 	switch {
 	case n == 0:
@@ -181,10 +186,10 @@ func costMap(n, slot int64) int64 {
 	}
 }
 
-// add makes the type of a codec a common one.
+// add makes the type of a codec one that an interface may hold.
 func add[T any](cd codec[T]) *common {
 	typ := reflect.TypeFor[T]()
-	name := typ.String() // what gob.Register makes of these types
+	name := typ.String() // the name under which gob registers these types
 	t := &common{
 		prefix: newWriter().prefix(name, cd.id),
 		defs:   cd.defs,
@@ -199,7 +204,7 @@ func add[T any](cd codec[T]) *common {
 	return t
 }
 
-// addWithList makes a basic type and its slices common ones.
+// addWithList adds a basic type, and slices of it.
 func addWithList[T any](cd codec[T]) {
 	add(cd)
 	add(listOf(cd))
@@ -211,7 +216,7 @@ type integer interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr
 }
 
-// number returns the codec of a type whose numbers are sent as those of another.
+// number is the codec of a type T of numbers that are sent as a type with more bits.
 func number[T, Sent integer](id int32, read func(c *cursor) Sent, write func(w *writer, n Sent)) codec[T] {
 	return basic(id, func(c *cursor) T {
 		n := read(c)
@@ -222,12 +227,13 @@ func number[T, Sent integer](id int32, read func(c *cursor) Sent, write func(w *
 	}, func(w *writer, v T) { write(w, Sent(v)) })
 }
 
+// Integers of all sizes are sent as 64 bits.
 func signed[T integer]() codec[T] { return number[T](idInt, (*cursor).int, (*writer).int) }
 
 func unsigned[T integer]() codec[T] { return number[T](idUint, (*cursor).uint, (*writer).uint) }
 
-// float reads a number whose bytes stand in reverse, so that the zeros at the
-// end of most of them need not be sent.
+// float reads a number whose bytes are in reverse order. Most numbers end with bytes that
+// are zero, which need not be sent in this order.
 func (c *cursor) float() float64 { return math.Float64frombits(bits.ReverseBytes64(c.uint())) }
 
 func (w *writer) float(f float64) { w.uint(bits.ReverseBytes64(math.Float64bits(f))) }
@@ -240,7 +246,7 @@ func (c *cursor) float32() float32 {
 	return float32(f)
 }
 
-// copied reads bytes that are going to be copied.
+// copied reads bytes, and charges for the copy that the caller makes of them.
 func (c *cursor) copied() []byte {
 	b := c.bytes()
 	c.charge(costString(len(b)))
@@ -251,7 +257,7 @@ func (c *cursor) skipBytes() { c.copied() }
 
 func (c *cursor) string() string { return string(c.copied()) }
 
-// slice is nil where nothing is in it, as gob has it.
+// slice reads a []byte, which is nil if it is empty, as with gob.
 func (c *cursor) slice() []byte { return append([]byte(nil), c.copied()...) }
 
 func (c *cursor) time() (t time.Time) {
