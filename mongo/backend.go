@@ -22,11 +22,11 @@ var (
 
 type backend struct {
 	coll    *mongo.Collection
-	own     *mongo.Client // nil if the client is not ours
-	atStart chan error    // at most one error, for the first Sweep to return
+	own     *mongo.Client // nil for a client of the Config
+	atStart chan error    // the error of makeIndexes, which the first Sweep returns
 }
 
-// makeIndexes makes the two indexes, independently of each other.
+// makeIndexes makes the two indexes. If one of them fails, the other is still made.
 func (b *backend) makeIndexes(ctx context.Context) error {
 	create := func(field string, opts *options.IndexOptions) error {
 		_, err := b.coll.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: bson.D{{Key: field, Value: 1}}, Options: opts})
@@ -42,7 +42,7 @@ func (b *backend) makeIndexes(ctx context.Context) error {
 	return errors.Join(create("key", unique), create("expired_at", nil))
 }
 
-// Load finds no dead document, so there is one clock that decides: ours.
+// Load filters by the clock of this process, which also counts the time that is left.
 func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
 	now := time.Now()
 	filter := bson.D{{Key: "key", Value: sid}, live(now)}
@@ -60,10 +60,9 @@ func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, e
 	return rec, err == nil, err
 }
 
-// Insert goes in two steps, of which the second is for the rare case of a
-// document that is there. One step would do with the unique index, an upsert of
-// {key, expired_at <= now}; but without it that adds a second document to a live
-// one.
+// Insert takes a second step in the rare case that there is a document. With the unique
+// index one step would be enough, an upsert of {key, expired_at <= now}. Without the
+// index that upsert would add a second document beside a live document.
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
 	key := bson.E{Key: "key", Value: sid}
 	set := fields(rec)
@@ -92,14 +91,15 @@ func (b *backend) Extend(ctx context.Context, sid string, ttl time.Duration) err
 	return err
 }
 
-// Delete deletes all there are: a collection that never had a unique index may
-// hold several documents of one session.
+// Delete deletes all documents of the session. There may be several in a collection that
+// never had a unique index.
 func (b *backend) Delete(ctx context.Context, sid string) error {
 	return b.delete(ctx, bson.D{{Key: "key", Value: sid}})
 }
 
-// Sweep deletes by _id, of which there are few, so that no command runs for long;
-// and only what is still dead by then, as an insert may have taken the place.
+// Sweep finds up to 500 dead documents and deletes them by their _id, so that no command
+// runs for long. It deletes a document only if it is still dead, since an insert may have
+// replaced it meanwhile.
 func (b *backend) Sweep(ctx context.Context) (bool, error) {
 	select {
 	case err := <-b.atStart:
@@ -130,10 +130,10 @@ func (b *backend) Sweep(ctx context.Context) (bool, error) {
 	return len(found) == batch && err == nil, err
 }
 
-// closeTimeout is how long to wait for operations that are still running.
+// closeTimeout is how long Close waits for operations that are still running.
 const closeTimeout = 2 * time.Second
 
-// Close disconnects the client if it is ours; a second time it does nothing.
+// Close disconnects the client if the store has made it. A second call does nothing.
 func (b *backend) Close() error {
 	if b.own == nil {
 		return nil
@@ -146,15 +146,15 @@ func (b *backend) Close() error {
 	return nil
 }
 
-// set sets fields of the one document that the filter finds, and reports whether
-// there was one.
+// set sets fields of the document that the filter finds, and reports whether it has found
+// a document.
 func (b *backend) set(ctx context.Context, filter, set bson.D) (bool, error) {
 	res, err := b.update(ctx, filter, bson.D{{Key: "$set", Value: set}}, options.Update())
 	return err == nil && res.MatchedCount > 0, err
 }
 
-// update takes a duplicate key for no match: somebody else has the ID. It never
-// passes on the text of that error, which holds the ID.
+// update reports no match if the key is a duplicate: another document has the ID. The
+// error for it must not get out, because its text holds the ID.
 func (b *backend) update(ctx context.Context, filter, change bson.D, opts *options.UpdateOptions) (*mongo.UpdateResult, error) {
 	return try(ctx, func() (*mongo.UpdateResult, error) {
 		res, err := b.coll.UpdateOne(ctx, filter, change, opts)
@@ -175,6 +175,7 @@ func holds(sid string, data []byte) bson.D {
 	return bson.D{{Key: "key", Value: sid}, {Key: "data", Value: primitive.Binary{Data: data}}, live(time.Now())}
 }
 
+// fields are the fields of a document but for its key.
 func fields(rec session.Record) bson.D {
 	return bson.D{
 		{Key: "data", Value: primitive.Binary{Data: rec.Data}},
@@ -190,13 +191,13 @@ func dead(now time.Time) bson.E {
 	return bson.E{Key: "expired_at", Value: bson.D{{Key: "$lte", Value: date(now)}}}
 }
 
-// date is t in the whole milliseconds of BSON, rounded down: an expiry in whole
-// milliseconds is after t exactly if it is after that.
+// date is t in the whole milliseconds of BSON, rounded down. An expiry is in whole
+// milliseconds too, so it is after date(t) exactly if it is after t.
 func date(t time.Time) primitive.DateTime {
 	return primitive.DateTime(t.UnixMilli())
 }
 
-// after is the date when a time to live has passed, rounded up.
+// after is the date at which ttl has passed since now, rounded up.
 func after(now time.Time, ttl time.Duration) primitive.DateTime {
 	return date(now.Add(ttl + time.Millisecond - 1))
 }

@@ -8,13 +8,18 @@ import (
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/x/mongo/driver"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/topology"
+
+	"github.com/flamego/session/internal/redact"
 )
 
-// try runs a command, and a few times more while its connection breaks: all of
-// ours may be repeated, as a filter that has matched does not match again, and
-// the portable store looks into a refusal. The driver would repeat fewer, on a
-// single server none. It needs no pause, as a failure empties the pool and the
-// next attempt waits until the driver has found a server again.
+// try runs a command, and up to three times more while its connection breaks.
+//
+// All commands may be repeated: once a command has succeeded, its filter does not match
+// again. If a second attempt is refused for that reason, the portable store finds out.
+// The driver itself would repeat fewer commands, and none on a single server.
+//
+// There is no pause between attempts. A failure empties the pool, and the next attempt
+// waits until the driver has found a server again.
 func try[T any](ctx context.Context, command func() (T, error)) (T, error) {
 	val, err := command()
 	for n := 0; n < 3 && broken(err) && ctx.Err() == nil; n++ {
@@ -23,39 +28,39 @@ func try[T any](ctx context.Context, command func() (T, error)) (T, error) {
 	return val, clean(err)
 }
 
-// broken tells whether err is that of a connection that once worked, or of a
-// pool that was emptied since a neighbour's broke.
+// broken reports whether err is that of a connection that had worked before, or of a pool
+// that was emptied because another connection broke.
 func broken(err error) bool {
 	var cleared driver.RetryablePoolError
 	return mongo.IsNetworkError(err) || errors.As(err, &cleared)
 }
 
-// clean keeps the useful part of the text of a driver's error.
+// clean keeps only what is useful and may be shown of the text of a driver's error.
 func clean(err error) error {
 	var selection topology.ServerSelectionError
 	if errors.As(err, &selection) {
-		// Its text describes all servers, the reason somewhere in the middle.
+		// Its text describes all servers, with the reason somewhere in the middle.
 		for _, server := range selection.Desc.Servers {
 			if server.LastError != nil {
-				return &cleaned{text: reason(server.LastError), err: err}
+				return &redact.Error{Text: reason(server.LastError), Err: err}
 			}
 		}
-		return &cleaned{text: "no primary found: " + reason(selection.Wrapped), err: err}
+		return &redact.Error{Text: "no primary found: " + reason(selection.Wrapped), Err: err}
 	}
 	var write mongo.WriteException
 	if errors.As(err, &write) && len(write.WriteErrors) > 0 {
 		// Its text may end with the document, session ID and data included.
-		return &cleaned{text: write.WriteErrors[0].Message, err: err}
+		return &redact.Error{Text: write.WriteErrors[0].Message, Err: err}
 	}
 	var escape url.EscapeError
 	if errors.As(err, &escape) {
 		// Its text quotes from the user name or password.
-		return &cleaned{text: "error parsing uri: invalid URL escape", err: err}
+		return &redact.Error{Text: "error parsing uri: invalid URL escape", Err: err}
 	}
 	return err
 }
 
-// reason is the text of the error below those of the driver's connections.
+// reason is the text of an error without what the driver says about its connection.
 func reason(err error) string {
 	if err == nil {
 		return "no reason given"
@@ -66,12 +71,3 @@ func reason(err error) string {
 	}
 	return err.Error()
 }
-
-// cleaned is an error with another text.
-type cleaned struct {
-	text string
-	err  error
-}
-
-func (e *cleaned) Error() string { return e.text }
-func (e *cleaned) Unwrap() error { return e.err }

@@ -3,36 +3,38 @@
 // # Model
 //
 // A session is one document {key, data, expired_at} of a collection: the ID, the
-// encoded data as BSON binary, and a BSON date by the clock of this process, from
-// which on the record is dead, swept or not. Every operation is one command on
-// one document, filtered by what must be true of it; MongoDB does not let two of
-// those pass for the same document. An insert that meets a document takes one
-// command more.
+// encoded data as BSON binary, and the time when it expires as a BSON date, by the clock
+// of this process. From then on the record is dead, whether it has been deleted or not.
 //
-// At start a unique index on key and an index on expired_at are made, as far as
-// the server lets us. There is no TTL index, as the documents may belong to an
-// app that wants them otherwise; the store's GC deletes what has expired, 500
-// documents at a time. Reads go to the primary, whatever the client prefers.
+// Every operation is one command on one document, with a filter that names the state it
+// expects. Of two such commands on the same state of a document, MongoDB lets only one
+// match. An insert that finds a document takes a second command.
+//
+// At start the store makes a unique index on key and an index on expired_at, if the
+// server lets it. There is no TTL index, because the documents may belong to an app that
+// deletes them in its own way. The store's GC deletes what has expired, 500 documents at
+// a time. Reads go to the primary, whatever the client prefers.
 //
 // # Errors
 //
 // The Initer returns an error when there is neither Client nor Options, when
-// there is no Database, and when no primary answers within 5 seconds. An index
-// that cannot be made keeps nobody from starting: the first GC returns that
-// error instead, which the middleware hands to Options.ErrorFunc. Every
-// operation ends with its context, which for a store is earlier than the
-// driver's own ServerSelectionTimeout of 30 seconds. A command whose connection
-// breaks is sent again, so the first request after a restart of the server
+// there is no Database, and when no primary answers within 5 seconds. If an index
+// cannot be made, the store starts without it. The first GC then returns the error,
+// which the middleware hands to Options.ErrorFunc.
+//
+// Every operation ends with its context. With the default of Options.Timeout that is
+// earlier than the driver's own ServerSelectionTimeout of 30 seconds. A command whose
+// connection breaks is sent again, so the first request after a restart of the server
 // succeeds.
 //
 // # Limits
 //
-// Without the unique index two requests that begin the same session at the same
-// time may make two documents of it. The clocks of all processes should agree to
-// a fraction of the Lifetime. Writes must be acknowledged; with a write concern
-// of less than a majority a failover may undo the last commits. In FerretDB 1 a
-// filtered update is not atomic: there, changes of one session by two processes
-// at the same time may get lost.
+// Without the unique index, two requests that begin the same session at the same time
+// may make two documents of it. The clocks of all processes should agree to a fraction
+// of the Lifetime. Writes must be acknowledged. With a write concern of less than a
+// majority, a failover may undo the last commits. In FerretDB 1 an update with a filter
+// is not atomic: if two processes change one session at the same time, a change may get
+// lost.
 package mongo
 
 import (
@@ -66,8 +68,8 @@ type Config struct {
 	// Collection is the name of the collection, made at start if it does not
 	// exist. Default is "sessions".
 	Collection string
-	// MaxDataSize is how many bytes the encoded data of one session may take, out
-	// of the 16 MiB of a document. Default is 1 MiB.
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. A
+	// document holds up to 16 MiB. Default is 1 MiB.
 	MaxDataSize int
 	// Lifetime is the duration without access after which a session is recycled.
 	// MongoDB counts in milliseconds. Default is 3600 seconds, also for values
@@ -111,8 +113,8 @@ func open(ctx context.Context, config Config) (session.Backend, session.StoreCon
 		}
 		b.own = client
 	}
-	// Not what the client prefers: a secondary may not have the last commit yet,
-	// and a registry made for the app's types may write ours differently.
+	// The settings of the client do not fit: a secondary may not have the last commit
+	// yet, and a registry made for the app's types may write our documents differently.
 	b.coll = client.Database(config.Database).Collection(config.Collection,
 		options.Collection().SetReadPreference(readpref.Primary()).SetRegistry(bson.NewRegistry()))
 

@@ -19,38 +19,76 @@
 //	);
 //	CREATE INDEX sessions_expired_at_idx ON sessions (expired_at);
 //
-// and leaves a table alone that is there, but for an index that is missing.
-// Without the index a DELETE of what has expired locks every row, so it is worth
-// making by hand where InitTable is not used. DATETIME keeps whole seconds, to
-// which an expiry is rounded up.
+// If the table is there already, InitTable only adds the index if that is missing.
+// Where InitTable is not used, make the index by hand: without it, to delete what has
+// expired locks every row. DATETIME keeps whole seconds, to which an expiry is rounded
+// up.
 //
 // # Errors
 //
 // The Initer returns an error for a DSN that does not parse, a name that cannot
 // be that of a table, and a server that does not answer within 5 seconds. No
 // error holds the DSN or any part of it. Without InitTable a missing table is an
-// error of the first operation. Data that the column cannot hold is refused
-// before it is sent, as a server that is not in strict mode would cut it off. A
-// connection that broke is replaced within the operation.
+// error of the first operation. Data that the column cannot hold is refused before it is
+// sent, because a server that is not in strict mode would cut it off. An operation whose
+// connection breaks goes on with another connection.
 //
 // # Limits
 //
-// MySQL 5.7 or MariaDB 10.2 or later. Reads must go to the primary. The size of
-// the column is read at start; a table that is made later counts as one of
-// InitTable. Half of max_allowed_packet is a limit too, since a change sends
-// both the old data and the new.
+// MySQL 5.7 or MariaDB 10.2 or later. Reads must go to the primary. The size of the
+// column is read at start. If there is no table then, the size is taken to be that of a
+// BLOB. Data must also fit into half of max_allowed_packet, since a change sends both
+// the old data and the new.
 package mysql
 
 import (
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
 )
+
+// Config says where the sessions are. DSN or DB must be given.
+type Config struct {
+	// Lifetime is the duration without access after which a session is recycled.
+	// The column holds whole seconds, to which an expiry is rounded up. Default is
+	// 3600 seconds, also for values below one second.
+	Lifetime time.Duration
+	// DSN is the address of the server in the form of go-sql-driver/mysql,
+	// "user:password@tcp(host:3306)/database". The store needs no parameter in it,
+	// and none does harm. Default is none, which is an error if there is no DB
+	// either.
+	DSN string
+	// Table is the name of the table, "table" or "database.table". A part that holds
+	// a dot stands in backquotes. Default is "sessions".
+	Table string
+	// Encoder encodes the data of a session. Default is session.GobEncoder.
+	Encoder session.Encoder
+	// Decoder decodes what Encoder made. Default is session.GobDecoder.
+	Decoder session.Decoder
+	// InitTable makes the table and its index where they are missing. Default is
+	// false.
+	InitTable bool
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. A
+	// column that holds less lowers it: a BLOB, which InitTable makes, holds 65,535
+	// bytes. Default is 1 MiB.
+	MaxDataSize int
+	// DB is a pool to share, which the store never closes. The store then ignores
+	// DSN. Default is a new pool of up to 16 connections to DSN.
+	DB *sql.DB
+}
+
+// Initer returns the session.Initer of MySQL, which wants a Config.
+func Initer() session.Initer {
+	return sqlstore.Initer[Config](&dialect)
+}
 
 var dialect = sqlstore.Dialect{
 	Name: "mysql",
@@ -58,21 +96,23 @@ var dialect = sqlstore.Dialect{
 	Quote: '`', MaxName: 64, NameLength: utf8.RuneCountInString,
 	Prepare: true, Remote: true,
 
-	// Both functions tell the time at which the statement began, so the seconds
-	// of one and the fraction of the other belong together. A fraction would be
-	// cut off or rounded to the column, as the server is configured.
+	// Expiry rounds up to whole seconds by itself: the server would cut off a fraction
+	// or round it, depending on its settings. UTC_TIMESTAMP() and UTC_TIMESTAMP(6) both
+	// return the time at which the statement began, so the seconds of the first and the
+	// fraction of the second belong to the same time.
 	Now:    "UTC_TIMESTAMP(6)",
 	Expiry: "UTC_TIMESTAMP() + INTERVAL (MICROSECOND(UTC_TIMESTAMP(6)) + ? * 1000 + 999999) DIV 1000000 SECOND",
 	Left:   "TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), {expired_at}) DIV 1000",
 
-	// ON DUPLICATE KEY UPDATE counts one row both for "inserted" and for "kept"
-	// when the connection has clientFoundRows.
+	// ON DUPLICATE KEY UPDATE would not do: on a connection with clientFoundRows it
+	// counts one row both when it has inserted a row and when it has left a row alone.
 	Insert: "INSERT INTO {table} ({key}, {data}, {expired_at}) VALUES (?, ?, {expiry})",
 
-	// A DELETE by expired_at locks the gaps of the index up to the first live row.
-	// The read takes no locks, and the addition keeps the index out of the delete.
+	// A DELETE by expired_at locks the gaps of the index up to the first live row. So
+	// SweepKeys reads the keys, which takes no locks, and SweepDelete deletes by key. The
+	// addition of 0 seconds keeps the server from using the index in SweepDelete.
 	SweepKeys:   "SELECT {key} FROM {table} WHERE {dead} LIMIT 500",
-	SweepDelete: "DELETE FROM {table} WHERE {key} IN ({keys}) AND {expired_at} + INTERVAL 0 SECOND <= {now}",
+	SweepDelete: "DELETE FROM {table} WHERE {key} IN ({sweep keys}) AND {expired_at} + INTERVAL 0 SECOND <= {now}",
 
 	CreateTable: "CREATE TABLE IF NOT EXISTS {table} " +
 		"({key} VARCHAR(255) PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} DATETIME NOT NULL)",
@@ -98,7 +138,7 @@ var dialect = sqlstore.Dialect{
 		sqlstore.Duplicate: {"1062"},
 		sqlstore.NoTable:   {"1146"},
 		// Conflict of snapshots (MariaDB), lock wait timeout, deadlock, a prepared
-		// statement that the table has outlived or that is on another server.
+		// statement for a table that has changed or on another server.
 		sqlstore.Again: {"1020", "1205", "1213", "1615", "1243"},
 		// Shutdown, KILL, interactive_timeout.
 		sqlstore.Broken: {"1053", "1927", "4031"},
@@ -119,11 +159,11 @@ func newConnector(dsn string) (driver.Connector, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Logger = &mysql.NopLogger{} // the errors are returned
+	config.Logger = &mysql.NopLogger{} // it would only log errors that are also returned
 	config.ClientFoundRows = true      // see the Swap of the backend
 	if config.Params == nil {
 		config.Params = make(map[string]string)
 	}
-	config.Params["autocommit"] = "1" // or nothing would ever be written
+	config.Params["autocommit"] = "1" // without it no change would be committed
 	return mysql.NewConnector(config)
 }

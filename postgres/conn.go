@@ -18,14 +18,16 @@ var (
 	_ driver.Validator       = (*conn)(nil)
 )
 
-// conn is a connection that ends at the deadline of an operation, and whose
-// panics are errors. It is not enough to recover around the calls of
-// database/sql, which closes rows in a goroutine of its own when a context is
-// done. What follows on a panic is unknown, so IsValid keeps the connection out
-// of the pool.
+// conn is a connection that has the deadline of the operation, and turns panics of pgx
+// into errors.
 //
-// When an operation fails halfway, pgx closes its connection in a goroutine of its
-// own, with a deadline of its own, which is left alone.
+// It recovers around each call of pgx. To recover around the calls of database/sql would
+// not be enough, because database/sql closes rows in a goroutine of its own when a
+// context is done. After a panic the state of the connection is unknown, so IsValid
+// keeps it out of the pool.
+//
+// When an operation fails halfway, pgx closes the connection in another goroutine, with
+// another deadline. That deadline is left alone.
 type conn struct {
 	*stdlib.Conn
 	panicked bool
@@ -70,7 +72,7 @@ func (c *conn) ResetSession(ctx context.Context) error {
 
 func (c *conn) Close() error {
 	if inner := c.Conn.Conn(); !inner.IsClosed() {
-		_ = deadline.Set(inner.PgConn().Conn(), context.Background()) // Close has one of its own
+		_ = deadline.Set(inner.PgConn().Conn(), context.Background()) // Close sets a deadline of its own
 	}
 	_, err := guarded(c, func() (any, error) { return nil, c.Conn.Close() })
 	return err
@@ -78,7 +80,7 @@ func (c *conn) Close() error {
 
 func (c *conn) IsValid() bool { return !c.panicked }
 
-// rows is what a conn reads.
+// rows are rows that are read from a conn, whose panics they turn into errors too.
 type rows struct {
 	driver.Rows
 	conn *conn

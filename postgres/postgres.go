@@ -19,23 +19,23 @@
 //	);
 //	CREATE INDEX ON sessions (expired_at);
 //
-// and leaves a table alone that is there, but for an index that is missing.
-// Expired rows are deleted 500 at a time, passing over rows that are locked.
+// If the table is there already, InitTable only adds the index if that is missing.
+// Expired rows are deleted 500 at a time. Rows that are locked are left for later.
 //
 // # Errors
 //
 // The Initer returns an error for a DSN that does not parse, a name that cannot
 // be that of a table, and a server that does not answer within 5 seconds. No
 // error holds the DSN or any part of it. Without InitTable a missing table is an
-// error of the first operation. A connection that broke is replaced within the
-// operation, so a restart of the server costs no request that it can answer.
+// error of the first operation. An operation whose connection breaks goes on with
+// another connection, so the first request after a restart of the server succeeds.
 //
 // # Limits
 //
-// The context of an operation is seen while it waits for a connection; after that
-// only its deadline is, if it has one, so a cancellation in addition to that may take
-// effect as late as the deadline. Watching each statement costs more than the
-// statement. With a shared DB the driver watches as it always does.
+// To watch the context of a statement costs more than the statement. So while an
+// operation waits for a connection it ends when its context is cancelled, but once it
+// has a connection it ends at the deadline of the context at the latest. Only if the
+// context has no deadline, or the DB is shared, does the driver watch the context.
 //
 // PostgreSQL 9.5 or later, directly or behind a PgBouncer (in transaction mode
 // with "prefer_simple_protocol=true" in the DSN). Reads must go to the primary:
@@ -44,14 +44,51 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v4"
 	"github.com/jackc/pgx/v4/stdlib"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
 )
+
+// Config says where the sessions are. DSN or DB must be given.
+type Config struct {
+	// Lifetime is the duration without access after which a session is recycled.
+	// Default is 3600 seconds, also for values below one second.
+	Lifetime time.Duration
+	// DSN is the address of the server, as a URL
+	// ("postgres://user:password@host:5432/database?sslmode=verify-full") or as
+	// keywords ("host=... user=..."). What it leaves out is taken from the
+	// environment variables PGHOST, PGUSER and so on. Default is none, which is an
+	// error if there is no DB either.
+	DSN string
+	// Table is the name of the table, "table" or "schema.table". Case matters. A
+	// part that holds a dot stands in double quotes. Default is "sessions".
+	Table string
+	// Encoder encodes the data of a session. Default is session.GobEncoder.
+	Encoder session.Encoder
+	// Decoder decodes what Encoder made. Default is session.GobDecoder.
+	Decoder session.Decoder
+	// InitTable makes the table and its index where they are missing. Default is
+	// false.
+	InitTable bool
+	// MaxDataSize is the greatest number of bytes of encoded data of one session.
+	// Default is 1 MiB.
+	MaxDataSize int
+	// DB is a pool to share, which the store never closes. The store then ignores
+	// DSN. Default is a new pool of up to 16 connections to DSN.
+	DB *sql.DB
+}
+
+// Initer returns the session.Initer of PostgreSQL, which wants a Config.
+func Initer() session.Initer {
+	return sqlstore.Initer[Config](&dialect)
+}
 
 var dialect = sqlstore.Dialect{
 	Name: "postgres",
@@ -64,16 +101,16 @@ var dialect = sqlstore.Dialect{
 	Expiry: "now() + ?::bigint * interval '1 millisecond'",
 	Left:   "floor(extract(epoch FROM {expired_at} - now()) * 1000)::bigint",
 
-	// An array is read once; IN may read the keys again for each row, and delete
-	// more than the limit. The order makes the server use the index: it takes few
-	// dead rows for many, and would look at all the others.
+	// An array is read once. IN might read the keys again for each row, and so delete
+	// more than the limit. ORDER BY makes the server use the index: otherwise it may
+	// overestimate the number of dead rows, and read the whole table to find some.
 	Sweep: `DELETE FROM {table} WHERE {dead} AND {key} = ANY (ARRAY(
 		SELECT {key} FROM {table} WHERE {dead} ORDER BY {expired_at} LIMIT 500 FOR UPDATE SKIP LOCKED))`,
 
 	CreateTable: `CREATE TABLE IF NOT EXISTS {table}
 		({key} TEXT PRIMARY KEY, {data} BYTEA NOT NULL, {expired_at} TIMESTAMPTZ NOT NULL)`,
 	CreateIndex: "CREATE INDEX IF NOT EXISTS {index} ON {table} ({expired_at})",
-	// IF NOT EXISTS would wait for writers before it looks.
+	// CREATE INDEX IF NOT EXISTS would wait for writers before it looks for the index.
 	HasIndex: `SELECT count(*) FROM pg_index i
 		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 		WHERE i.indrelid = to_regclass(concat_ws('.', quote_ident(nullif(?::text, '')), quote_ident(?::text)))
@@ -91,17 +128,17 @@ var dialect = sqlstore.Dialect{
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"23505"},
 		sqlstore.NoTable:   {"42P01"},
-		// Serialization failure, deadlock, a cached plan that the table has
-		// outlived, a prepared statement that is on another connection.
+		// Serialization failure, deadlock, a cached plan for a table that has changed,
+		// a prepared statement that is on another connection.
 		sqlstore.Again: {"40001", "40P01", "0A000", "26000"},
-		// Shutdown, crash, idle_session_timeout: last words of the server, read
-		// when the connection is used next.
+		// Shutdown, crash, idle_session_timeout. The server says so before it closes a
+		// connection, and the next operation on that connection reads it.
 		sqlstore.Broken: {"57P01", "57P02", "57P05"},
 	},
 }
 
-// serverError knows the errors of both pgx and lib/pq by what they have in
-// common. Those of pgx may stand in an error that repeats half of the DSN.
+// serverError finds the errors of both pgx and lib/pq, by the method that they have in
+// common. The error of pgx may be inside an error that repeats half of the DSN.
 func serverError(err error) (code, text string, ok bool) {
 	var answer interface {
 		error

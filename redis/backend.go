@@ -14,6 +14,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/together"
+	"github.com/flamego/session/internal/ttl"
 )
 
 var (
@@ -24,13 +25,14 @@ var (
 type backend struct {
 	client  redis.UniversalClient
 	prefix  string
-	close   func() error  // nil for a client that is not ours
-	retries retries       // none for a client that is not ours, which has its own
-	turns   chan struct{} // one for each connection, nil for a client that is not all ours
+	close   func() error  // nil for a client of the Config
+	retries retries       // zero for a client of the Config, which has retries of its own
+	turns   chan struct{} // holds an element for each call under way; nil if calls must be watched
 	lookups *together.Group[answer]
 }
 
-// ifSame ends a script unless the first key holds what the caller has read.
+// ifSame begins a script, and ends it unless the first key holds the bytes that the
+// caller has read: see expected.
 const ifSame = `
 local data = redis.call('GET', KEYS[1])
 if not data then return 0 end
@@ -43,7 +45,7 @@ var (
 redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 return 1`)
 
-	// SET comes first: when memory is full it is SET that fails.
+	// SET comes before DEL, because SET fails when memory is full.
 	rename = redis.NewScript(ifSame + `
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
@@ -53,8 +55,8 @@ return 1`)
 	remove = redis.NewScript(ifSame + `
 return redis.call('DEL', KEYS[1])`)
 
-	// PEXPIRE has GT for this only since Redis 7. A TTL of -1 is none at all,
-	// -2 no key.
+	// Since Redis 7, PEXPIRE with GT would do. A TTL of -1 means that the key does
+	// not expire, -2 that there is no key.
 	extend = redis.NewScript(`
 local ttl = redis.call('PTTL', KEYS[1])
 if ttl == -1 or ttl >= 0 and ttl < tonumber(ARGV[1]) then
@@ -64,9 +66,9 @@ return 0`)
 )
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	data, ttl := string(rec.Data), time.Duration(millis(rec.TTL))*time.Millisecond
+	data, left := string(rec.Data), time.Duration(millis(rec.TTL))*time.Millisecond
 	return run(ctx, b, func(ctx context.Context) (bool, error) {
-		return b.client.SetNX(ctx, b.prefix+sid, data, ttl).Result()
+		return b.client.SetNX(ctx, b.prefix+sid, data, left).Result()
 	})
 }
 
@@ -75,15 +77,16 @@ func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.
 	return b.eval(ctx, swap, []string{b.prefix + sid}, want, how, string(rec.Data), millis(rec.TTL))
 }
 
-// Rename is one step where both keys are on one server, else two; see the
+// Rename is one step if both keys are in one slot, and two steps otherwise: see the
 // package doc.
 func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
 	want, how := expected(old)
 	keys := []string{b.prefix + sid, b.prefix + newSID}
 	switch b.client.(type) {
 	case *redis.Client, *redis.ClusterClient:
-		// Whoever has the first key refuses to write a second one in another slot.
-		// Other clients may spread keys over servers that know no slots.
+		// The server of the first key refuses a script whose second key is in another
+		// slot. Only these clients get that answer: others, such as a Ring, may spread
+		// keys over servers that know no slots.
 		ok, err := b.eval(ctx, rename, keys, want, how, string(rec.Data), millis(rec.TTL))
 		if err == nil || !strings.HasPrefix(err.Error(), "CROSSSLOT") {
 			return ok, err
@@ -96,8 +99,8 @@ func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, re
 	return b.Insert(ctx, newSID, rec)
 }
 
-func (b *backend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
-	_, err := b.eval(ctx, extend, []string{b.prefix + sid}, millis(ttl))
+func (b *backend) Extend(ctx context.Context, sid string, left time.Duration) error {
+	_, err := b.eval(ctx, extend, []string{b.prefix + sid}, millis(left))
 	return err
 }
 
@@ -109,26 +112,28 @@ func (b *backend) Delete(ctx context.Context, sid string) error {
 // Sweep does nothing: Redis removes what has expired.
 func (b *backend) Sweep(context.Context) (bool, error) { return false, nil }
 
-// Close closes the client if it is ours; a second time it does nothing.
+// Close closes the client if the store has made it. A second call does nothing.
 func (b *backend) Close() error {
 	if b.close == nil {
 		return nil
 	}
-	// A connection that an operation given up has closed by itself is closed.
+	// An operation that has been given up may have closed its connection by itself.
 	if err := b.close(); !errors.Is(err, redis.ErrClosed) && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil
 }
 
+// eval runs a script and reports whether it returned 1.
 func (b *backend) eval(ctx context.Context, s *redis.Script, keys []string, args ...interface{}) (bool, error) {
 	n, err := run(ctx, b, func(ctx context.Context) (int, error) { return s.Run(ctx, b.client, keys, args...).Int() })
 	return n == 1, err
 }
 
-// expected is what ifSame compares with: the bytes themselves, or the hash of
-// many, which would cost more to send. It is no guard against an attacker: who
-// makes two versions of his own session collide hides a change from himself.
+// expected returns what ifSame compares with, and how: the bytes, or their hash if they
+// are so many that to send them would cost more. SHA-1 is enough, as the hash protects
+// nothing: an attacker who made two versions of a session with the same hash would only
+// hide a change from himself.
 func expected(old []byte) (want, how string) {
 	if len(old) <= 4096 {
 		return string(old), "bytes"
@@ -137,11 +142,5 @@ func expected(old []byte) (want, how string) {
 	return hex.EncodeToString(sum[:]), "sha1"
 }
 
-// millis is d in milliseconds, rounded up and at least 1.
-func millis(d time.Duration) int64 {
-	ms := d.Milliseconds()
-	if d%time.Millisecond > 0 {
-		ms++
-	}
-	return max(ms, 1)
-}
+// millis is d in milliseconds, and at least 1: Redis refuses to let a key expire at once.
+func millis(d time.Duration) int64 { return max(ttl.Millis(d), 1) }

@@ -17,15 +17,17 @@ import (
 	"github.com/flamego/session/internal/deadline"
 )
 
-// newClient makes a client that does not sulk: when as many dials in a row have
-// failed as its pool is large, go-redis answers with the last error and tries
-// anew only once a second, in which time the server may be back. So a dial does
-// not fail; it is the first use of the connection that does. (Not with
-// MinIdleConns, which would fill the pool with such connections.)
+// newClient makes a client that differs from those of go-redis in two ways.
 //
-// Nor does it try again by itself, as it would after the deadline of a context that is
-// never done: each time it would rest and use up one more connection of the pool. The
-// retries that the options ask for are [repeated]'s.
+// It dials again at once after failures. When as many dials in a row have failed as the
+// pool has connections, go-redis answers with the last error, and dials only once a
+// second, though the server may be back. So here a dial never fails. It returns a
+// failedConn, whose first use fails. (MinIdleConns would fill the pool with such
+// connections, so with MinIdleConns a dial does fail.)
+//
+// It does not retry by itself. Go-redis would go on after the deadline of a context that
+// is never done, and each retry would take time and break one more connection of the
+// pool. Instead, [repeated] makes the retries that the options ask for.
 func newClient(opts redis.Options) (*redis.Client, retries) {
 	if opts.DialTimeout == 0 {
 		opts.DialTimeout = 2 * time.Second
@@ -48,7 +50,7 @@ func newClient(opts redis.Options) (*redis.Client, retries) {
 			return conn, err
 		}
 		if opts.Password != "" || opts.DB != 0 || opts.OnConnect != nil {
-			err = fmt.Errorf("%w", err) // that use is a greeting, where go-redis unwraps once
+			err = fmt.Errorf("%w", err) // the first use is a greeting, of whose error go-redis unwraps one layer
 		}
 		return failedConn{err: err}, nil
 	}
@@ -58,9 +60,9 @@ func newClient(opts redis.Options) (*redis.Client, retries) {
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// newDialer makes a dialer that ends with its context in any case. Those of the
-// standard library watch one: a handshake and the look-up of a name would not end by
-// the deadline of one that is never done.
+// newDialer makes a dialer that ends at the deadline of its context even if the context
+// is never done. In the dialers of the standard library, a handshake or the look-up of a
+// name would not end then.
 func newDialer(config *tls.Config, timeout time.Duration) dialer {
 	d := &net.Dialer{KeepAlive: 5 * time.Minute}
 	dial := d.DialContext
@@ -74,9 +76,9 @@ func newDialer(config *tls.Config, timeout time.Duration) dialer {
 	}
 }
 
-// failedConn is a connection that could not be made.
+// failedConn stands for a connection that could not be made.
 type failedConn struct {
-	net.Conn // nil: go-redis uses nothing but the methods below
+	net.Conn // nil, as go-redis calls only the methods below
 	err      error
 }
 
@@ -86,9 +88,9 @@ func (c failedConn) SetReadDeadline(time.Time) error  { return c.err }
 func (c failedConn) SetWriteDeadline(time.Time) error { return c.err }
 func (failedConn) Close() error                       { return nil }
 
-// run makes a call that ends with ctx. What it sends must not be the caller's
-// memory, as it may still be looking at it then: the data goes as strings, which
-// are copies.
+// run makes a call, and returns when ctx ends even if the call goes on. So the call must
+// not send from the caller's memory, which the caller may change then. Data is sent as
+// strings, which are copies.
 func run[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	if !b.direct(ctx) {
 		return watched(ctx, b, call)
@@ -102,16 +104,16 @@ func run[T any](ctx context.Context, b *backend, call func(context.Context) (T, 
 	return val, reason(ctx, err)
 }
 
-// direct reports whether calls need not be watched, which costs two goroutines for
-// each, one of go-redis and one of [watched]: where nothing of the app takes part, all
-// that they wait for ends at the deadline of the context.
+// direct reports whether a call ends at the deadline of ctx by itself. So it does if no
+// code of the app takes part in it. To watch a call takes two goroutines, one of
+// go-redis and one of [watched].
 func (b *backend) direct(ctx context.Context) bool {
 	_, ok := ctx.Deadline()
 	return ok && b.turns != nil
 }
 
-// begin waits for one of b.turns, as go-redis would wait for a connection as long as
-// its PoolTimeout says.
+// begin waits for a turn: for one of the connections. Go-redis would wait for a
+// connection by itself, but for as long as its PoolTimeout says, whatever the context.
 func (b *backend) begin(ctx context.Context) error {
 	if b.turns == nil {
 		return nil
@@ -129,14 +131,15 @@ func (b *backend) begin(ctx context.Context) error {
 	}
 }
 
+// end gives the turn back.
 func (b *backend) end() {
 	if b.turns != nil {
 		<-b.turns
 	}
 }
 
-// unwatched makes a call that ends at the deadline of ctx, while the caller has one
-// of b.turns. Where ctx has ended it makes none, which would break a connection.
+// unwatched makes a call that ends at the deadline of ctx by itself. The caller has a
+// turn. If ctx has ended already, no call is made, as it would break a connection.
 func unwatched[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	if err := ctx.Err(); err != nil {
 		var zero T
@@ -145,7 +148,8 @@ func unwatched[T any](ctx context.Context, b *backend, call func(context.Context
 	return repeated(deadline.Only(ctx), b, call)
 }
 
-// reason is the error of ctx where that is why a call failed, else that of the call.
+// reason is the error of ctx if the call failed because ctx has ended. Otherwise it is
+// the error of the call.
 func reason(ctx context.Context, err error) error {
 	if done := deadline.Err(ctx); err != nil && done != nil {
 		return done
@@ -153,8 +157,9 @@ func reason(ctx context.Context, err error) error {
 	return err
 }
 
-// watched gives up when ctx is done. Go-redis alone does not always: a dialer of the
-// app and a Cluster client's first look at the server take the time they take.
+// watched makes a call, and returns when ctx is done even if the call goes on. Go-redis
+// alone may wait longer than ctx: for a dialer of the app, or when a Cluster client
+// first asks the server for its slots.
 func watched[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		val T
@@ -178,11 +183,15 @@ func watched[T any](ctx context.Context, b *backend, call func(context.Context) 
 	}
 }
 
-// repeated makes a call, and again while there is time and hope. After a restart of
-// the server the pool may be full of broken connections, of which each attempt removes
-// one. Beyond that a client that is ours makes its retries here. All our operations may
-// be repeated, as a compare fails once it has succeeded, and a refusal is looked into
-// by the portable store.
+// repeated makes a call, and makes it again while that may help and there is time.
+//
+// After a restart of the server the pool may be full of broken connections, of which
+// each attempt removes one. So there are as many attempts as connections, and for a
+// client made from Options also the retries of the options.
+//
+// All operations may be repeated: once an operation has succeeded, the state that it
+// expects is gone. If a second attempt is refused for that reason, the portable store
+// finds out.
 func repeated[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	val, err := call(ctx)
 	if !passing(err) {
@@ -206,14 +215,14 @@ func repeated[T any](ctx context.Context, b *backend, call func(context.Context)
 	return val, err
 }
 
-// retries are how often to try again, and how long to rest before.
+// retries says how often to try again, and how long to rest before each retry.
 type retries struct {
 	most     int
 	min, max time.Duration
 }
 
-// rest takes as long as go-redis rests before its nth retry, and reports whether ctx
-// has not ended by then.
+// rest waits as long as go-redis waits before its nth retry. It reports false if ctx
+// has ended by then.
 func (r retries) rest(ctx context.Context, n int) bool {
 	d := min(r.min+rand.N(max(r.min<<min(n, 10), 1)), r.max)
 	if end, ok := ctx.Deadline(); ok {
@@ -226,7 +235,7 @@ func (r retries) rest(ctx context.Context, n int) bool {
 	return deadline.Err(ctx) == nil
 }
 
-// broken tells whether err is that of a connection that once worked.
+// broken reports whether err is that of a connection that had worked before.
 func broken(err error) bool {
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		return op.Op != "dial"
@@ -234,8 +243,8 @@ func broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// passing tells whether err may be another one, or none, the next time: what go-redis
-// would try again, and a handshake that took too long.
+// passing reports whether another attempt may succeed: after the errors for which
+// go-redis tries again, and after a handshake that took too long.
 func passing(err error) bool {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return false
@@ -250,4 +259,5 @@ func passing(err error) bool {
 	})
 }
 
+// passingReplies are how the answers of a server begin that may soon be others.
 var passingReplies = []string{"LOADING ", "READONLY ", "CLUSTERDOWN ", "TRYAGAIN ", "ERR max number of clients reached"}

@@ -9,27 +9,28 @@ import (
 	"github.com/flamego/session"
 )
 
-// maxTogether is how many loads go in one round trip at most.
-const maxTogether = 64
+// loadBatch is how many loads go in one round trip at most.
+const loadBatch = 64
 
-// answer is what there is under a key.
+// answer is what Redis has under a key.
 type answer struct {
 	rec   session.Record
 	found bool
-	err   error // of this key alone
+	err   error // concerns this key alone
 }
 
-// Load takes a key without an expiry, which only somebody else can have written,
-// for a record with no time left, so that it gets an expiry at the next chance.
+// Load may find a key without an expiry, which the store has not written. It reports a
+// record with no time left then, so that the record is given an expiry soon.
 func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
-	a, err := b.lookUp(ctx, b.prefix+sid)
+	a, err := b.load(ctx, b.prefix+sid)
 	if err == nil {
 		err = a.err
 	}
 	return a.rec, a.found, err
 }
 
-func (b *backend) lookUp(ctx context.Context, key string) (answer, error) {
+// load shares a round trip with other loads if nobody has to watch it.
+func (b *backend) load(ctx context.Context, key string) (answer, error) {
 	if b.direct(ctx) {
 		a, err := b.lookups.Get(ctx, key)
 		return a, reason(ctx, err)
@@ -41,12 +42,13 @@ func (b *backend) lookUp(ctx context.Context, key string) (answer, error) {
 	return answers[0], nil
 }
 
-// errTogether says that several keys were asked for in vain. Each has retries of its
-// own: what is too much for one ReadTimeout would be that again.
+// errTogether is the error of a shared round trip. It is no error that passes, so the
+// round trip is not repeated: an answer that took longer than ReadTimeout would do so
+// again. Each load then goes alone, with retries of its own.
 var errTogether = errors.New("several look-ups failed together")
 
-// look is fetch with a connection.
-func (b *backend) look(ctx context.Context, keys []string) ([]answer, error) {
+// loadTogether loads keys in one round trip, which waits for a connection.
+func (b *backend) loadTogether(ctx context.Context, keys []string) ([]answer, error) {
 	return run(ctx, b, func(ctx context.Context) ([]answer, error) {
 		answers, err := b.fetch(ctx, keys)
 		if err != nil && len(keys) > 1 {
@@ -56,7 +58,7 @@ func (b *backend) look(ctx context.Context, keys []string) ([]answer, error) {
 	})
 }
 
-// fetch asks for keys in one round trip.
+// fetch loads keys in one round trip.
 func (b *backend) fetch(ctx context.Context, keys []string) ([]answer, error) {
 	pipe := b.client.Pipeline()
 	gets, ttls := make([]*redis.StringCmd, len(keys)), make([]*redis.DurationCmd, len(keys))
@@ -66,7 +68,7 @@ func (b *backend) fetch(ctx context.Context, keys []string) ([]answer, error) {
 	if _, err := pipe.Exec(ctx); passing(err) {
 		return nil, err
 	}
-	// Of any other error each command knows its own.
+	// Any other error is that of a single command, which also returns it below.
 	answers := make([]answer, len(keys))
 	for i := range keys {
 		data, err := gets[i].Bytes()
@@ -75,7 +77,7 @@ func (b *backend) fetch(ctx context.Context, keys []string) ([]answer, error) {
 		}
 		var reply redis.Error
 		switch ttl := ttls[i].Val(); {
-		case errors.Is(err, redis.Nil), err == nil && ttl == -2: // the key may expire between the two
+		case errors.Is(err, redis.Nil), err == nil && ttl == -2: // it may expire between the two
 		case err == nil:
 			answers[i] = answer{rec: session.Record{Data: data, TTL: max(ttl, 0)}, found: true}
 		case errors.As(err, &reply):

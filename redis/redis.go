@@ -2,43 +2,47 @@
 //
 // # Model
 //
-// The encoded data of a session is the value of one key, KeyPrefix and the
-// session ID, and Redis itself lets it expire. What must not be interrupted (to
-// replace exactly the bytes that were read, to change the ID, to extend) is a
-// small Lua script, sent by its hash; a server that has restarted is sent the
-// text again.
+// The encoded data of a session is the value of one key, which is KeyPrefix and the
+// session ID. Redis itself lets the key expire. Operations that must not be interrupted
+// are small Lua scripts: to replace exactly the bytes that were read, to change the ID,
+// and to extend. A script is sent by its hash, and by its text to a server that does not
+// know the hash.
 //
-// Any client of go-redis will do: of one server, of Sentinel, of a Cluster. A
-// client that is given in the Config is used and left open, one that is made
-// from Options is closed with the store. With the latter, loads at the same time go
-// together, in fewer round trips.
+// Any client of go-redis will do: of one server, of Sentinel, of a Cluster. The store
+// leaves a client of the Config open. It closes a client that it has made from Options.
+// With such a client, loads that come at the same time share round trips.
 //
 // # Errors
 //
-// The Initer returns an error when there is neither Client nor Options, and
-// when no server answers within 5 seconds. Connections that broke are tried
-// again, as many as the pool had, so the first request after a restart of the
-// server succeeds. (The pool of a client that was given may answer with its last
-// dial error for up to a second more.) An operation ends at the deadline of its
-// context. When that is cancelled it ends at once, except for one that has a deadline
-// and already uses a connection of a client made from Options without a Dialer and an
-// OnConnect: that one ends with its answer or at the deadline.
+// The Initer returns an error when there is neither Client nor Options, and when no
+// server answers within 5 seconds.
+//
+// A call on a broken connection is made again on the next one, until all connections
+// that the pool had are used up. So the first request after a restart of the server
+// succeeds. (The pool of a client of the Config may answer with its last dial error for
+// up to a second more.)
+//
+// An operation ends at the deadline of its context. It also ends when the context is
+// cancelled, with one exception: if the context has a deadline, and the client is made
+// from Options without a Dialer and an OnConnect, an operation that already has a
+// connection ends with its answer or at the deadline.
 //
 // # Limits
 //
-// Redis 5 or later; the user must be allowed GET, PTTL, SET, DEL, PEXPIRE,
-// EXISTS, PING, EVAL and EVALSHA. Reads must go to the primary: a client with
-// ReadOnly may read what another request has replaced. Replication is
-// asynchronous, so a failover may undo the last commits, and a server that
-// evicts keys when its memory is full ends sessions early. Go-redis 8 is older
-// than Redis 7, of which its Cluster client understands too little: it wants
-// ClusterOptions.ClusterSlots to be set and asks for the list of all commands
-// before each one. Its Ring finds no keys there.
+// Redis 5 or later. The user must be allowed GET, PTTL, SET, DEL, PEXPIRE, EXISTS,
+// PING, EVAL and EVALSHA. Reads must go to the primary: a client with ReadOnly may read
+// what another request has replaced. Replication is asynchronous, so a failover may undo
+// the last commits. A server that evicts keys when its memory is full ends sessions
+// early.
 //
-// On a Cluster a session that gets a new ID moves to another slot, which cannot
-// be one step: the old record goes first, so that the old ID is dead whatever
-// happens, and a failure in between ends the session. A KeyPrefix with a hash
-// tag, such as "{session}:", keeps all sessions in one slot and avoids that.
+// Go-redis 8 is older than Redis 7. With a Cluster of Redis 7, its Cluster client needs
+// ClusterOptions.ClusterSlots, and asks for the list of all commands before each
+// command. Its Ring finds no keys there.
+//
+// On a Cluster, a session that gets a new ID moves to another slot, which takes two
+// steps. The old record is deleted first, so that the old ID is dead whatever happens. A
+// failure between the two steps ends the session. A KeyPrefix with a hash tag, such as
+// "{session}:", keeps all sessions in one slot, where one step is enough.
 package redis
 
 import (
@@ -62,10 +66,10 @@ type Config struct {
 	// Client is a client to share, which the store never closes. Default is a
 	// new client made from Options.
 	Client redis.UniversalClient
-	// Options are the settings for a new client; they are copied. DialTimeout is
-	// 2 seconds and ReadTimeout 1 second if not set, shorter than in go-redis, as
-	// a dead connection shall leave time for a second one. Default is none, which
-	// is an error if there is no Client either.
+	// Options are the settings for a new client. They are copied. If they are not
+	// set, DialTimeout is 2 seconds and ReadTimeout 1 second: shorter than in
+	// go-redis, so that a dead connection leaves time for a second one. Default is
+	// none, which is an error if there is no Client either.
 	Options *Options
 	// KeyPrefix is what every key starts with. Default is "session:".
 	KeyPrefix string
@@ -98,11 +102,11 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		}
 		client, retries := newClient(*config.Options)
 		b.client, b.close, b.retries = client, client.Close, retries
-		// What the app does itself may not look at deadlines.
+		// A Dialer or an OnConnect of the app may not heed deadlines.
 		if config.Options.Dialer == nil && config.Options.OnConnect == nil {
 			n := client.Options().PoolSize
 			b.turns = make(chan struct{}, n)
-			b.lookups = together.New(max(n/4, 1), maxTogether, b.look)
+			b.lookups = together.New(max(n/4, 1), loadBatch, b.loadTogether)
 		}
 	}
 	if _, err = run(ctx, b, func(ctx context.Context) (string, error) { return b.client.Ping(ctx).Result() }); err != nil {
@@ -120,8 +124,8 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 	return b, sc, nil
 }
 
-// isNil also sees through a nil *redis.Client, as a variable that was never set
-// makes an interface that is not nil.
+// isNil reports whether there is no client. A variable of type *redis.Client that was
+// never set is no client either, though as an interface it is not nil.
 func isNil(client redis.UniversalClient) bool {
 	v := reflect.ValueOf(client)
 	return client == nil || v.Kind() == reflect.Pointer && v.IsNil()

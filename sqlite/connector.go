@@ -13,15 +13,15 @@ import (
 	"modernc.org/sqlite"
 )
 
-// walPatience is how long a connection asks for a WAL that others are in the way
-// of: stores that start together have it soon, somebody who reads may go on for
-// hours.
+// walPatience is how long a connection asks for a WAL while others use the file. Stores
+// that start together are soon out of each other's way, but somebody who reads the file
+// may go on for hours.
 const walPatience = time.Second
 
-// setting is one that has a default.
+// setting is a setting of SQLite for which this package has a default.
 type setting struct {
 	pragma string
-	keys   []string // what else the driver calls it in a DSN
+	keys   []string // parameters of a DSN that set it too
 }
 
 var (
@@ -30,19 +30,19 @@ var (
 	synchronous = setting{"synchronous", []string{"_synchronous", "_sync"}}
 )
 
-// isSet reports whether the parameters of a DSN have the setting.
+// isSet reports whether the parameters of a DSN set s.
 func (s setting) isSet(params url.Values) bool {
 	return slices.ContainsFunc(s.keys, params.Has) || slices.ContainsFunc(params["_pragma"], func(pragma string) bool {
 		return strings.HasPrefix(strings.ToLower(strings.TrimSpace(pragma)), s.pragma)
 	})
 }
 
-// connector adds the defaults: the timeout in the DSN, and then what depends on
-// what the file can have.
+// connector makes connections with the defaults of this package. The busy_timeout is in
+// the DSN. The other defaults depend on the file, so each new connection is given them.
 type connector struct {
 	driver.Connector
-	wal    bool // try to get one
-	normal bool // synchronous NORMAL with a WAL
+	wal    bool // ask for a WAL
+	normal bool // with a WAL, set synchronous to NORMAL
 }
 
 func newConnector(dsn string) (driver.Connector, error) {
@@ -77,9 +77,9 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil
 }
 
-// setUp gives a connection what goes with the journal. FULL, which SQLite has by
-// itself, is right for all but a WAL: with NORMAL a loss of power may damage a
-// file that has another journal.
+// setUp asks for a WAL, and sets synchronous to NORMAL if there is one. With any other
+// journal, synchronous stays FULL, the default of SQLite: with NORMAL a loss of power may
+// damage the file.
 func (c connector) setUp(ctx context.Context, conn driver.Conn) error {
 	mode, err := pragma(ctx, conn, "journal_mode")
 	if err != nil {
@@ -96,10 +96,10 @@ func (c connector) setUp(ctx context.Context, conn driver.Conn) error {
 	return err
 }
 
-// askForWAL changes the journal of the file if it can and returns which one it is
-// then, if it is known. For the change nobody else may use the file; while SQLite
-// waits for that it keeps others from beginning to, so it waits no longer at a time
-// than by default.
+// askForWAL changes the journal of the file to a WAL if it can. It returns the journal
+// that the file has then, and "" if it does not know. During the change nobody else may
+// use the file, and while SQLite waits for them, it lets nobody begin. So SQLite waits for
+// 100 ms at a time, even if the DSN has a longer busy_timeout.
 func askForWAL(ctx context.Context, conn driver.Conn) (mode string, err error) {
 	timeout, err := pragma(ctx, conn, "busy_timeout")
 	if err != nil {
@@ -115,14 +115,14 @@ func askForWAL(ctx context.Context, conn driver.Conn) (mode string, err error) {
 	for until := time.Now().Add(patience); ; time.Sleep(rand.N(20 * time.Millisecond)) {
 		mode, err = pragma(ctx, conn, "journal_mode = WAL")
 		if code, _, _ := serverError(err); code != busy || time.Now().After(until) {
-			break // without a WAL, too, if the file is read-only
+			break // perhaps without a WAL, as when the file is read-only
 		}
 	}
 	_, err = pragma(ctx, conn, "busy_timeout = "+timeout)
 	return mode, err
 }
 
-// pragma runs a pragma and returns its answer, if it has one.
+// pragma runs a pragma and returns its answer, or "" if it has none.
 func pragma(ctx context.Context, conn driver.Conn, text string) (answer string, err error) {
 	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, "PRAGMA "+text, nil)
 	if err != nil {

@@ -18,32 +18,33 @@
 //	);
 //	CREATE INDEX sessions_expired_at_idx ON sessions (expired_at);
 //
-// and leaves a table alone that is there, but for an index that is missing. An
+// If the table is there already, InitTable only adds the index if that is missing. An
 // expiry is rounded up to a whole second.
 //
-// A store writes by one connection, for which its operations queue up: SQLite has
-// one writer at a time anyway, and refuses others at once unless told to wait. For
-// other processes, a DSN that does not set busy_timeout gets one of 100 ms; after
-// that an operation is tried again until its context is done.
+// A store writes by one connection, for which its operations queue up. SQLite has only
+// one writer at a time anyway, and refuses other writers at once unless it is told to
+// wait. So that it waits for other processes, a DSN without a busy_timeout gets a
+// busy_timeout of 100 ms. After that the store tries an operation again, until its
+// context is done.
 //
-// Unless the DSN has a journal_mode, the file gets a write-ahead log (journal_mode
-// WAL, which stays with the file and puts an "-wal" and an "-shm" file beside it).
-// For the change nobody else may use the file: if somebody reads it for longer than
-// a second, or if it is read-only, the store makes do with the journal that there
-// is, until it is started again. With a WAL 8 more connections read while one
-// writes; without, one connection reads and writes.
+// Unless the DSN has a journal_mode, the store gives the file a write-ahead log: the
+// journal_mode WAL, which stays with the file and puts an "-wal" and an "-shm" file
+// beside it. During this change nobody else may use the file. If somebody reads the file
+// for longer than a second, or if the file is read-only, the store keeps the journal
+// that there is, and tries the change again at its next start. With a WAL, 8 more
+// connections read while one writes. Without a WAL, one connection reads and writes.
 //
-// With a WAL, and unless the DSN has another synchronous, a commit waits for the
-// disk only now and then (synchronous NORMAL): a crash of the process loses nothing,
-// and a loss of power may take back the last commits but never harms the file.
-// "?_pragma=synchronous(FULL)" makes each commit wait. With any other journal it
-// does so in any case (FULL, which SQLite has by itself), as with NORMAL a loss of
-// power could harm the file. So "?_pragma=journal_mode(DELETE)" is enough to have
-// what SQLite does by itself.
+// With a WAL the store sets synchronous to NORMAL, unless the DSN has a synchronous. A
+// commit then waits for the disk only now and then. A crash of the process loses
+// nothing. A loss of power may undo the last commits, but never damages the file.
+// "?_pragma=synchronous(FULL)" makes each commit wait for the disk.
 //
-// In memory (":memory:", "mode=memory") a database lives as long as its
-// connection, which is until the store is closed. Such sessions are no other
-// store's.
+// With any other journal, synchronous stays FULL, which is the default of SQLite: with
+// NORMAL a loss of power could damage the file. So "?_pragma=journal_mode(DELETE)" is
+// enough to get all the defaults of SQLite.
+//
+// A database in memory (":memory:", "mode=memory") lives as long as its connection,
+// which is until the store is closed. No other store can use its sessions.
 //
 // # Errors
 //
@@ -54,32 +55,74 @@
 //
 // # Limits
 //
-// All processes must be on one machine, and the file not on a network file system.
-// A context is looked at between attempts and while waiting for a connection. A
-// statement is not interrupted, so a long busy_timeout in the DSN (or of a DB that
-// is shared) may hold up an operation beyond its deadline.
+// All processes must be on one machine, and the file must not be on a network file
+// system. An operation heeds its context while it waits for a connection and between
+// attempts, but a statement is not interrupted. So a long busy_timeout, in the DSN or of
+// a shared DB, may hold up an operation beyond its deadline.
 package sqlite
 
 import (
+	"database/sql"
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
 )
+
+// Config says where the sessions are. DSN or DB must be given.
+type Config struct {
+	// Lifetime is the duration without access after which a session is recycled.
+	// The column holds whole seconds, to which an expiry is rounded up. Default is
+	// 3600 seconds, also for values below one second.
+	Lifetime time.Duration
+	// DSN is the database: the path of a file ("app.db", made if it is missing), a
+	// URI ("file:/var/lib/app.db?mode=rw"), or ":memory:". Parameters of
+	// modernc.org/sqlite may follow after a "?". Those that are missing default to
+	// _pragma=busy_timeout(100), to a write-ahead log if the file can have one, and
+	// with such a log to _pragma=synchronous(NORMAL). Default is none, which is an
+	// error if there is no DB either.
+	DSN string
+	// Table is the name of the table, "table" or "schema.table". A part that holds a
+	// dot stands in backquotes. Default is "sessions".
+	Table string
+	// Encoder encodes the data of a session. Default is session.GobEncoder.
+	Encoder session.Encoder
+	// Decoder decodes what Encoder made. Default is session.GobDecoder.
+	Decoder session.Decoder
+	// InitTable makes the table and its index where they are missing. Default is
+	// false.
+	InitTable bool
+	// MaxDataSize is the greatest number of bytes of encoded data of one session.
+	// Default is 1 MiB.
+	MaxDataSize int
+	// DB is a pool to share, which the store never closes. The store then ignores
+	// DSN, and leaves the settings of the database as they are: give the pool a
+	// busy_timeout. Default is a new pool of one connection to DSN, and of 8 more
+	// that only read if there is a write-ahead log.
+	DB *sql.DB
+}
+
+// Initer returns the session.Initer of SQLite, which wants a Config.
+func Initer() session.Initer {
+	return sqlstore.Initer[Config](&dialect)
+}
 
 var dialect = sqlstore.Dialect{
 	Name: "sqlite",
 
-	// SQLite takes a name in double quotes that it does not know for a text.
+	// Not double quotes: if SQLite does not know a name in them, it takes the name for
+	// a text.
 	Quote:   '`',
 	Prepare: true,
-	// In memory the connection is the database. With a file it is twice as fast as
-	// 16 that get in each other's way (64 goroutines, 2 cores), and the slowest
-	// operation takes a fifth of the time. Readers of a WAL do not wait: 8 of them
-	// take 6 us for a read, 4 take 7.5, one takes 16.
+	// In memory, the connection is the database. With a file, one connection that writes
+	// is twice as fast as 16 that get in each other's way (64 goroutines, 2 cores), and
+	// its slowest operation takes a fifth of the time. With a WAL, readers do not wait
+	// for the writer: a read takes 6 us with 8 readers, 7.5 with 4, 16 with one.
 	Single:  true,
 	Readers: "SELECT count(*) FROM pragma_journal_mode, pragma_locking_mode WHERE journal_mode = 'wal' AND locking_mode = 'normal'",
 
@@ -94,7 +137,7 @@ var dialect = sqlstore.Dialect{
 	CreateIndex: "CREATE INDEX IF NOT EXISTS {schema.}{index} ON {bare} ({expired_at})",
 
 	Connector: newConnector,
-	Timed:     true, // no statement waits for more than the busy_timeout, and none is long
+	Timed:     true, // no statement takes long, or waits for longer than the busy_timeout
 	DSNFaults: []string{
 		"invalid URL escape", "invalid semicolon separator", "conflicting vfs query parameters", "no such vfs",
 		"unknown _timezone", "unknown _txlock", "unknown _time_format", "unknown _time_integer_format",
@@ -105,13 +148,13 @@ var dialect = sqlstore.Dialect{
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"19"}, // SQLITE_CONSTRAINT
 		sqlstore.NoTable:   {noTable},
-		sqlstore.Locked:    {busy, "6"}, // SQLITE_LOCKED is that of a shared cache
+		sqlstore.Locked:    {busy, "6"}, // 6 is SQLITE_LOCKED, which a shared cache answers
 	},
 }
 
 const (
 	busy    = "5"             // SQLITE_BUSY
-	noTable = "no such table" // an error without a code of its own
+	noTable = "no such table" // stands for the code that this error does not have
 )
 
 func serverError(err error) (code, text string, ok bool) {

@@ -162,10 +162,10 @@ var basicRules = []rule{
 func commonValues() map[interface{}]interface{} {
 	return map[interface{}]interface{}{
 		"bool":           true,
-		"int":            math.MinInt64,
+		"int":            math.MinInt,
 		"int8":           int8(-8),
 		"int64":          int64(math.MaxInt64),
-		"uint":           uint(math.MaxUint64),
+		"uint":           uint(math.MaxUint),
 		"uint16":         uint16(16),
 		"float64":        math.Pi,
 		"string":         "héllo, \x00 \xff wörld",

@@ -196,7 +196,7 @@ func (h *history) schedule(rng *rand.Rand, alive int) bool {
 			}
 		}
 		for h.settle != nil && (idle == 0 || len(waiting) == 0 && alive > 0) {
-			if idle++; idle*int(time.Millisecond) > int(stuck) {
+			if idle++; time.Duration(idle)*time.Millisecond > stuck {
 				return false
 			}
 			h.settle()

@@ -1,4 +1,11 @@
-// Package deadline has contexts that end without anybody being told.
+// Package deadline has contexts whose deadline costs less than that of package
+// context.
+//
+// A driver starts a goroutine or two for each operation to watch a context that can be
+// done, and a context with a deadline starts a timer. Both cost more than the rest of a
+// short operation. So where a connection is given the deadline itself, the driver gets
+// a context that nobody watches: see [Only]. And [Within] starts its timer only for
+// those who ask for its Done channel.
 package deadline
 
 import (
@@ -10,17 +17,16 @@ import (
 // only is a context whose Done channel is nil.
 type only struct{ context.Context }
 
-// Only returns a context with the deadline and the values of ctx that is never
-// done. Drivers start a goroutine or two for each operation to watch a context that
-// can be done, which costs more than the rest of a short operation. For a
-// connection that is given the deadline itself that is a waste.
+// Only returns a context that has the deadline and the values of ctx, but is never
+// done. So a driver does not watch it. It is for an operation on a connection that has
+// the deadline itself: see [Set].
 func Only(ctx context.Context) context.Context { return only{ctx} }
 
 func (only) Done() <-chan struct{} { return nil }
 func (only) Err() error            { return nil }
 
-// Set gives a connection the deadline of a context that nobody watches, and none
-// for any other context.
+// Set gives a connection the deadline of ctx if ctx is never done, as that of Only.
+// Otherwise it takes the deadline of the connection away.
 func Set(conn net.Conn, ctx context.Context) error {
 	var t time.Time
 	if ctx.Done() == nil {
@@ -29,18 +35,19 @@ func Set(conn net.Conn, ctx context.Context) error {
 	return conn.SetDeadline(t)
 }
 
-// Watched returns a context that is done at the deadline of ctx and, unless ctx is
-// of Only, with it; after the timeout at the latest.
+// Watched returns a context for drivers that have to watch one. It is done at the
+// deadline of ctx and after the timeout, whichever comes first. It is also done when
+// ctx is done, which a context of Only never is.
 func Watched(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if t, ok := ctx.Deadline(); ok && ctx.Done() == nil {
 		timeout = min(timeout, time.Until(t))
-		ctx = context.WithoutCancel(ctx) // its deadline would count as watched
+		ctx = context.WithoutCancel(ctx) // or package context would leave the deadline to ctx
 	}
 	return context.WithTimeout(ctx, timeout)
 }
 
-// Err is ctx.Err() that never lags behind the deadline, as that of a context may
-// when a connection has already failed by it.
+// Err is ctx.Err(), and an error from the deadline on. A context may be done a moment
+// after its deadline, when a connection with the same deadline has already failed.
 func Err(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Within is context.WithTimeout without its timer, which takes longer to start and to
-// stop than a short operation waits for anything: it is started when somebody first
-// asks for Done.
+// Within is context.WithTimeout, but starts its timer when Done is first called. To
+// start and stop a timer takes longer than a short operation waits for anything, and
+// most operations never call Done.
 func Within(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	c := &within{parent: parent, end: time.Now().Add(timeout)}
 	if end, ok := parent.Deadline(); ok && end.Before(c.end) {
@@ -22,9 +22,9 @@ type within struct {
 	end    time.Time
 
 	mu      sync.Mutex
-	err     error           // why it has ended
-	watched context.Context // with a timer, once there has been a call of Done
-	stop    context.CancelFunc
+	err     error              // why the context has ended
+	watched context.Context    // has a timer; nil before the first call of Done
+	stop    context.CancelFunc // of watched
 }
 
 func (c *within) Deadline() (time.Time, bool) { return c.end, true }
@@ -47,7 +47,7 @@ func (c *within) Err() error {
 	return c.ended()
 }
 
-// ended is Err for a caller who has the lock.
+// ended returns what Err returns. The caller holds the lock.
 func (c *within) ended() error {
 	switch {
 	case c.err != nil:
@@ -61,8 +61,8 @@ func (c *within) ended() error {
 	return c.err
 }
 
-// Value leads package context to its own part of c, so that it needs no goroutine to
-// derive another context.
+// Value asks watched once there is one. By that, package context finds a context of
+// its own below c, and needs no goroutine when another context is derived from c.
 func (c *within) Value(key any) any {
 	c.mu.Lock()
 	from := c.parent

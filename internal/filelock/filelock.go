@@ -1,10 +1,11 @@
 // Package filelock locks names between all processes that use the same folder.
 //
-// Names are spread over a fixed number of lock files, so a name may wait for
-// another one; there is nothing to clean up. On Unix the lock is flock(2): it
-// ends with the process that holds it, and does not reach over network file
-// systems that ignore it. On other systems only the goroutines of this process
-// exclude each other.
+// Names are spread over a fixed number of lock files, so there is nothing to clean
+// up. Two names may share a lock file, and then one waits for the other.
+//
+// On Unix a lock is flock(2). The lock ends with the process that holds it. Some
+// network file systems ignore flock; there, and on other systems than Unix, only the
+// goroutines of one process exclude each other.
 package filelock
 
 import (
@@ -17,9 +18,10 @@ import (
 	"time"
 )
 
-const stripes = 64
+const stripes = 64 // lock files in a folder
 
-// stat fails on no file system that can be had in a test, but may on a network.
+// stat is a variable because only tests can make it fail: a local file system does
+// not, but a network file system may.
 var stat = (*os.File).Stat
 
 // Set is the locks in one folder.
@@ -28,14 +30,14 @@ type Set struct {
 	stripes [stripes]stripe
 }
 
-// stripe is one lock file. The channel excludes the goroutines of this process,
-// which share the open file and so the flock.
+// stripe is one lock file. The goroutines of this process share the open file and with
+// it the flock, so they need the channel to exclude each other.
 type stripe struct {
-	held chan struct{}
-	file *os.File // opened at first use
+	held chan struct{} // holds an element while the stripe is locked
+	file *os.File      // opened at first use
 }
 
-// New returns the locks in a folder, which is made when the first one is taken.
+// New returns the locks in a folder. The first Lock makes the folder.
 func New(dir string) *Set {
 	s := &Set{dir: dir}
 	for i := range s.stripes {
@@ -45,8 +47,8 @@ func New(dir string) *Set {
 }
 
 // Lock locks one or two names and returns the function that unlocks them. It
-// returns the error of the context when that ends first, or the error of the
-// file system when there can be no lock file.
+// returns the error of the context if the context ends first, and the error of the
+// file system if a lock file cannot be made.
 func (s *Set) Lock(ctx context.Context, names ...string) (unlock func(), err error) {
 	var used [stripes]bool
 	for _, name := range names {
@@ -61,8 +63,7 @@ func (s *Set) Lock(ctx context.Context, names ...string) (unlock func(), err err
 			st.unlock()
 		}
 	}
-	// In ascending order everywhere, so that two callers never wait for each
-	// other.
+	// All callers lock in ascending order, so that no two wait for each other.
 	for i, ok := range used {
 		if !ok {
 			continue
@@ -89,12 +90,11 @@ func (st *stripe) lock(ctx context.Context, dir, name string) error {
 	return err
 }
 
-// lockFile excludes other processes. They hold a lock for the time of a write,
-// so asking again soon is cheaper than a thread that waits in the kernel and
-// cannot be called back.
+// lockFile excludes other processes.
 //
-// A file that was removed excludes nobody who comes later, so a lock counts only
-// if the file is still there under its name.
+// If somebody has removed the lock file, processes that come later make a new one, and
+// a lock on the removed file does not exclude them. So a lock counts only if its file
+// still has its name.
 func (st *stripe) lockFile(ctx context.Context, dir, name string) error {
 	for {
 		if err := st.flock(ctx, dir, name); err != nil {
@@ -107,7 +107,7 @@ func (st *stripe) lockFile(ctx context.Context, dir, name string) error {
 			}
 			err = ctx.Err()
 		}
-		_ = st.file.Close() // and with it the lock
+		_ = st.file.Close() // which ends the lock
 		st.file = nil
 		if err != nil {
 			return err
@@ -115,6 +115,9 @@ func (st *stripe) lockFile(ctx context.Context, dir, name string) error {
 	}
 }
 
+// flock opens the lock file if need be, and asks for its lock until it is free. Other
+// processes hold a lock only for the time of a write, so it will soon be free. A thread
+// that waits in the kernel for a lock would cost more, and could not be called back.
 func (st *stripe) flock(ctx context.Context, dir, name string) error {
 	if st.file == nil {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -144,7 +147,7 @@ func (st *stripe) unlock() {
 	<-st.held
 }
 
-// Close closes the lock files. It waits for locks that are held.
+// Close closes the lock files, each when nobody holds its lock.
 func (s *Set) Close() error {
 	var errs []error
 	for i := range s.stripes {

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// What gob allocates, rounded up from measurements. Structs are charged by their
-// size in Go, as a value stands in one place and is copied to another.
+// What gob allocates, rounded up from measurements. For a struct it is twice the size of
+// the type in Go, as gob decodes a value in one place and copies it to another.
 const (
 	costPlan  = 1024 // to prepare the decoding of a type, or of a field
 	costNamed = 128  // for the value of an interface
@@ -18,56 +18,59 @@ const (
 	costBytes = 96
 	costList  = 128
 	costDict  = 512
-	costPair  = 96 // for a place in a map, beyond key and element
-	costGob   = 384
+	costPair  = 96  // for a pair in a map, beside its key and its element
+	costGob   = 384 // for a type that decodes itself
 )
 
-// Check returns nil if encoding/gob may be given the message to decode it into a
-// map that is there already. That does not mean that gob can decode it.
+// Check returns nil if it is safe to let encoding/gob decode the message into a map that
+// has been made. That does not mean that gob can decode the message.
 func Check(raw []byte) error {
 	c := checker{
 		cursor:  newCursor(raw),
 		planned: make(map[named]reflect.Type),
 		structs: make(map[layout][]reflect.Type),
 	}
-	c.charge(2 * len(raw)) // gob reads a copy
+	c.charge(2 * int64(len(raw))) // gob reads a copy
 	c.top = c.typeSequence(false)
 	if !dataCodec.match(&c.cursor, c.top) {
 		c.fail(errors.New("the message holds no map[interface {}]interface {}"))
 	}
 	c.zero()
-	c.depth = -1 // the map itself is no level
+	c.depth = -1 // the map itself does not count as a level
 	c.value(c.top, nil, false)
 	return c.err
 }
 
-// A checker goes through a message as gob does. Where the message has a struct,
-// what gob does depends on the Go type that it decodes into: a field that this
-// type has not is skipped, in ways of its own. So the checker needs to know that
-// type. It is nil for values that are skipped, and for those in which there is no
-// struct outside of interfaces: their shape on the wire is all there is to know.
+// A checker goes through a message as gob does.
+//
+// For a struct in the message, what gob does depends on the Go type that it decodes into:
+// if the Go type lacks a field, gob skips the field, which is not the same as decoding
+// it. So the checker looks up the Go type. It does without, and has nil for the type,
+// where the message alone says what gob does: for values that are skipped, and for values
+// without structs (other than structs in interfaces, which are values of their own).
 type checker struct {
 	cursor
-	top     int32
-	planned map[named]reflect.Type
-	structs map[layout][]reflect.Type // the types of the fields, nil if skipped
+	top     int32                     // the ID of the type of the data
+	planned map[named]reflect.Type    // the types for which gob is prepared
+	structs map[layout][]reflect.Type // the types of the fields, nil for a field that is skipped
 }
 
-// A named is a type on the wire that is to be decoded into what is registered
-// under a name.
+// A named is a type in the message, with the name under which the Go type is registered
+// that gob decodes it into.
 type named struct {
 	name string
 	id   int32
 }
 
-// A layout is a struct on the wire that is to be decoded into a struct type, or
-// skipped if that is nil.
+// A layout is a struct in the message, with the Go type that gob decodes it into. If the
+// Go type is nil, gob skips the struct.
 type layout struct {
 	id  int32
 	typ reflect.Type
 }
 
-// value goes through the value of a type on the wire.
+// value goes through a value. The ID is that of its type in the message, t is the Go type
+// that gob decodes the value into, and skip says that gob skips the value.
 func (c *checker) value(id int32, t reflect.Type, skip bool) {
 	switch id {
 	case idBool, idInt, idUint, idFloat:
@@ -119,12 +122,13 @@ func (c *checker) value(id int32, t reflect.Type, skip bool) {
 	case kindStruct:
 		c.structValue(id, d, t, skip)
 	default:
-		c.charge(costGob + 2*len(c.bytes()))
+		c.charge(costGob + 2*int64(len(c.bytes())))
 	}
 }
 
-// more makes sure that something is left where an element begins. Gob takes the
-// end of the message for a struct without fields, and a map of these as endless.
+// more fails if nothing is left where an element begins. Gob would take the end of the
+// message for a struct without fields, and read such structs as often as the message
+// claims.
 func (c *checker) more() {
 	if c.pos == c.end {
 		c.limit("no element")
@@ -148,7 +152,7 @@ func (c *checker) structValue(id int32, d *definition, t reflect.Type, skip bool
 	}
 	c.charge(costNum)
 	if t != nil {
-		c.charge(2 * int(t.Size()))
+		c.charge(2 * int64(t.Size()))
 	}
 	c.fields(len(d.fields), func(i int) {
 		c.value(d.fields[i].id, types[i], types[i] == nil)
@@ -159,8 +163,8 @@ func (c *checker) misfit() {
 	c.fail(errors.New("the value does not fit the type that is registered under its name"))
 }
 
-// any goes through the value of an interface. When gob skips one it does not care
-// for the name, not even for an empty one, and believes the length.
+// any goes through an interface. When gob skips an interface, it does not use the name,
+// not even an empty name, and skips as many bytes as the length says.
 func (c *checker) any(skip bool) {
 	name := c.bytes()
 	if skip {
@@ -172,7 +176,7 @@ func (c *checker) any(skip bool) {
 		c.charge(costNum)
 		return
 	}
-	c.charge(costNamed + 2*len(name))
+	c.charge(costNamed + 2*int64(len(name)))
 	id := c.typeSequence(true)
 	c.uint()
 	if c.err != nil {
@@ -188,7 +192,8 @@ func (c *checker) any(skip bool) {
 	c.value(id, t, false)
 }
 
-// prepare does for a type and a name what gob does when it meets them first.
+// prepare counts what gob does when it first meets a type with a name. It returns the Go
+// type that is registered under the name, or nil if that does not matter.
 func (c *checker) prepare(n named) (t reflect.Type) {
 	if ids, holdsStruct := c.reach(n.id); holdsStruct {
 		if t = c.registered(n, ids); t == nil {
@@ -200,8 +205,8 @@ func (c *checker) prepare(n named) (t reflect.Type) {
 	return t
 }
 
-// reach returns the types that a type is made of, down to structs, and whether
-// there are any of these.
+// reach returns the type and the types that it is made of. It reports whether there is a
+// struct among them, and does not go into structs.
 func (c *checker) reach(id int32) (ids []int32, holdsStruct bool) {
 	ids = []int32{id}
 	for i := 0; i < len(ids) && c.err == nil; i++ {
@@ -223,9 +228,9 @@ func (c *checker) reach(id int32) (ids []int32, holdsStruct bool) {
 	return ids, holdsStruct
 }
 
-// plan counts what gob prepares before it decodes the first value of a type: a
-// step for each part of the type, for a struct only once. Path is what the type
-// is a part of, up to the struct next to it.
+// plan counts what gob prepares before it decodes the first value of a type: a step for
+// each part of the type, and for a struct only once. The path has the types that the type
+// is a part of, up to the innermost struct.
 func (c *checker) plan(id int32, t reflect.Type, skip bool, path []int32) {
 	c.charge(costPlan)
 	if c.err != nil || id > 0 && id <= idAny || slices.Contains(path, id) {
@@ -252,7 +257,7 @@ func (c *checker) plan(id int32, t reflect.Type, skip bool, path []int32) {
 		c.plan(d.elem, elem, skip, path)
 	case kindArray, kindSlice:
 		c.plan(d.elem, elem, skip, path)
-	default: // its bytes are its own affair
+	default: // a type that decodes itself
 	}
 }
 
@@ -277,7 +282,8 @@ func (c *checker) planStruct(id int32, d *definition, t reflect.Type, skip bool)
 	}
 }
 
-// base returns what pointers point to, as gob sends only that.
+// base returns the type that a pointer points to. Gob sends no pointers, only what they
+// point to.
 func base(t reflect.Type) reflect.Type {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -285,7 +291,7 @@ func base(t reflect.Type) reflect.Type {
 	return t
 }
 
-// parts returns the types that a type is made of, nil where there are none.
+// parts returns the types of the keys and the elements of t. They are nil if t has none.
 func parts(t reflect.Type) (key, elem reflect.Type) {
 	t = base(t)
 	if t == nil {
@@ -301,13 +307,16 @@ func parts(t reflect.Type) (key, elem reflect.Type) {
 	}
 }
 
-// registry has the types that were found by name. What is registered stays.
+// registry has the types that have been found by name. It never forgets a type, because
+// gob never forgets what is registered.
 var registry sync.Map // string to reflect.Type
 
-// registered returns the type that is registered under a name. Gob tells it to
-// nobody, so it is made to decode the smallest value there is of it: one with no
-// elements, and in which structs have no fields. The definitions are written for
-// this, so that nothing of the message reaches gob but the name.
+// registered returns the Go type that is registered under a name.
+//
+// Gob has no function for that. So gob is given a message to decode, with the smallest
+// value of the type: without elements, and without fields in structs. Then the Go type
+// is that of the decoded value. The message is written here, so that gob gets nothing of
+// the message that is checked but the name and the definitions, in our own words.
 func (c *checker) registered(n named, ids []int32) reflect.Type {
 	if t, ok := registry.Load(n.name); ok {
 		t, _ := t.(reflect.Type)
@@ -353,7 +362,7 @@ func (c *checker) smallest(w *writer, id int32) {
 		for n := d.len; n > 0 && c.err == nil; n-- {
 			c.charge(costNum)
 			if c.smallest(w, d.elem); w.len() > len(c.raw) {
-				c.fail(errShort) // the value itself cannot be there either
+				c.fail(errShort) // the message has no room for a whole value
 			}
 		}
 		w.uint(uint64(d.len))

@@ -1,45 +1,46 @@
-// Package gobmap reads and writes what package encoding/gob makes of a
-// map[interface{}]interface{}, the data of a session.
+// Package gobmap reads and writes the data of a session, which is what package
+// encoding/gob makes of a map[interface{}]interface{}.
 //
 // # Model
 //
-// [Write] and [Read] know the types that sessions commonly hold: Go's basic
-// types and slices of them, time.Time, time.Duration and the plain maps and
-// lists in types.go. For these they do the work of gob without compiling
-// anything, which is most of what gob does for a short message. Both give up when
-// they meet anything else, and then the whole message is one for encoding/gob.
-// That others can read with gob what Write makes, the user of this package has to
-// register the types in types.go that are not registered by gob itself.
+// [Write] and [Read] know the types that sessions commonly hold: Go's basic types and
+// slices of them, time.Time, time.Duration, and the plain maps and lists in types.go. Gob
+// compiles a program for each type of a message before it decodes a value, which is most
+// of its work for a short message. Write and Read have these programs at hand.
 //
-// Package gob trusts what it reads: it makes maps of the size that the bytes
-// claim, recurses as deep as they say and loops as often. So bytes that Read
-// gives up on have to pass [Check] before gob may see them. Check follows the
-// very steps that gob will take, on the types that the message defines and on
-// the Go types that are registered under the names in it, and adds up the memory
-// that gob will need.
+// Both give up when they meet any other type. Then the whole message has to be written
+// or read by encoding/gob. So that gob can read what Write makes, the user of this
+// package has to register the types in types.go that gob itself does not register.
+//
+// Package gob trusts what it reads: it makes maps of the size that the bytes claim,
+// recurses as deep as they say, and loops as often. So a message that Read gives up on
+// has to pass [Check] before gob may see it. Check takes the same steps as gob, on the
+// types that the message defines and on the Go types that are registered under the names
+// in it. It allocates no values, but adds up the memory that gob will need for them.
 //
 // # Errors
 //
-// Bytes that gob would not decode either give an error that says what is wrong
-// with them. Bytes that gob might decode but that are refused give an error that
-// is [ErrLimit].
+// If bytes are refused that gob would not decode either, the error says what is wrong
+// with them. If bytes are refused that gob might decode, the error is [ErrLimit]. (Where
+// an int has 32 bits, gob also decodes some bytes with a length that does not fit an int,
+// as it cuts the length off. The error for these says that the message ends too soon.)
 //
 // # Limits
 //
 // A message is refused if
-//   - decoding it takes more than about 4 MiB and 8 times its length, as counted
-//     before anything is allocated (the constants are upper bounds; they do not
-//     count what GobDecode, UnmarshalBinary and the like of the app's own types
-//     allocate beyond a few times the bytes they are given),
-//   - values, or the types that it defines, are nested deeper than 1,000 levels,
-//     or types other than structs deeper than 100,
-//   - it claims more elements than there are bytes, or a key or an element of a
-//     map begins where the message has ended,
-//   - a type definition is of no kind or of two, or a value has one of the types
-//     that gob describes types with. No encoder writes any of these.
+//   - decoding it takes more memory than about 4 MiB and 8 times its length. The memory
+//     is counted before any is allocated, and never too low. Not counted is what
+//     GobDecode, UnmarshalBinary and the like of the app's own types allocate beyond a
+//     few times the bytes that they are given.
+//   - values, or the types that it defines, are nested deeper than 1,000 levels, or types
+//     other than structs deeper than 100.
+//   - it claims more elements than there are bytes, or a key or an element of a map
+//     begins where the message has ended.
+//   - a type definition is of no kind or of two kinds, or a value has one of the types
+//     by which gob describes types. No encoder writes any of these.
 //
-// Write refuses data that is nested deeper than 1,000 levels, and so data that
-// holds itself, where gob exhausts the stack.
+// Write refuses data that is nested deeper than 1,000 levels. So it refuses data that
+// holds itself, for which gob exhausts the stack.
 package gobmap
 
 import (
@@ -49,7 +50,7 @@ import (
 )
 
 var (
-	// ErrOther says that a map holds more than Write knows: it is for gob.
+	// ErrOther says that there is a type that this package does not know, but gob may.
 	ErrOther = errors.New("not only common types")
 	// ErrLimit says that bytes or data exceed a limit of this package.
 	ErrLimit = errors.New("beyond the limits")
@@ -60,37 +61,40 @@ const (
 	maxTypeDepth = 100
 )
 
-// budget is the memory that decoding may take.
-func budget(raw []byte) int { return 4<<20 + 8*len(raw) }
+// budget is the memory that decoding may take. Memory is counted in an int64, since
+// a small message can claim more than an int of 32 bits holds.
+func budget(raw []byte) int64 { return 4<<20 + 8*int64(len(raw)) }
 
-// What gob allocates for a value beyond the bytes of the value itself, and what
-// Read does, each rounded up from measurements.
+// What gob and Read allocate beside the bytes of a value, each rounded up from
+// measurements.
 const (
 	costDefinition = 512
-	costBox        = 24
-	costTime       = 384 // a zone of its own, mostly
+	costBox        = 24  // to put a value into an interface
+	costTime       = 384 // mostly for a time zone
 )
 
-// costString is what a copy of n bytes takes.
-func costString(n int) int {
-	if n == 0 {
+// costString is what a copy of so many bytes takes.
+func costString(length int) int64 {
+	if length == 0 {
 		return 0
 	}
+	n := int64(length)
 	return n + n/4 + 16
 }
 
-// Readable returns nil if the message of an encoder is within the limits.
+// Readable returns nil if a message that an encoder has made is within the limits.
 func Readable(raw []byte) error {
 	err := Check(raw)
 	if err != nil {
-		if _, ok := Read(raw); ok { // which takes less memory than gob
+		if _, ok := Read(raw); ok { // Read takes less memory than Check counts for gob
 			return nil
 		}
 	}
 	return err
 }
 
-// Read returns the map that a message holds, and whether it could.
+// Read returns the map that a message holds. It reports false if it cannot read the
+// message.
 func Read(raw []byte) (map[interface{}]interface{}, bool) {
 	c := borrow(raw)
 	defer c.giveBack()
@@ -102,9 +106,9 @@ func Read(raw []byte) (map[interface{}]interface{}, bool) {
 	return m, c.err == nil && c.pos == len(c.raw)
 }
 
-// Write returns a message that holds the map, without the keys whose values are
-// nil. Its error is ErrOther or ErrLimit; when it is ErrOther, all that Write does
-// know has been found to be within the limit of depth.
+// Write returns a message that holds the map, without the keys whose values are nil. Its
+// error is ErrOther or ErrLimit. With ErrOther, all values of types that Write knows are
+// within the limit of depth.
 func Write(m map[interface{}]interface{}) ([]byte, error) {
 	w, _ := writers.Get().(*writer)
 	defer w.free()

@@ -2,15 +2,15 @@ package gobmap
 
 import "errors"
 
-// head reads what stands before a value of any type: the name of its type, perhaps
-// type definitions, and the length of what follows, which gob does not look at
-// either. It returns nil if there is no value, or after an error.
+// head reads what stands before a value in an interface: the name of its type, perhaps
+// type definitions, and the length of the value. Like gob, it does not use the length.
+// It returns nil if the interface is nil, and after an error.
 func (c *cursor) head() *common {
 	name := c.bytes()
 	if len(name) == 0 {
 		return nil
 	}
-	t := stringType // that of most keys, found without a look-up
+	t := stringType // most keys are strings: save the look-up
 	if string(name) != "string" {
 		t = byName[string(name)]
 	}

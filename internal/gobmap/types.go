@@ -11,39 +11,40 @@ import (
 
 // A codec reads and writes the values of a type of Go.
 type codec[T any] struct {
-	id    int32 // that Write gives to the type
-	defs  uint64
-	match func(c *cursor, id int32) bool // whether id is the type in this message
+	id    int32                          // the ID of the type in what Write makes
+	defs  uint64                         // the definitions that the type needs
+	match func(c *cursor, id int32) bool // reports whether id is the type in this message
 	read  func(c *cursor) T
 	write func(w *writer, v T)
 }
 
-// A common is a codec whose type is known by the name in the message when it is
-// read, and by the Go type when it is written.
+// A common is the codec of a type that an interface may hold. To read a value, it is
+// found by the name of the type in the message: see byName. To write a value, it is
+// found by the type in Go: see byType.
 type common struct {
-	prefix string // what stands before the length of a value: name and ID
+	prefix string // the name and the ID, which stand before the length of a value
 	defs   uint64
 	match  func(c *cursor, id int32) bool
 	read   func(c *cursor) any
 	write  func(w *writer, v any)
 
-	comparable bool // can be the key of a map
+	comparable bool // a value can be the key of a map
 }
 
 var (
 	byName = make(map[string]*common)
 	byType = make(map[reflect.Type]*common)
 
-	// definitions are the messages that define the types that Write uses. A set
-	// of them is a bit mask.
+	// definitions are the messages that define the types that Write uses. A bit mask
+	// stands for a set of them.
 	definitions [][]byte
 
-	dataCodec  codec[map[interface{}]interface{}]
-	stringType *common
+	dataCodec  codec[map[interface{}]interface{}] // of the data of a session
+	stringType *common                            // byName["string"]
 )
 
-// define adds a definition, and returns the ID it gives to the type and the set
-// of all definitions that the type needs.
+// define adds the definition of a type, which needs other definitions. It returns the ID
+// of the type, and the set of all definitions that the type needs.
 func define(k kind, name string, d definition, needs uint64) (id int32, defs uint64) {
 	id = int32(firstID + len(definitions))
 	defs = needs | 1<<len(definitions)
@@ -52,6 +53,7 @@ func define(k kind, name string, d definition, needs uint64) (id int32, defs uin
 	return id, defs
 }
 
+// basic is the codec of a type that needs no definition.
 func basic[T any](id int32, read func(c *cursor) T, write func(w *writer, v T)) codec[T] {
 	return codec[T]{
 		id:    id,
@@ -61,6 +63,7 @@ func basic[T any](id int32, read func(c *cursor) T, write func(w *writer, v T)) 
 	}
 }
 
+// listOf is the codec of a slice.
 func listOf[T any](elem codec[T]) codec[[]T] {
 	var zero T
 	id, defs := define(kindSlice, "", definition{elem: elem.id}, elem.defs)
@@ -73,7 +76,7 @@ func listOf[T any](elem codec[T]) codec[[]T] {
 		},
 		read: func(c *cursor) []T {
 			n := c.count()
-			if c.charge(n * int(unsafe.Sizeof(zero))); n == 0 || c.err != nil {
+			if c.charge(int64(n) * int64(unsafe.Sizeof(zero))); n == 0 || c.err != nil {
 				return nil // for an empty one, as gob does
 			}
 			list := make([]T, n)
@@ -94,10 +97,11 @@ func listOf[T any](elem codec[T]) codec[[]T] {
 	}
 }
 
+// mapOf is the codec of a map.
 func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 	var k K
 	var v V
-	slot := int(unsafe.Sizeof(k)+unsafe.Sizeof(v)) + 1
+	slot := int64(unsafe.Sizeof(k)+unsafe.Sizeof(v)) + 1
 	id, defs := define(kindMap, "", definition{key: key.id, elem: elem.id}, key.defs|elem.defs)
 	return codec[map[K]V]{
 		id:   id,
@@ -108,7 +112,7 @@ func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 		},
 		read: func(c *cursor) map[K]V {
 			n := c.count()
-			if c.charge(costMap(n, slot)); c.err != nil {
+			if c.charge(costMap(int64(n), slot)); c.err != nil {
 				return nil
 			}
 			m := make(map[K]V, n)
@@ -135,9 +139,10 @@ func mapOf[K comparable, V any](key codec[K], elem codec[V]) codec[map[K]V] {
 	}
 }
 
-// costMap is what a map of n elements takes: eight slots at least and, at worst,
-// twice as many as are needed to leave one in eight empty.
-func costMap(n, slot int) int {
+// costMap is the memory of a map of n elements, whose slots are so large. A map has at
+// least eight slots. It doubles them when more than 7 of 8 are full, so at worst it has
+// 16 slots for 7 elements.
+func costMap(n, slot int64) int64 {
 	switch {
 	case n == 0:
 		return 48
@@ -148,10 +153,10 @@ func costMap(n, slot int) int {
 	}
 }
 
-// add makes the type of a codec a common one.
+// add makes the type of a codec one that an interface may hold.
 func add[T any](cd codec[T]) *common {
 	typ := reflect.TypeFor[T]()
-	name := typ.String() // what gob.Register makes of these types
+	name := typ.String() // the name under which gob registers these types
 	t := &common{
 		prefix: newWriter().prefix(name, cd.id),
 		defs:   cd.defs,
@@ -165,7 +170,7 @@ func add[T any](cd codec[T]) *common {
 	return t
 }
 
-// addWithList makes a basic type and its slices common ones.
+// addWithList adds a basic type, and slices of it.
 func addWithList[T any](cd codec[T]) {
 	add(cd)
 	add(listOf(cd))
@@ -177,7 +182,7 @@ type integer interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr
 }
 
-// number returns the codec of a type whose numbers are sent as those of another.
+// number is the codec of a type T of numbers that are sent as a type with more bits.
 func number[T, Sent integer](id int32, read func(c *cursor) Sent, write func(w *writer, n Sent)) codec[T] {
 	return basic(id, func(c *cursor) T {
 		n := read(c)
@@ -188,12 +193,13 @@ func number[T, Sent integer](id int32, read func(c *cursor) Sent, write func(w *
 	}, func(w *writer, v T) { write(w, Sent(v)) })
 }
 
+// Integers of all sizes are sent as 64 bits.
 func signed[T integer]() codec[T] { return number[T](idInt, (*cursor).int, (*writer).int) }
 
 func unsigned[T integer]() codec[T] { return number[T](idUint, (*cursor).uint, (*writer).uint) }
 
-// float reads a number whose bytes stand in reverse, so that the zeros at the
-// end of most of them need not be sent.
+// float reads a number whose bytes are in reverse order. Most numbers end with bytes that
+// are zero, which need not be sent in this order.
 func (c *cursor) float() float64 { return math.Float64frombits(bits.ReverseBytes64(c.uint())) }
 
 func (w *writer) float(f float64) { w.uint(bits.ReverseBytes64(math.Float64bits(f))) }
@@ -206,7 +212,7 @@ func (c *cursor) float32() float32 {
 	return float32(f)
 }
 
-// copied reads bytes that are going to be copied.
+// copied reads bytes, and charges for the copy that the caller makes of them.
 func (c *cursor) copied() []byte {
 	b := c.bytes()
 	c.charge(costString(len(b)))
@@ -215,7 +221,7 @@ func (c *cursor) copied() []byte {
 
 func (c *cursor) string() string { return string(c.copied()) }
 
-// slice is nil where nothing is in it, as gob has it.
+// slice reads a []byte, which is nil if it is empty, as with gob.
 func (c *cursor) slice() []byte { return append([]byte(nil), c.copied()...) }
 
 func (c *cursor) time() (t time.Time) {

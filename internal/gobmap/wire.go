@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// The types that need no definition. The IDs between these and firstID belong to
-// the types that describe types.
+// The IDs of the types that need no definition. The IDs between these and firstID belong
+// to the types by which gob describes types.
 const (
 	idBool = 1 + iota
 	idInt
@@ -22,8 +22,8 @@ const (
 	firstID = 64
 )
 
-// The kinds of types that a message can define, in the order of the fields of
-// the struct that it does so with.
+// A kind is a kind of type that a message can define. The kinds are in the order of the
+// fields of the struct that defines a type.
 type kind int
 
 const (
@@ -50,17 +50,17 @@ type field struct {
 	id   int32
 }
 
-// A cursor reads a message from its beginning to its end. After an error, which
-// it keeps, it stands at the end and gives zeros.
+// A cursor reads a message from its beginning to its end. It keeps the first error.
+// After an error it is at the end of the message, and all reads return zeros.
 type cursor struct {
 	raw   []byte
 	pos   int
-	end   int // where the part ends that pos is in
+	end   int // the end of the part that pos is in
 	err   error
-	few   [4]definition         // of the types that the message defines
-	n     int                   // how many of them there are
-	types map[int32]*definition // the others
-	left  int                   // of the budget
+	first [4]definition         // of the first types that the message defines
+	n     int                   // how many definitions are in first
+	types map[int32]*definition // of the types after these
+	left  int64                 // of the budget
 	depth int
 }
 
@@ -68,7 +68,7 @@ func newCursor(raw []byte) cursor { return cursor{raw: raw, left: budget(raw)} }
 
 var cursors = sync.Pool{New: func() any { return new(cursor) }}
 
-// borrow is newCursor for one that does not outlive the call.
+// borrow is newCursor, but the cursor has to be given back.
 func borrow(raw []byte) *cursor {
 	c, _ := cursors.Get().(*cursor)
 	*c = newCursor(raw)
@@ -85,6 +85,7 @@ var (
 	errUint  = errors.New("bad number")
 )
 
+// fail ends the reading with an error, unless there has been one before.
 func (c *cursor) fail(err error) {
 	if c.err == nil {
 		c.err = fmt.Errorf("at byte %d: %w", c.pos, err)
@@ -94,8 +95,8 @@ func (c *cursor) fail(err error) {
 
 func (c *cursor) limit(what string) { c.fail(fmt.Errorf("%s: %w", what, ErrLimit)) }
 
-// charge takes n bytes of memory from what is left.
-func (c *cursor) charge(n int) {
+// charge takes n bytes of memory from what is left of the budget.
+func (c *cursor) charge(n int64) {
 	if c.left -= n; c.left < 0 {
 		c.limit("the memory that it takes")
 	}
@@ -109,8 +110,8 @@ func (c *cursor) enter() {
 
 func (c *cursor) leave() { c.depth-- }
 
-// uint reads a number: itself below 128, otherwise the negated number of bytes
-// that follow, high byte first.
+// uint reads a number. A number below 128 is one byte. For any other number, the first
+// byte is the negated number of bytes that follow, high byte first.
 func (c *cursor) uint() uint64 {
 	if c.pos >= c.end {
 		c.fail(errShort)
@@ -138,7 +139,7 @@ func (c *cursor) uint() uint64 {
 	return u
 }
 
-// int reads a signed number, whose lowest bit says that the others are inverted.
+// int reads a signed number. If its lowest bit is set, the other bits are inverted.
 func (c *cursor) int() int64 {
 	u := c.uint()
 	if u&1 != 0 {
@@ -156,7 +157,7 @@ func (c *cursor) typeID() int32 {
 	return int32(i)
 }
 
-// bytes reads a length and as many bytes. They are part of the message.
+// bytes reads a length and as many bytes. It returns a slice of the message, not a copy.
 func (c *cursor) bytes() []byte {
 	n := c.uint()
 	if n > uint64(c.end-c.pos) {
@@ -167,8 +168,8 @@ func (c *cursor) bytes() []byte {
 	return c.raw[c.pos-int(n) : c.pos]
 }
 
-// count reads the number of elements of something. Each takes a byte at least,
-// though the last may stand in parts of the message that are still to come.
+// count reads a number of elements. Each element takes at least a byte of the rest of the
+// message, so there cannot be more elements than bytes.
 func (c *cursor) count() int {
 	n := c.uint()
 	if n > uint64(len(c.raw)-c.pos) {
@@ -178,16 +179,16 @@ func (c *cursor) count() int {
 	return int(n)
 }
 
-// zero reads the zero that stands before each value that is no struct.
+// zero reads the zero that stands before every value except a struct.
 func (c *cursor) zero() {
 	if c.uint() != 0 {
 		c.fail(errors.New("no value"))
 	}
 }
 
-// fields reads a struct of at most n fields and calls f on those that are there:
-// each is preceded by its distance from the one before. A zero ends the struct,
-// and so does the end of the part.
+// fields reads a struct of at most n fields, and calls f for each field that is there.
+// Before a field stands its distance from the field before it. The struct ends with a
+// zero or with the part.
 func (c *cursor) fields(n int, f func(i int)) {
 	for i := -1; c.pos < c.end; f(i) {
 		delta := c.uint()
@@ -202,7 +203,7 @@ func (c *cursor) fields(n int, f func(i int)) {
 	}
 }
 
-// part goes on to the next part of the message.
+// part goes on to the next part of the message, which begins with its length.
 func (c *cursor) part() {
 	c.end = len(c.raw)
 	n := c.uint()
@@ -213,15 +214,16 @@ func (c *cursor) part() {
 	c.end = c.pos + int(n)
 }
 
-// typeSequence reads the definitions that stand before a value and returns the
-// ID of the value's type. Inside of an interface, a length follows each of them,
-// and the part may end: an encoder begins a new part with each definition.
+// typeSequence reads the type definitions that stand before a value, and returns the ID
+// of the type of the value. An encoder begins a new part of the message with each
+// definition. Inside of an interface, a length follows each definition that does not end
+// its part.
 func (c *cursor) typeSequence(inside bool) int32 {
 	for c.err == nil {
 		if c.pos == c.end {
 			c.part()
 		}
-		id := int32(c.int()) // gob cuts it off as well
+		id := int32(c.int()) // gob drops the upper bits too
 		if id >= 0 {
 			return id
 		}
@@ -236,8 +238,8 @@ func (c *cursor) typeSequence(inside bool) int32 {
 	return 0
 }
 
-// fieldsOf is the number of fields in the description of a type. The first is
-// the name and the ID, which say nothing new.
+// fieldsOf is how many fields the description of a type has. The first field has the name
+// and the ID of the type, which are not needed: the ID stands before the description.
 var fieldsOf = [...]int{kindArray: 3, kindSlice: 2, kindStruct: 2, kindMap: 3, kindGob: 1, kindBinary: 1, kindText: 1}
 
 func (c *cursor) define(id int32) {
@@ -280,8 +282,8 @@ func (c *cursor) define(id int32) {
 }
 
 func (c *cursor) newDefinition(id int32) (d *definition) {
-	if c.n < len(c.few) {
-		d = &c.few[c.n]
+	if c.n < len(c.first) {
+		d = &c.first[c.n]
 		c.n++
 	} else {
 		d = new(definition)
@@ -294,11 +296,11 @@ func (c *cursor) newDefinition(id int32) (d *definition) {
 	return d
 }
 
-// typeOf returns what the message says of a type, nil if that is nothing.
+// typeOf returns the definition of a type in the message, or nil if there is none.
 func (c *cursor) typeOf(id int32) *definition {
-	for i := range c.few[:c.n] {
-		if c.few[i].id == id {
-			return &c.few[i]
+	for i := range c.first[:c.n] {
+		if c.first[i].id == id {
+			return &c.first[i]
 		}
 	}
 	return c.types[id]

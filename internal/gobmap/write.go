@@ -7,14 +7,15 @@ import (
 	"sync"
 )
 
-// A writer writes a message from its end to its beginning, because the length
-// of each value and all type definitions stand before it.
+// A writer writes a message from its end to its beginning. Before a value stand its
+// length and the definitions that it needs, which are known only after the value has been
+// written.
 type writer struct {
 	buf   []byte
 	pos   int    // the message so far is buf[pos:]
-	defs  uint64 // the definitions it needs
+	defs  uint64 // the definitions that the message needs
 	depth int
-	other bool  // there is more than common types
+	other bool  // there is a value of a type that this package does not know
 	err   error // ErrLimit
 }
 
@@ -25,7 +26,7 @@ func newWriter() *writer {
 
 var writers = sync.Pool{New: func() any { return newWriter() }}
 
-// free gives a writer back, unless it is for a message of unusual size.
+// free gives a writer back for another message, unless its buffer is unusually large.
 func (w *writer) free() {
 	if len(w.buf) <= 64<<10 {
 		*w = writer{buf: w.buf, pos: len(w.buf)}
@@ -35,7 +36,7 @@ func (w *writer) free() {
 
 func (w *writer) len() int { return len(w.buf) - w.pos }
 
-// room makes room for n bytes and returns them.
+// room makes room for n bytes before the message so far, and returns the room.
 func (w *writer) room(n int) []byte {
 	if w.pos < n {
 		buf := make([]byte, 2*len(w.buf)+n)
@@ -87,8 +88,8 @@ func (w *writer) int(i int64) {
 	w.uint(u)
 }
 
-// any writes a value and, before it, the name of its type, the type's ID and the
-// length of what follows.
+// any writes a value in an interface. Before the value stand the name of its type, the ID
+// of the type and the length of the value.
 func (w *writer) any(v any) {
 	if v == nil {
 		w.byte(0)
@@ -112,7 +113,7 @@ func (w *writer) any(v any) {
 	w.depth--
 }
 
-// message completes the message of a map that has n elements.
+// message writes what stands before the n elements of the map.
 func (w *writer) message(n int, id int32) {
 	w.uint(uint64(n))
 	w.byte(0)
@@ -120,18 +121,18 @@ func (w *writer) message(n int, id int32) {
 	w.uint(uint64(w.len()))
 }
 
-// prefix returns what stands before the length of a value.
+// prefix returns the prefix of a common.
 func (w *writer) prefix(name string, id int32) string {
 	w.int(int64(id))
 	w.string(name)
 	return string(w.buf[w.pos:])
 }
 
-// definition returns a message that defines a type. Fields that are zero are not
-// sent, and the others say how far they are from the one before.
+// definition returns a message that defines a type. Fields that are zero are not sent.
+// Before each other field stands its distance from the field before it.
 func (w *writer) definition(id int32, name string, d definition) []byte {
 	w.byte(0) // the end of the definition
-	w.byte(0) // the end of what is special to the kind
+	w.byte(0) // the end of the description
 	switch d.kind {
 	case kindArray:
 		w.int(int64(d.len))

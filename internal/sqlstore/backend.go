@@ -9,12 +9,13 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/together"
+	"github.com/flamego/session/internal/ttl"
 )
 
 const (
-	batch = 500 // how many rows one Sweep deletes
-	loads = 4   // how many round trips for loads there are at a time: see docs/design.md
-	few   = 16  // how many loads go in one of them at most
+	sweepBatch = 500 // how many rows one Sweep deletes
+	loadBatch  = 16  // how many sessions one round trip loads at most
+	loadTrips  = 4   // how many of these round trips there are at a time: see docs/design.md
 )
 
 var (
@@ -26,17 +27,17 @@ type backend struct {
 	dialect   *Dialect
 	name      name
 	pool      *pool
-	readers   *pool            // beside a pool of one connection, or nil
-	connector driver.Connector // of readers, if there may be some
+	readers   *pool            // where pool is one connection that writes; else nil
+	connector driver.Connector // makes the connections of readers; nil if there are none
 
-	lookups *together.Group[answer] // nil for a pool that is shared, or next door
+	lookups *together.Group[answer] // nil for a pool that is shared, and without Dialect.Remote
 
 	load, loadAll, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
 }
 
-// upsert is the INSERT for databases that can tell in one statement that there
-// is a live row. (A plain INSERT would write the session ID of each duplicate to
-// the log of a PostgreSQL server.)
+// upsert is the Insert of a dialect that has none of its own: one statement that
+// replaces a dead row, and changes nothing if there is a live row. (A plain INSERT would
+// write the session ID of each duplicate to the log of a PostgreSQL server.)
 const upsert = `INSERT INTO {table} AS t ({key}, {data}, {expired_at}) VALUES (?, ?, {expiry})
 ON CONFLICT ({key}) DO UPDATE SET {data} = excluded.{data}, {expired_at} = excluded.{expired_at}
 WHERE t.{expired_at} <= {now}`
@@ -45,7 +46,7 @@ func newBackend(d *Dialect, p *pool, n name) *backend {
 	b := &backend{dialect: d, pool: p, name: n}
 	for q, template := range map[*query]string{
 		&b.load:        "SELECT {data}, {left} FROM {table} WHERE {key} = ? AND {live}",
-		&b.loadAll:     "SELECT {key}, {data}, {left} FROM {table} WHERE {key} IN ({few}) AND {live}",
+		&b.loadAll:     "SELECT {key}, {data}, {left} FROM {table} WHERE {key} IN ({load keys}) AND {live}",
 		&b.insert:      cmp.Or(d.Insert, upsert),
 		&b.replace:     "UPDATE {table} SET {data} = ?, {expired_at} = {expiry} WHERE {key} = ? AND {dead}",
 		&b.swap:        "UPDATE {table} SET {data} = ?, {expired_at} = {expiry} WHERE {key} = ? AND {data} = ? AND {live}",
@@ -59,41 +60,42 @@ func newBackend(d *Dialect, p *pool, n name) *backend {
 		q.text, q.pool = d.compile(template, n), p
 	}
 	if d.Remote && p.gate != nil {
-		b.lookups = together.New(loads, few, b.fetch)
+		b.lookups = together.New(loadTrips, loadBatch, b.fetch)
 	}
 	return b
 }
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	data, ttl := bytesOf(rec.Data), millis(rec.TTL)
-	ok, err := b.change(ctx, &b.insert, sid, data, ttl)
+	data, ms := bytesOf(rec.Data), ttl.Millis(rec.TTL)
+	ok, err := b.change(ctx, &b.insert, sid, data, ms)
 	if err != nil && b.dialect.class(err) == Duplicate {
-		// If a sweep is faster than this, it reports a live record that is not
-		// there; the portable store looks and tries again.
-		return b.change(ctx, &b.replace, data, ttl, sid)
+		// If a sweep deletes the dead row before replace finds it, replace changes no
+		// row, as if there were a live one. The portable store looks, and tries again.
+		return b.change(ctx, &b.replace, data, ms, sid)
 	}
 	return ok, err
 }
 
-// Swap on MySQL does not count a row that already is as it should be, unless the
-// connection was opened with clientFoundRows (ours are). The portable store
-// finds out.
+// Swap may change no row because the row already holds the new data: MySQL counts such
+// a row only on connections with clientFoundRows. Those that the store opens have it;
+// for a pool that is shared, the portable store finds out.
 func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	return b.change(ctx, &b.swap, bytesOf(rec.Data), millis(rec.TTL), sid, bytesOf(old))
+	return b.change(ctx, &b.swap, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
 }
 
-// Rename gives way to a row with the new key, even a dead one: new IDs are
-// random, so there is none.
+// Rename fails if there is a row with the new key, even a dead row. New IDs are random,
+// so there is none.
 func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	ok, err := b.change(ctx, &b.rename, newSID, bytesOf(rec.Data), millis(rec.TTL), sid, bytesOf(old))
+	ok, err := b.change(ctx, &b.rename, newSID, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
 	if err != nil && b.dialect.class(err) == Duplicate {
 		return false, nil
 	}
 	return ok, err
 }
 
-func (b *backend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
-	_, err := b.change(ctx, &b.extend, millis(ttl), sid, millis(ttl))
+func (b *backend) Extend(ctx context.Context, sid string, left time.Duration) error {
+	ms := ttl.Millis(left)
+	_, err := b.change(ctx, &b.extend, ms, sid, ms)
 	return err
 }
 
@@ -102,12 +104,12 @@ func (b *backend) Delete(ctx context.Context, sid string) error {
 	return err
 }
 
-// Sweep deletes by a set of keys where the database would otherwise lock all
-// rows it looks at.
+// Sweep deletes by a set of keys where a DELETE by expired_at would lock all rows that
+// it looks at.
 func (b *backend) Sweep(ctx context.Context) (more bool, err error) {
 	if b.dialect.Sweep != "" {
 		n, err := b.exec(ctx, &b.sweep)
-		return n == batch, err
+		return n == sweepBatch, err
 	}
 
 	var keys []interface{}
@@ -118,13 +120,14 @@ func (b *backend) Sweep(ctx context.Context) (more bool, err error) {
 	if err != nil || len(keys) == 0 {
 		return false, err
 	}
-	full := len(keys) == batch
-	// With nothing left to delete somebody else is sweeping too.
-	n, err := b.exec(ctx, &b.sweepDelete, padded(keys, batch)...)
+	full := len(keys) == sweepBatch
+	n, err := b.exec(ctx, &b.sweepDelete, padded(keys, sweepBatch)...)
+	// If none of the rows is left, another process is sweeping: leave the rest to it.
 	return full && n > 0, err
 }
 
-// padded repeats the first key, so that one statement does for up to n of them.
+// padded repeats the first key until there are n keys, as one prepared statement has a
+// fixed number of parameters.
 func padded(keys []interface{}, n int) []interface{} {
 	for len(keys) < n {
 		keys = append(keys, keys[0])
@@ -132,6 +135,7 @@ func padded(keys []interface{}, n int) []interface{} {
 	return keys
 }
 
+// keys reads the keys of dead rows.
 func (b *backend) keys(ctx context.Context) (keys []interface{}, err error) {
 	rows, err := b.pool.QueryContext(ctx, b.sweepKeys.text)
 	if err != nil {
@@ -148,7 +152,7 @@ func (b *backend) keys(ctx context.Context) (keys []interface{}, err error) {
 	return keys, err
 }
 
-// Close closes a pool that is ours, and in any case what was prepared.
+// Close closes the prepared statements, and the pools that the store has opened.
 func (b *backend) Close() error {
 	for _, q := range []*query{
 		&b.load, &b.loadAll, &b.insert, &b.replace, &b.swap, &b.rename, &b.extend, &b.remove,
@@ -160,7 +164,7 @@ func (b *backend) Close() error {
 	}
 	for _, p := range []*pool{b.pool, b.readers} {
 		if p != nil && p.gate != nil {
-			_ = p.Close() // what a lost connection says to that concerns nobody
+			_ = p.Close() // an error here is that of a lost connection
 		}
 	}
 	return nil

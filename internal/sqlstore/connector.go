@@ -10,10 +10,11 @@ import (
 	"github.com/flamego/session/internal/deadline"
 )
 
-// The pool that a store opens itself. So many connections serve thousands of
-// requests a second and leave room for other instances on a server with its
-// default of 100 or 151 connections. They are renewed now and then, so that a
-// server behind a load balancer can be taken out of service.
+// The settings of a pool that the store opens. 16 connections serve thousands of
+// requests a second, and leave room for other instances of the app on a server that
+// allows 100 or 151 connections, as PostgreSQL and MySQL do by default. Connections are
+// renewed now and then, so that a server behind a load balancer can be taken out of
+// service.
 const (
 	poolSize       = 16
 	poolIdleTime   = 5 * time.Minute
@@ -26,15 +27,15 @@ const (
 // pool is where an operation gets a connection.
 type pool struct {
 	*sql.DB
-	gate  chan struct{} // holds one for each operation; nil if DB is shared
-	timed bool          // connections end at a deadline that nobody watches
+	gate  chan struct{} // holds an element for each operation; nil if DB is shared
+	timed bool          // Dialect.Timed
 }
 
-// openPool opens a pool of our own with n connections, kept for good or not.
+// openPool opens a pool of n connections, which are kept for good or renewed.
 func openPool(c driver.Connector, n int, keep, timed bool) *pool {
 	p := &pool{DB: sql.OpenDB(&connector{Connector: c}), gate: make(chan struct{}, n), timed: timed}
-	// The gate is the limit. One of database/sql would count connections that are
-	// still being closed, and make an operation wait whatever its deadline is.
+	// The gate limits the connections. The limit of database/sql would count those that
+	// are still being closed, and make an operation wait beyond its deadline.
 	p.SetMaxOpenConns(0)
 	p.SetMaxIdleConns(n)
 	if !keep {
@@ -44,19 +45,19 @@ func openPool(c driver.Connector, n int, keep, timed bool) *pool {
 	return p
 }
 
-// use calls f when its turn has come. The context of f has the deadline of ctx,
-// but is watched by nobody where that is enough to end f.
+// use calls f when there is a connection for it. The context of f has the deadline of
+// ctx. Where the deadline alone is enough to end f, the context of f is never done.
 func (p *pool) use(ctx context.Context, f func(context.Context) error) (err error) {
 	defer Guard(&err)
 	if p.gate == nil {
 		return f(ctx)
 	}
 	if err := ctx.Err(); err != nil {
-		return err // an operation that has no time would cost a connection
+		return err // an operation that has no time left would break a connection
 	}
 	select {
 	case p.gate <- struct{}{}:
-	default: // to ask a context for its channel starts a timer
+	default: // ctx.Done may start a timer, so it is called only by those who wait
 		select {
 		case p.gate <- struct{}{}:
 		case <-ctx.Done():
@@ -70,8 +71,8 @@ func (p *pool) use(ctx context.Context, f func(context.Context) error) (err erro
 	return f(ctx)
 }
 
-// connector bounds the time of a connect, keeps its panics in, and makes a new
-// connection end at the deadline of its first operation.
+// connector makes connections within a time limit, turns panics into errors, and gives
+// a new connection the deadline of its first operation.
 type connector struct{ driver.Connector }
 
 func (c *connector) Connect(ctx context.Context) (conn driver.Conn, err error) {

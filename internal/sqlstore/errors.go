@@ -12,9 +12,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/flamego/session/internal/redact"
 )
 
-// Class is what an error of a server means to the backend.
+// Class is what an error means to the backend.
 type Class int
 
 const (
@@ -24,12 +26,13 @@ const (
 	Duplicate
 	// NoTable says that there is no such table.
 	NoTable
-	// Again says that nothing was done and another attempt may succeed: a
-	// deadlock, or a statement that has to be prepared anew.
+	// Again says that nothing was done and that another attempt may succeed, as after a
+	// deadlock, or when a statement has to be prepared anew.
 	Again
-	// Locked is Again for as long as somebody else holds a lock.
+	// Locked says that nothing was done because somebody else holds a lock. Attempts go
+	// on for as long as the context lets them.
 	Locked
-	// Broken says that the connection is lost, with or without the work done.
+	// Broken says that the connection is lost. The operation may have been done or not.
 	Broken
 )
 
@@ -45,7 +48,7 @@ func (d *Dialect) class(err error) Class {
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		if op.Op == "dial" || op.Timeout() {
-			return Other // the server is not there: no other connection will find it
+			return Other // the server does not answer, whatever the connection
 		}
 		return Broken
 	}
@@ -58,26 +61,17 @@ func (d *Dialect) class(err error) Class {
 	return Other
 }
 
-// failure is an error with a text that may be shown. Those of drivers hold what
-// must not be: pieces of the DSN (a password with an unescaped "@" or "/" makes
-// part of itself look like a host, so not even the host may be), session IDs.
-type failure struct {
-	text string
-	err  error
-}
-
-func (e *failure) Error() string { return e.text }
-func (e *failure) Unwrap() error { return e.err }
-
-// show returns err with a text that may be shown. The result is nil if err is.
+// show returns err with a text that may be shown, and nil if err is nil. The text of the
+// driver may hold session IDs and pieces of the DSN. Not even the host of a DSN may be
+// shown: of a password with an unescaped "@" or "/", a part is taken for the host.
 func (d *Dialect) show(err error) error {
 	if err == nil {
 		return nil
 	}
-	if f := (*failure)(nil); errors.As(err, &f) {
+	if shown := (*redact.Error)(nil); errors.As(err, &shown) {
 		return err
 	}
-	return &failure{text: d.describe(err), err: err}
+	return &redact.Error{Text: d.describe(err), Err: err}
 }
 
 // describe says what went wrong, from the error at the bottom of the chain.
@@ -88,7 +82,7 @@ func (d *Dialect) describe(err error) string {
 		}
 	}
 	if phrase := d.dsnFault(err); phrase != "" {
-		return phrase // some drivers look at all of the DSN only now
+		return phrase // some drivers parse parts of the DSN only when they connect
 	}
 	if _, text, ok := d.ServerError(err); ok {
 		return cutQuoted(text)
@@ -132,8 +126,8 @@ func innermost(err error) error {
 	}
 }
 
-// quoted is a quoted text, from the first quote to the last one, as what is
-// quoted may hold quotes. An apostrophe inside a word is none.
+// quoted is a quoted text. It goes from the first quote to the last, since there may be
+// quotes inside. An apostrophe within a word is no quote.
 var quoted = regexp.MustCompile("(?s)\\B'.*'\\B|\\B\".*\"\\B|`.*`")
 
 // cutQuoted removes what is quoted: names from the DSN and values, which are
@@ -142,8 +136,8 @@ func cutQuoted(text string) string {
 	return quoted.ReplaceAllStringFunc(text, func(s string) string { return s[:1] + "..." + s[:1] })
 }
 
-// badDSN is the error for a DSN that the driver cannot parse. It repeats nothing
-// of what the driver says but phrases that are known to come from the driver.
+// badDSN is the error for a DSN that the driver cannot parse. Of the text of the driver
+// it repeats only the phrases in DSNFaults.
 func (d *Dialect) badDSN(err error) error {
 	text := "the DSN is not valid"
 	if phrase := d.dsnFault(err); phrase != "" {

@@ -9,7 +9,7 @@ import (
 	"github.com/flamego/session"
 )
 
-// answer is what there is under a key.
+// answer is what the database has under a key.
 type answer struct {
 	rec   session.Record
 	found bool
@@ -19,30 +19,31 @@ func answerOf(data []byte, left int64) answer {
 	return answer{session.Record{Data: data, TTL: time.Duration(left) * time.Millisecond}, true}
 }
 
-// Load goes together with others that come at the same time, where that saves round
-// trips.
+// Load shares a round trip with other loads that come at the same time, where a round
+// trip is worth saving. Without a deadline it goes alone, since a shared round trip could
+// not end with the context of each load.
 func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
 	var a answer
 	var err error
 	if _, ok := ctx.Deadline(); ok && b.lookups != nil {
 		a, err = b.lookups.Get(ctx, sid)
 	} else {
-		a, err = b.one(ctx, sid)
+		a, err = b.loadSingle(ctx, sid)
 	}
 	return a.rec, a.found, err
 }
 
-// fetch loads up to a few rows.
+// fetch loads up to loadBatch rows in one round trip.
 func (b *backend) fetch(ctx context.Context, sids []string) ([]answer, error) {
 	if len(sids) == 1 {
-		a, err := b.one(ctx, sids[0])
+		a, err := b.loadSingle(ctx, sids[0])
 		return []answer{a}, err
 	}
-	return b.several(ctx, sids)
+	return b.loadMany(ctx, sids)
 }
 
-// one loads a row.
-func (b *backend) one(ctx context.Context, sid string) (a answer, err error) {
+// loadSingle loads a row by a statement of its own, which is cheaper than loadMany.
+func (b *backend) loadSingle(ctx context.Context, sid string) (a answer, err error) {
 	err = b.attempts(ctx, &b.load, func(ctx context.Context, stmt statement) error {
 		var data []byte
 		var left int64
@@ -58,20 +59,21 @@ func (b *backend) one(ctx context.Context, sid string) (a answer, err error) {
 	return a, err
 }
 
-// errOtherKey says that the database takes for a key what is none in Go: a column of
-// type CHAR pads it, a collation may ignore case.
+// errOtherKey says that a row has none of the keys that were asked for. The database may
+// take two keys for the same that differ in Go: a column of type CHAR pads a key, and a
+// collation may ignore case.
 var errOtherKey = errors.New("a row of another key")
 
-// several loads rows by one statement.
-func (b *backend) several(ctx context.Context, sids []string) ([]answer, error) {
-	keys := make([]interface{}, len(sids), few)
+// loadMany loads rows by one statement.
+func (b *backend) loadMany(ctx context.Context, sids []string) ([]answer, error) {
+	keys := make([]interface{}, len(sids), loadBatch)
 	for i, sid := range sids {
 		keys[i] = sid
 	}
 	answers := make([]answer, len(sids))
 	err := b.attempts(ctx, &b.loadAll, func(ctx context.Context, stmt statement) error {
-		clear(answers) // of an attempt that failed halfway
-		rows, err := stmt.QueryContext(ctx, padded(keys, few)...)
+		clear(answers) // an attempt before this may have failed halfway
+		rows, err := stmt.QueryContext(ctx, padded(keys, loadBatch)...)
 		if err != nil {
 			return err
 		}
@@ -83,7 +85,7 @@ func (b *backend) several(ctx context.Context, sids []string) ([]answer, error) 
 				return err
 			}
 			found := false
-			for i, sid := range sids { // one may stand there twice
+			for i, sid := range sids { // which may hold a key more than once
 				if sid == key {
 					answers[i], found = answerOf(data, left), true
 				}

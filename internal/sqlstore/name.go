@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// name is the name of a table, as the database knows it, without quotes.
+// name is the name of a table, without quotes.
 type name struct {
-	schema string // empty for the one that the connection is in
+	schema string // empty for the current schema of the connection
 	table  string
 }
 
-// parseName takes apart what a Config calls a table. A dot separates the schema
-// from the table; a part in the quotes of the dialect may hold dots itself, any
-// other character stands for itself.
+// parseName parses the Table of a Config. A dot separates the schema from the table. A
+// part in the quotes of the dialect may hold dots. All other characters belong to the
+// name.
 func (d *Dialect) parseName(s string) (name, error) {
 	var parts []string
 	for rest, more := s, true; more; {
@@ -37,7 +37,8 @@ func (d *Dialect) parseName(s string) (name, error) {
 	}
 }
 
-// cutPart returns the first part of a name, and what is behind the dot after it.
+// cutPart returns the first part of a name, and the rest after the dot. It reports
+// whether there is a dot.
 func (d *Dialect) cutPart(s string) (part, rest string, more bool) {
 	if s != "" && s[0] == d.Quote {
 		for i := 1; i < len(s); i++ {
@@ -55,8 +56,8 @@ func (d *Dialect) cutPart(s string) (part, rest string, more bool) {
 	return strings.Cut(s, ".")
 }
 
-// checkPart refuses what the server would refuse later or, as PostgreSQL does
-// with long names, silently turn into another name.
+// checkPart refuses what the server would refuse later, and names that are too long,
+// which PostgreSQL would silently turn into other names.
 func (d *Dialect) checkPart(part string) error {
 	switch {
 	case part == "":
@@ -71,6 +72,9 @@ func (d *Dialect) checkPart(part string) error {
 	return nil
 }
 
+// parameters is a list of n parameters.
+func parameters(n int) string { return strings.Repeat("?, ", n-1) + "?" }
+
 func (d *Dialect) quote(part string) string {
 	q := string(d.Quote)
 	return q + strings.ReplaceAll(part, q, q+q) + q
@@ -81,8 +85,9 @@ func (d *Dialect) unquote(part string) string {
 	return strings.ReplaceAll(part, q+q, q)
 }
 
-// index returns the name of the index on expired_at. Where indexes of all tables
-// share one space, names that had to be shortened must still differ.
+// index returns the name of the index on expired_at. If the name of the table has to be
+// shortened for it, a hash is added: on some databases the indexes of different tables
+// must have different names.
 func (d *Dialect) index(table string) string {
 	const suffix = "_expired_at_idx"
 	long := table + suffix
@@ -99,13 +104,14 @@ func (d *Dialect) index(table string) string {
 	return table + tail
 }
 
-// compile makes the SQL of a template: expressions of the dialect first, then
-// the placeholders of the driver, and names last, as they may hold anything.
+// compile makes the SQL of a template. It puts in the expressions of the dialect first,
+// then the placeholders of the driver. Names come last, because a name may hold a "?" or
+// look like a part of a template.
 func (d *Dialect) compile(template string, n name) string {
 	text := strings.NewReplacer(
 		"{live}", "{expired_at} > {now}", "{dead}", "{expired_at} <= {now}",
 		"{expiry}", d.Expiry, "{left}", d.Left,
-		"{keys}", strings.Repeat("?, ", batch-1)+"?", "{few}", strings.Repeat("?, ", few-1)+"?",
+		"{load keys}", parameters(loadBatch), "{sweep keys}", parameters(sweepBatch),
 	).Replace(template)
 	text = strings.ReplaceAll(text, "{now}", d.Now)
 	if d.Numbered {

@@ -3,32 +3,35 @@
 //
 // # Model
 //
-// A session is one row: key, data, expired_at. Every operation is one statement
-// that carries its own condition (the key, the bytes that were read, still
-// live), so there is no transaction, no lock that outlives a statement, and no
-// column that tables of old do not have. The clock is the database's: a
-// statement compares expired_at with the time of the server, and no time ever
-// passes through the driver, so neither a time zone nor how a driver parses
-// times matters.
+// A session is one row: key, data, expired_at. Every operation is one statement,
+// which names the state that it expects: the key, the bytes that were read, an expiry
+// that has not passed. So there is no transaction, no lock that outlives a statement,
+// and no column that the tables of the older library do not have.
 //
-// What differs between databases is data: a [Dialect] holds expressions,
-// templates and codes of errors. Templates are made into SQL once, at start.
+// Only the clock of the database counts: a statement compares expired_at with the time
+// of the server. No time passes through the driver, so neither time zones nor the ways
+// in which drivers parse times matter.
+//
+// The differences between databases are data: a [Dialect] holds expressions, templates
+// and error codes. Templates are made into SQL once, at start.
 //
 // # Errors
 //
-// Their text holds nothing that a server or driver put in quotes (names from
-// the DSN, session IDs) and no SQL, but says what kind of thing is wrong;
-// errors.As finds the original. An operation that failed because its connection
-// was lost, a deadlock or a lock is done again: each of them may be, since a
-// condition that held fails the second time.
+// The text of an error says what kind of thing is wrong. It holds no SQL, and nothing
+// that a server or driver put in quotes, which may be a name from the DSN or a session
+// ID. errors.As finds the original error.
+//
+// An operation that fails because of a lost connection, a deadlock or a lock is done
+// again. To do an operation twice is harmless: once it has succeeded, the state that it
+// expects is gone.
 //
 // # Limits
 //
-// In a pool of its own an operation waits for its turn as long as its context lets
-// it, and then hands the connection a deadline instead of having the driver watch
-// the context (see Dialect.Timed). An operation without a deadline, or on a pool
-// that is shared, is watched. A driver whose call does not end with either holds up
-// the operation.
+// In a pool that the store has opened, an operation waits for its turn until its
+// context is done. Then it gives the connection the deadline of the context, so that
+// the driver need not watch the context (see Dialect.Timed). If the context has no
+// deadline, or the pool is shared, the driver watches the context. A driver that heeds
+// neither a deadline nor a context holds up the operation.
 package sqlstore
 
 import (
@@ -42,32 +45,19 @@ import (
 	"github.com/flamego/session"
 )
 
-// Config says where the sessions are. DSN or DB must be given. It is the Config
-// of each dialect, whose comment says what its DSN and Table may be. (It has no
-// name of its own, so that Initer can take the types that are made of it.)
+// Config has the fields of the Config of each dialect. The packages of the dialects
+// document them: a Config there is a struct of its own, so that its fields are in
+// its documentation. Initer takes any of these structs, as all have the same fields
+// in the same order.
 type Config = struct {
-	// Lifetime is the duration without access after which a session is
-	// recycled. Default is 3600 seconds, also for values below one second.
-	Lifetime time.Duration
-	// DSN is the address of the database, as its driver takes it. Default is none,
-	// which is an error if there is no DB either.
-	DSN string
-	// Table is the table, "schema.table" or just its name. Default is "sessions".
-	Table string
-	// Encoder encodes the data of a session. Default is session.GobEncoder.
-	Encoder session.Encoder
-	// Decoder decodes what Encoder made. Default is session.GobDecoder.
-	Decoder session.Decoder
-	// InitTable makes the table and its index where they are missing. Default is
-	// false.
-	InitTable bool
-	// MaxDataSize is the greatest number of bytes of encoded data of one session;
-	// a column that holds less lowers it. Default is 1 MiB.
-	MaxDataSize int
-	// DB is a pool to share, which the store never closes; DSN is ignored then.
-	// Default is a pool of up to 16 connections to DSN, with SQLite of one that
-	// writes and up to 8 that only read.
-	DB *sql.DB
+	Lifetime    time.Duration
+	DSN         string // DSN or DB must be given
+	Table       string // default is "sessions"
+	Encoder     session.Encoder
+	Decoder     session.Decoder
+	InitTable   bool
+	MaxDataSize int // a column that holds less lowers it
+	DB          *sql.DB
 }
 
 // Initer returns the Initer of a dialect whose Config is of type C.
@@ -79,60 +69,64 @@ func Initer[C interface{ ~Config }](d *Dialect) session.Initer {
 
 // Dialect is what the backend has to know about a database.
 //
-// Templates hold {table}, {key}, {data}, {expired_at} and {index} for names,
-// {schema.} and {bare} for the two parts of {table}, {now}, {live}, {dead},
-// {expiry} and {left} for expressions, ? for a parameter, {few} and {keys} for as many
-// of them as keys go in one statement that loads or deletes.
+// A template is SQL in which
+//   - {table}, {key}, {data}, {expired_at} and {index} are names,
+//   - {schema.} and {bare} are the two parts of {table},
+//   - {now}, {live}, {dead}, {expiry} and {left} are expressions,
+//   - ? is a parameter,
+//   - {load keys} and {sweep keys} are as many parameters as keys go in one statement
+//     that loads or deletes.
 type Dialect struct {
 	Name string
 
 	Quote      byte             // around identifiers, doubled inside
 	MaxName    int              // greatest length of an identifier, 0 for any
-	NameLength func(string) int // how it is measured
+	NameLength func(string) int // measures an identifier
 	Numbered   bool             // parameters are $1, $2 instead of ?
 	Prepare    bool             // the driver wants statements to be prepared
 	Remote     bool             // an operation is a round trip, which loads may share
-	Single     bool             // one connection writes, kept for good
-	Readers    string           // with Single: counts 1 if others may read beside it
+	Single     bool             // a pool of the store has one connection, kept for good
+	Readers    string           // with Single: the query answers 1 if others may read meanwhile
 
 	Now    string // the time of the server
-	Expiry string // the time ? milliseconds from now; whole seconds are rounded up
-	Left   string // the milliseconds that a row has left
+	Expiry string // the time ? milliseconds from now, rounded up to what the column holds
+	Left   string // the milliseconds until a row expires
 
-	// Insert writes the parameters key, data and TTL unless there is a live row.
-	// It may be plain: if it finds a duplicate, an UPDATE replaces a dead one.
-	// Default is an INSERT .. ON CONFLICT.
+	// Insert writes the parameters key, data and TTL unless there is a live row with
+	// the key. It may be a plain INSERT: if that finds a duplicate, the backend tries to
+	// replace a dead row by an UPDATE. Default is an INSERT .. ON CONFLICT.
 	Insert string
-	// Sweep deletes 500 dead rows. Without it their keys are read by SweepKeys
-	// and deleted by SweepDelete, in which {keys} is 500 parameters.
+	// Sweep deletes 500 dead rows. Without it SweepKeys reads the keys of 500 dead rows,
+	// and SweepDelete deletes the rows with these keys that are still dead.
 	Sweep, SweepKeys, SweepDelete string
 
 	CreateTable, CreateIndex string
-	// HasIndex counts the indexes on expired_at; its parameters are the schema
-	// (empty for the current one) and the table. Without it CreateIndex is
-	// harmless where there is one.
+	// HasIndex counts the indexes on expired_at. Its parameters are the schema, empty
+	// for the current schema, and the table. A dialect without HasIndex must have a
+	// CreateIndex that leaves an index alone that is there.
 	HasIndex string
-	// Capacity returns the number of bytes that data can hold; its parameters
-	// are those of HasIndex. Without it there is no limit worth knowing.
+	// Capacity answers how many bytes the column data can hold. Its parameters are those
+	// of HasIndex. A dialect without Capacity has no limit worth knowing.
 	Capacity string
 
 	// Connector parses a DSN.
 	Connector func(dsn string) (driver.Connector, error)
-	// Timed says that an operation ends at the deadline of its context even if that
-	// is never done; ResetSession tells a connection.
+	// Timed says that an operation ends at the deadline of its context even if the
+	// context is never done, as that of deadline.Only. The ResetSession of a connection
+	// gets the deadline.
 	Timed bool
-	// DSNFaults are what drivers say about a DSN without repeating any of it.
+	// DSNFaults are phrases in errors of the driver that repeat nothing of the DSN.
 	DSNFaults []string
 	// ServerError finds the answer of the server in an error.
 	ServerError func(error) (code, text string, ok bool)
-	// Codes are the codes of ServerError that mean something.
+	// Codes are the codes of ServerError that have a meaning for the backend.
 	Codes map[Class][]string
-	// Broken are the driver's own errors for a lost connection.
+	// Broken are the errors by which the driver itself says that a connection is lost.
 	Broken []error
 }
 
-// Open opens the database that config names and returns the backend and how to
-// make a store of it. Its errors start with the name of the dialect, but for
+// Open opens the database that config names. It returns the backend, and the settings
+// for a store on top of it. Its errors start with the name of the dialect, except for
 // "empty DSN".
 func (d *Dialect) Open(ctx context.Context, config Config) (session.Backend, session.StoreConfig, error) {
 	sc := session.StoreConfig{

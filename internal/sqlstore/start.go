@@ -11,19 +11,19 @@ import (
 // defaultMaxDataSize is that of session.NewStore.
 const defaultMaxDataSize = 1 << 20
 
-// start makes sure that the server is there and that the table is as it is
-// asked for.
+// start makes sure that the server is there, makes the table if initTable says so, and
+// lowers sc.MaxDataSize to what the table can hold.
 func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreConfig) error {
 	if err := b.try(ctx, b.pool, b.pool.PingContext); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	b.openReaders(ctx) // before what may take all of the time
+	b.openReaders(ctx) // first, as to make the table may take all of the time
 	if initTable {
 		if err := b.initTable(ctx); err != nil {
 			return fmt.Errorf("create table %q: %w", b.name.table, err)
 		}
 	}
-	// Not knowing the limit is no reason to fail: the server will enforce it.
+	// If the query fails, the store does without the limit: the server enforces it.
 	if limit, err := b.ask(ctx, b.dialect.Capacity, b.name.schema, b.name.table); err == nil && limit.Valid {
 		if sc.MaxDataSize <= 0 {
 			sc.MaxDataSize = defaultMaxDataSize
@@ -33,10 +33,11 @@ func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreCo
 	return nil
 }
 
-// initTable makes the table and its index where they are missing. It looks
-// first: a user who may not create tables may use one that is there. And it
-// looks again when it failed: another process may just have done it, and then
-// "IF NOT EXISTS" fails on some databases.
+// initTable makes the table and its index where they are missing.
+//
+// It looks for the table first, because a user who may not create tables may still use
+// a table that is there. If CREATE TABLE fails, it looks once more: another process may
+// have made the table meanwhile, and then even "IF NOT EXISTS" fails on some databases.
 func (b *backend) initTable(ctx context.Context) error {
 	exists := func() error {
 		return b.run(ctx, "SELECT {key}, {data}, {expired_at} FROM {table} WHERE 1 = 0")
@@ -52,16 +53,16 @@ func (b *backend) initTable(ctx context.Context) error {
 		return err
 	}
 
-	// The table may be old, large or somebody else's: without the index GC is
-	// slower, and that is all.
+	// Without the index only GC is slower. The table may be large or belong to another
+	// user, so a failure to make the index is no error.
 	if n, err := b.ask(ctx, b.dialect.HasIndex, b.name.schema, b.name.table); err == nil && n.Int64 == 0 {
 		_ = b.run(ctx, b.dialect.CreateIndex)
 	}
 	return nil
 }
 
-// openReaders opens connections that only read where one writes and others can
-// read beside it.
+// openReaders opens a second pool, of connections that only read, where one connection
+// writes and others can read meanwhile.
 func (b *backend) openReaders(ctx context.Context) {
 	if b.connector == nil {
 		return
@@ -72,7 +73,7 @@ func (b *backend) openReaders(ctx context.Context) {
 	}
 }
 
-// ask returns the number that a query answers, NULL if there is no query.
+// ask returns the number that a query answers, and NULL if the query is empty.
 func (b *backend) ask(ctx context.Context, query string, args ...interface{}) (n sql.NullInt64, err error) {
 	if query == "" {
 		return n, nil
@@ -84,7 +85,7 @@ func (b *backend) ask(ctx context.Context, query string, args ...interface{}) (n
 	return n, err
 }
 
-// run runs a statement that is needed only at start.
+// run runs a statement that is needed only at start. Its result does not matter.
 func (b *backend) run(ctx context.Context, template string) error {
 	return b.try(ctx, b.pool, func(ctx context.Context) error {
 		_, err := b.pool.ExecContext(ctx, b.dialect.compile(template, b.name))

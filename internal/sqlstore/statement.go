@@ -5,18 +5,22 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
+	"github.com/flamego/session/internal/backoff"
 	"github.com/flamego/session/internal/deadline"
+	"github.com/flamego/session/internal/redact"
 )
+
+// maxPause is the longest pause between two attempts.
+const maxPause = 20 * time.Millisecond
 
 // query is one statement of the backend.
 type query struct {
 	text string
 	pool *pool
-	stmt atomic.Pointer[sql.Stmt] // once it has been prepared
+	stmt atomic.Pointer[sql.Stmt] // nil until the query is prepared
 }
 
 // statement is a query that is ready to run, a *sql.Stmt for example.
@@ -44,12 +48,12 @@ func (u unprepared) QueryRowContext(ctx context.Context, args ...interface{}) *s
 	return u.db.QueryRowContext(ctx, u.text, args...)
 }
 
-// statement returns q ready to run, prepared at its first use: the table may be
-// made later than the store.
+// statement returns q ready to run. It prepares q at its first use rather than at start,
+// because the table may be made later than the store.
 //
-// MySQL takes two round trips for a text with parameters, and SQLite parses it
-// each time. The driver of PostgreSQL prepares by itself, on top of which
-// database/sql would prepare again.
+// MySQL needs two round trips for a query with parameters that is not prepared, and
+// SQLite parses such a query each time. The driver of PostgreSQL prepares by itself;
+// database/sql would only prepare once more.
 func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 	if !b.dialect.Prepare {
 		return unprepared{q.pool.DB, q.text}, nil
@@ -68,7 +72,7 @@ func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 	return stmt, nil
 }
 
-// attempts calls f with the statement of a query, as try does.
+// attempts calls f with the statement of q, and again as long as that may help: see try.
 func (b *backend) attempts(ctx context.Context, q *query, f func(context.Context, statement) error) error {
 	return b.try(ctx, q.pool, func(ctx context.Context) error {
 		stmt, err := b.statement(ctx, q)
@@ -92,18 +96,18 @@ func (b *backend) exec(ctx context.Context, q *query, args ...interface{}) (n in
 	return n, err
 }
 
-// change runs a statement for one row and reports whether it changed it.
+// change runs a statement for one row and reports whether the row was changed.
 func (b *backend) change(ctx context.Context, q *query, args ...interface{}) (bool, error) {
 	n, err := b.exec(ctx, q, args...)
 	return n > 0, err
 }
 
-// try calls f, again as long as that may help. All that f may do is harmless to
-// do twice: a compare fails once it has succeeded, and the portable store finds
-// out whether a refusal was ours.
+// try calls f, and again as long as that may help. Whatever f does is harmless to do
+// twice: once it has succeeded, the state that it expects is gone. If a second attempt
+// is refused for that reason, the portable store finds out.
 //
-// A restart of the server leaves a pool full of broken connections, and each
-// attempt removes one.
+// A restart of the server leaves a pool full of broken connections, of which each
+// attempt removes one. So there are as many attempts as connections, and a few more.
 func (b *backend) try(ctx context.Context, p *pool, f func(context.Context) error) error {
 	limit := 0
 	for n := 0; ; n++ {
@@ -120,50 +124,32 @@ func (b *backend) try(ctx context.Context, p *pool, f func(context.Context) erro
 		switch class := b.dialect.class(err); {
 		case class == Broken && n < limit:
 		case class == Again && n < limit, class == Locked:
-			pause(ctx, n)
+			_ = backoff.Pause(ctx, n, maxPause) // if ctx is done, f says so too
 		default:
 			return b.fail(err)
 		}
 	}
 }
 
-// ended is the error of an operation whose context is done. Drivers say that in
-// their own words, or do not say it.
+// ended is the error of an operation whose context is done. The error of the driver may
+// not say so, or say it in other words.
 func (b *backend) ended(done, err error) error {
 	if errors.Is(err, done) {
 		return b.fail(err)
 	}
-	return &failure{text: done.Error() + " (" + b.fail(err).Error() + ")", err: errors.Join(done, err)}
+	return &redact.Error{Text: done.Error() + " (" + b.fail(err).Error() + ")", Err: errors.Join(done, err)}
 }
 
-// fail makes the text of an error safe to show, and clear when it is the table
-// that is missing.
+// fail makes the text of an error safe to show. If the table is missing, the text says
+// so in our own words.
 func (b *backend) fail(err error) error {
 	if err != nil && b.dialect.class(err) == NoTable {
-		return &failure{text: fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), err: err}
+		return &redact.Error{Text: fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), Err: err}
 	}
 	return b.dialect.show(err)
 }
 
-// pause waits before another attempt, longer from try to try and never quite as
-// long as the others who wait.
-func pause(ctx context.Context, try int) {
-	select {
-	case <-time.After(rand.N(min(time.Millisecond<<min(try, 6), 20*time.Millisecond))):
-	case <-ctx.Done():
-	}
-}
-
-// millis is d in milliseconds, rounded up.
-func millis(d time.Duration) int64 {
-	ms := d.Milliseconds()
-	if d%time.Millisecond > 0 {
-		ms++
-	}
-	return ms
-}
-
-// bytesOf is data as a parameter: nil would be NULL.
+// bytesOf is data as a parameter. A nil slice would be NULL.
 func bytesOf(data []byte) []byte {
 	if data == nil {
 		return []byte{}

@@ -1,4 +1,10 @@
 // Package together lets look-ups that come at the same time share a round trip.
+//
+// A [Group] makes only a few round trips at a time. A look-up that comes while all of
+// them are under way waits for the end of one. The next round trip then looks up all
+// keys that wait, where they would have gone one by one. So no look-up waits only for
+// others to come. The server is asked for a key after the look-up of this key has
+// begun, so an answer is never older than its look-up.
 package together
 
 import (
@@ -11,58 +17,60 @@ import (
 	"github.com/flamego/session/internal/deadline"
 )
 
-// Patience is how long a look-up waits for others before it goes on its own. Who does
-// not wait starts no timer, which may cost more than the rest: it wakes a thread.
+// Patience is how long a look-up waits for a shared round trip. After that it makes a
+// round trip of its own. To start a timer wakes a thread, which may cost more than the
+// rest of a look-up, so a look-up that need not wait starts none.
 const Patience = 100 * time.Millisecond
 
-// Group is look-ups of one kind. Only so many round trips are made at a time; the next
-// one takes along all look-ups that wait, where they would have gone one by one. Each
-// is asked for after it began.
+// Group is look-ups of one kind, whose answers are of type A.
 type Group[A any] struct {
-	turns chan struct{} // one for each round trip
-	most  int
+	turns chan struct{} // holds one element for each round trip under way
+	most  int           // how many keys go in one round trip
 	fetch func(ctx context.Context, keys []string) ([]A, error)
 
 	mu      sync.Mutex
 	waiting []*lookup[A]
 }
 
-// lookup is the wish to know what there is under a key.
+// lookup is one look-up of a key, which may wait in a Group.
 type lookup[A any] struct {
 	key    string
-	taken  bool          // along by another; guarded by Group.mu
-	done   chan struct{} // closed when it is known what became of it
+	shared bool          // another look-up has taken this one along; guarded by Group.mu
+	done   chan struct{} // closed when the shared round trip has ended
 	answer A
 	err    error
-	failed bool // together with others: it is to go on its own
+	retry  bool // a shared round trip has failed: make one for this key alone
 }
 
-// New returns a group that makes n round trips at a time. The function makes one: it
-// returns the answers to the keys, in their order; to so many of them at most.
+// New returns a group that makes up to n round trips at a time, each for up to most
+// keys. The function fetch makes a round trip, and returns the answers in the order of
+// the keys.
 func New[A any](n, most int, fetch func(ctx context.Context, keys []string) ([]A, error)) *Group[A] {
 	return &Group[A]{turns: make(chan struct{}, n), most: most, fetch: fetch}
 }
 
-// Get returns what there is under the key. It ends with ctx, if the function does.
-// What fails for several keys is done again for each: the fault may be that of one, of
-// the context of whoever took the others along, or of a connection that has died.
+// Get returns what there is under the key. It ends with ctx if fetch does. When a
+// shared round trip fails, each of its keys gets a round trip of its own, because the
+// fault may lie with one of the keys, with the context of one of the look-ups, or with
+// a connection that has died.
 func (g *Group[A]) Get(ctx context.Context, key string) (A, error) {
 	l := &lookup[A]{key: key}
 	select {
 	case g.turns <- struct{}{}:
-		g.fly(ctx, l, nil)
+		g.roundTrip(ctx, l, nil)
 	default:
-		if !g.share(ctx, l) {
-			return g.alone(ctx, key) // l may still be somebody's
+		if !g.wait(ctx, l) {
+			return g.single(ctx, key) // not into l: another look-up may still write to it
 		}
 	}
-	if l.failed {
-		return g.alone(ctx, key)
+	if l.retry {
+		return g.single(ctx, key)
 	}
 	return l.answer, l.err
 }
 
-func (g *Group[A]) alone(ctx context.Context, key string) (answer A, err error) {
+// single looks up a key in a round trip that needs no turn.
+func (g *Group[A]) single(ctx context.Context, key string) (answer A, err error) {
 	if err := deadline.Err(ctx); err != nil {
 		return answer, err
 	}
@@ -73,9 +81,9 @@ func (g *Group[A]) alone(ctx context.Context, key string) (answer A, err error) 
 	return answers[0], nil
 }
 
-// share waits for a turn, or for the answer that comes with another look-up; it
-// reports false if it has waited for too long.
-func (g *Group[A]) share(ctx context.Context, l *lookup[A]) bool {
+// wait waits for a turn, or until another look-up has taken l along. It reports false
+// if neither has come in time.
+func (g *Group[A]) wait(ctx context.Context, l *lookup[A]) bool {
 	l.done = make(chan struct{})
 	g.join(l)
 	late := time.NewTimer(g.patience(ctx))
@@ -88,11 +96,11 @@ func (g *Group[A]) share(ctx context.Context, l *lookup[A]) bool {
 		return false
 	case g.turns <- struct{}{}:
 	}
-	if others, ok := g.take(l); ok {
-		g.fly(ctx, l, others)
+	if others, ok := g.gather(l); ok {
+		g.roundTrip(ctx, l, others)
 		return true
 	}
-	<-g.turns
+	<-g.turns // l has been taken along, and does not need the turn
 	select {
 	case <-l.done:
 		return true
@@ -101,7 +109,7 @@ func (g *Group[A]) share(ctx context.Context, l *lookup[A]) bool {
 	}
 }
 
-// patience is shorter for one that has less time.
+// patience is Patience, or the time that ctx has left if that is less.
 func (g *Group[A]) patience(ctx context.Context) time.Duration {
 	if end, ok := ctx.Deadline(); ok {
 		return min(Patience, time.Until(end))
@@ -109,18 +117,19 @@ func (g *Group[A]) patience(ctx context.Context) time.Duration {
 	return Patience
 }
 
+// join adds l to the look-ups that wait.
 func (g *Group[A]) join(l *lookup[A]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.waiting = append(g.waiting, l)
 }
 
-// take ends the wait of l and others, which it returns; none if l has been taken
-// along.
-func (g *Group[A]) take(l *lookup[A]) (others []*lookup[A], ok bool) {
+// gather ends the wait of l and of other look-ups, as many as go in one round trip,
+// and returns the others. It reports false if l has been taken along already.
+func (g *Group[A]) gather(l *lookup[A]) (others []*lookup[A], ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if l.taken {
+	if l.shared {
 		return nil, false
 	}
 	rest := g.waiting[:0]
@@ -128,7 +137,7 @@ func (g *Group[A]) take(l *lookup[A]) (others []*lookup[A], ok bool) {
 		switch {
 		case other == l:
 		case len(others)+1 < g.most:
-			other.taken = true
+			other.shared = true
 			others = append(others, other)
 		default:
 			rest = append(rest, other)
@@ -139,7 +148,7 @@ func (g *Group[A]) take(l *lookup[A]) (others []*lookup[A], ok bool) {
 	return others, true
 }
 
-// leave ends the wait of l alone.
+// leave ends the wait of l, if it still waits.
 func (g *Group[A]) leave(l *lookup[A]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -148,14 +157,15 @@ func (g *Group[A]) leave(l *lookup[A]) {
 	}
 }
 
-// fly makes a round trip for l and others, in a turn that it gives back.
-func (g *Group[A]) fly(ctx context.Context, l *lookup[A], others []*lookup[A]) {
+// roundTrip looks up l and the others. The caller has taken a turn, which roundTrip
+// gives back.
+func (g *Group[A]) roundTrip(ctx context.Context, l *lookup[A], others []*lookup[A]) {
 	var answers []A
-	err := errPanicked
+	err := errPanicked // unless fetch returns
 	defer func() {
 		<-g.turns
 		for i, other := range others {
-			if other.failed = err != nil; err == nil {
+			if other.retry = err != nil; err == nil {
 				other.answer = answers[i+1]
 			}
 			close(other.done)
@@ -170,7 +180,7 @@ func (g *Group[A]) fly(ctx context.Context, l *lookup[A], others []*lookup[A]) {
 	if answers, err = g.fetch(ctx, keys); err == nil {
 		l.answer = answers[0]
 	}
-	l.err, l.failed = err, err != nil && len(others) > 0
+	l.err, l.retry = err, err != nil && len(others) > 0
 }
 
 var errPanicked = errors.New("the client panicked")
