@@ -10,6 +10,7 @@ import (
 
 	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/deadline"
+	"github.com/flamego/session/internal/redact"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -263,16 +264,6 @@ func (s records) Rename(ctx context.Context, sid, newSID string, old []byte, rec
 
 func (s records) Delete(ctx context.Context, sid string) error { return s.backend.Delete(ctx, sid) }
 
-// storeError is an error of a store: a text that is safe to show, and the
-// original for errors.Is and errors.As.
-type storeError struct {
-	text string
-	err  error
-}
-
-func (e *storeError) Error() string { return e.text }
-func (e *storeError) Unwrap() error { return e.err }
-
 // fail says which step of which store failed, without the session IDs that the
 // error of a driver may hold. The result is nil if err is.
 func (s *recordStore) fail(op string, err error, sids ...string) error {
@@ -285,5 +276,5 @@ func (s *recordStore) fail(op string, err error, sids ...string) error {
 			text = strings.ReplaceAll(text, sid, "[session ID]")
 		}
 	}
-	return &storeError{text: text, err: err}
+	return &redact.Error{Text: text, Err: err}
 }

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"hash/maphash"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
+	"github.com/flamego/session/internal/backoff"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -49,38 +49,43 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 	}
 	const tries = 30
 	for try := range tries {
-		if err := pause(ctx, try); err != nil {
-			return err
-		}
-		values := e.values(c.Origin)
-		if !c.Holds(state.Map(values)) {
-			c.Values = state.Map(values)
-			return nil
-		}
-		c.Log.Apply(values)
-		rec, err := e.store.Encode(values)
-		if err != nil {
-			return err
-		}
-		written, err := e.put(ctx, c, rec)
-		if err != nil {
-			return err
-		}
-		again := false
-		if !written {
-			if written, again, err = e.resolve(ctx, c, rec.Data); err != nil {
+		// The second try follows at once: the first one may have failed only because
+		// the record was read long before.
+		if try > 1 {
+			if err := backoff.Pause(ctx, try, 50*time.Millisecond); err != nil {
 				return err
 			}
 		}
-		if written {
-			c.Written(state.Map(values), rec.Data)
-			return nil
-		}
-		if !again {
-			return nil
+		again, err := e.attempt(ctx, c)
+		if err != nil || !again {
+			return err
 		}
 	}
 	return ErrContended
+}
+
+// attempt writes a change on top of its origin. If another writer was faster, the
+// origin is now what that one has written, and attempt reports that the change is to be
+// written again.
+func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error) {
+	values := e.values(c.Origin)
+	if !c.Holds(state.Map(values)) {
+		c.Values = state.Map(values)
+		return false, nil
+	}
+	c.Log.Apply(values)
+	rec, err := e.store.Encode(values)
+	if err != nil {
+		return false, err
+	}
+	written, err := e.put(ctx, c, rec)
+	if err == nil && !written {
+		written, again, err = e.resolve(ctx, c, rec.Data)
+	}
+	if err == nil && written {
+		c.Written(state.Map(values), rec.Data)
+	}
+	return again, err
 }
 
 // values decodes a record, anew each time: what a handler did to values that it got
@@ -132,21 +137,5 @@ func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, 
 		return false, true, nil
 	default:
 		return false, !c.Origin.Stored || c.RecordGone(), nil
-	}
-}
-
-// pause waits before a try, longer from try to try, and never quite as long as
-// other writers do. The second try follows at once: the first one may have failed
-// only because the record was read long before.
-func pause(ctx context.Context, try int) error {
-	if try < 2 {
-		return nil
-	}
-	limit := min(time.Millisecond<<min(try, 6), 50*time.Millisecond)
-	select {
-	case <-time.After(rand.N(limit)):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime/metrics"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +170,9 @@ func checkDecode(t *testing.T, raw []byte) {
 		return // plain gob might not survive it
 	}
 	want, plainErr := tryPlainDecode(raw)
+	if strconv.IntSize == 32 && err != nil {
+		return // gob cuts a length off at 32 bits, and may decode what is left
+	}
 	if (err == nil) != (plainErr == nil) {
 		t.Fatalf("ours says %v, gob %v", err, plainErr)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/gob"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -213,11 +214,13 @@ func TestGobDecoderIsSafe(t *testing.T) {
 		t.Logf("%-40s %8d bytes take %9d in %v: %v", name, len(raw), n, took, err)
 		require.LessOrEqual(t, n, uint64(maxAllocated), name)
 		require.Less(t, took, maxTime, name)
-		if strings.HasPrefix(name, "!") {
-			require.Error(t, err, name)
-			require.Nil(t, data, name)
-		} else {
+		switch {
+		case !strings.HasPrefix(name, "!"):
 			require.NoError(t, err, name)
+		case err != nil:
+			require.Nil(t, data, name)
+		default: // many empty strings take half the memory where an int has 32 bits
+			require.True(t, strconv.IntSize == 32 && name == "!empty strings", name)
 		}
 	}
 }
