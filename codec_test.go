@@ -167,11 +167,15 @@ func nested(levels int, val interface{}) interface{} {
 func TestGobEncoderLimits(t *testing.T) {
 	itself := map[string]interface{}{}
 	itself["again"] = []interface{}{itself, registered{}}
+	times := make([]interface{}, 60_000)
+	for i := range times {
+		times[i] = time.Time{}
+	}
 	for what, val := range map[string]interface{}{
 		"deep":                 nested(1000, 1),
 		"deep and registered":  nested(1001, registered{}),
 		"itself":               itself,
-		"large":                make([]time.Time, 60_000),
+		"large":                times,
 		"large and registered": make([]point, 900_000),
 	} {
 		_, err := session.GobEncoder(session.Data{"fine": 1, "culprit": val, "fine too": registered{}})
