@@ -63,6 +63,12 @@ func (k foreign) takeFlash(_ context.Context, v *visit) (Flash, error) {
 // giveFlash does nothing: before the save the flash is still in the store.
 func (k foreign) giveFlash(context.Context, *visit, Flash) error { return nil }
 
+// look calls the session idle for long: nobody knows its lifetime, so each request
+// extends it.
+func (k foreign) look(v *visit) (changed, dead bool, idle time.Duration) {
+	return k.changed(v), v.isDead(), math.MaxInt64
+}
+
 // changed asks the session. One that says forever that it has changed is compared
 // with what it was saved as: to save it once more would undo what other requests
 // did since.
@@ -123,10 +129,6 @@ func (k foreign) save(ctx context.Context, v *visit) error {
 	}
 	return nil
 }
-
-// idle is long: nobody knows the lifetime of the sessions, so each request extends
-// them.
-func (k foreign) idle(*visit) time.Duration { return math.MaxInt64 }
 
 // follow does nothing: the session is going to be saved whole.
 func (k foreign) follow(*visit, Session) {}

@@ -154,21 +154,22 @@ func (rq *request) commit() error {
 	if rq.aborted || rq.err != nil {
 		return rq.err
 	}
+	changed, dead, idle := rq.m.keeper.look(&rq.visit)
 	switch {
-	case rq.m.keeper.changed(&rq.visit):
+	case changed:
 		if rq.err = rq.save(rq.uncancelled()); rq.err != nil {
 			rq.m.opts.ErrorFunc(rq.err)
 			return rq.err
 		}
 		rq.extended = true
-	case rq.stored && !rq.extended && rq.m.keeper.idle(&rq.visit) >= rq.m.opts.TouchInterval:
+	case rq.stored && !rq.extended && idle >= rq.m.opts.TouchInterval:
 		rq.extended = true
 		// A session that could not be extended still is what the handler saw.
 		if err := rq.m.keeper.touch(rq.uncancelled(), rq.storedID); err != nil {
 			rq.m.opts.ErrorFunc(err)
 			return nil
 		}
-	case !rq.isDead():
+	case !dead:
 		return nil
 	}
 	rq.sendID()

@@ -162,16 +162,15 @@ type keeper interface {
 	takeFlash(ctx context.Context, v *visit) (Flash, error)
 	// giveFlash undoes takeFlash, and all that happened to the session since.
 	giveFlash(ctx context.Context, v *visit, flash Flash) error
-	// changed reports whether there are changes that the store must know.
-	changed(v *visit) bool
-	// exact reports whether that can be believed right after the session was saved.
+	// look tells whether there are changes that the store must know, whether the
+	// session is over, and how long it had not been extended when it was read.
+	look(v *visit) (changed, dead bool, idle time.Duration)
+	// exact reports whether changed can be believed right after the session was saved.
 	exact() bool
 	// isEmpty reports whether there is nothing that the store must know.
 	isEmpty(v *visit) bool
 	// save saves the session.
 	save(ctx context.Context, v *visit) error
-	// idle returns how long the session had not been extended when it was read.
-	idle(v *visit) time.Duration
 	// follow puts the changes of a session that was not stored when it was read on
 	// the session that is stored by now.
 	follow(v *visit, now Session)
@@ -232,20 +231,20 @@ func (k ours) giveFlash(ctx context.Context, v *visit, flash Flash) error {
 	return v.base.giveFlash(ctx, flash)
 }
 
-// changed reports no changes of a session that is neither stored nor holds anything,
-// and not the end of one that nobody knew. An ID that is given up is worth a look:
-// another request may have stored something under it.
-func (k ours) changed(v *visit) bool {
-	switch now := v.base.status(); {
-	case !now.changed:
-		return false
-	case v.stored:
-		return true
+// look reports no changes of a session that is neither stored nor holds anything, and
+// not the end of one that nobody knew. A change of the ID alone counts if the client
+// sent the old ID: another request may have stored something under it.
+func (k ours) look(v *visit) (changed, dead bool, idle time.Duration) {
+	now := v.base.status()
+	switch {
+	case !now.changed || v.stored:
+		changed = now.changed
 	case now.dead:
-		return !v.created
+		changed = !v.created
 	default:
-		return !v.base.isEmpty() || !v.created && now.sid != v.storedID
+		changed = !v.base.isEmpty() || !v.created && now.sid != v.storedID
 	}
+	return changed, now.dead, now.idle
 }
 
 func (k ours) exact() bool { return true }
@@ -260,8 +259,6 @@ func (k ours) save(ctx context.Context, v *visit) error {
 	v.storedID, v.stored = now.sid, now.stored
 	return nil
 }
-
-func (k ours) idle(v *visit) time.Duration { return v.base.status().idle }
 
 func (k ours) follow(v *visit, now Session) {
 	if b, _ := baseOf(now); b != nil {
