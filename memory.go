@@ -137,7 +137,7 @@ func (m *memoryStore) write(c *commit.Change) {
 		return state.ListOf(next), m.lifetime.ttl(), expiring.Put
 	})
 	if written != nil {
-		c.Written(written, nil)
+		c.Written(commit.Origin{ID: c.ID, Stored: true}, written)
 	}
 }
 

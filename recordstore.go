@@ -132,7 +132,7 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	if err != nil {
 		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, err), sid)
 	}
-	b.base = state.Map(values)
+	b.base, b.origin.Values = state.Map(values), values
 	return b, nil
 }
 

@@ -67,6 +67,9 @@ type Origin struct {
 	Stored bool   // there is one
 	Data   []byte // its bytes
 	Seq    uint64 // the number of the last commit before it was read: see Engine.Seq
+
+	// Values are what the bytes decode to, nil if that is not known.
+	Values state.Map
 }
 
 // Condition is what must be true of the values in the store for a change to count.
@@ -94,7 +97,9 @@ type Change struct {
 	// Origin is the record that the changes were made on, and afterwards the one
 	// that the store holds.
 	Origin Origin
-	// Values are those of the origin, likewise.
+	// Values are what the session is to show that made the changes: as it did before
+	// them, and afterwards what the store holds. They differ from those of the origin
+	// where another request has set the same key.
 	Values state.Values
 	// Vanished says that the record is gone, and the changes with it.
 	Vanished bool
@@ -137,7 +142,7 @@ func (c *Change) RecordGone() bool {
 // Vanish notes that the store holds no record of the session any more.
 func (c *Change) Vanish() { c.Values, c.Vanished = nil, true }
 
-// Written notes that the store now holds the values, and as which bytes.
-func (c *Change) Written(values state.Values, data []byte) {
-	c.Values, c.Origin, c.Flash = values, Origin{ID: c.ID, Stored: true, Data: data}, c.seen
+// Written notes what the store holds now.
+func (c *Change) Written(now Origin, values state.Values) {
+	c.Origin, c.Values, c.Flash = now, values, c.seen
 }

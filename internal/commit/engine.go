@@ -83,16 +83,22 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 		written, again, err = e.resolve(ctx, c, rec.Data)
 	}
 	if err == nil && written {
-		c.Written(state.Map(values), rec.Data)
+		c.Written(Origin{ID: c.ID, Stored: true, Data: rec.Data, Values: values}, state.Map(values))
 	}
 	return again, err
 }
 
-// values decodes a record, anew each time: what a handler did to values that it got
-// from the session (an element of a slice, say) is no change of the session, and
-// must not be written along with one. A record that makes no sense has no values.
+// values returns the values of a record in a map that is the caller's. A record is
+// decoded anew for that: what a handler did to values that it got from the session (an
+// element of a slice, say) is no change of the session, and must not be written along
+// with one. Only where nothing can be changed in place are the known values copied,
+// which takes a quarter of the time. A record that makes no sense has no values.
 func (e *Engine) values(o Origin) map[any]any {
-	if o.Stored {
+	switch {
+	case !o.Stored:
+	case o.Values != nil && o.Values.Fixed():
+		return o.Values.Copy()
+	default:
 		if values, err := e.store.Decode(o.Data); err == nil {
 			return values
 		}

@@ -101,7 +101,7 @@ func (e *Engine) writeJoint(ctx context.Context, j *joint, last *lastCommit) {
 func (e *Engine) writeNext(ctx context.Context, c *Change, last *lastCommit) error {
 	id := c.Origin.ID
 	if c.replays() && last.id == id && last.seq > c.Origin.Seq {
-		c.Origin.Data = last.data
+		c.Origin.Data, c.Origin.Values = last.data, nil
 	}
 	*last = lastCommit{}
 	err := e.write(ctx, c)

@@ -12,6 +12,11 @@
 // Nothing here knows a store, an ID or a time.
 package state
 
+import (
+	"reflect"
+	"time"
+)
+
 // FlashKey is the key under which a session keeps its flash.
 const FlashKey = "flamego::session::flash"
 
@@ -52,6 +57,22 @@ func (m Map) Copy() map[any]any {
 		c[key] = val
 	}
 	return c
+}
+
+// Fixed reports whether none of the values can be changed in place, as an element of
+// a slice can. A copy of such a map is as good as values that are decoded anew.
+func (m Map) Fixed() bool {
+	for _, val := range m {
+		switch val.(type) {
+		case nil, string, bool, int, int64, float64, time.Time:
+			continue
+		}
+		kind := reflect.TypeOf(val).Kind()
+		if kind != reflect.String && (kind < reflect.Bool || kind > reflect.Complex128) {
+			return false
+		}
+	}
+	return true
 }
 
 // List is Values as a list, which takes half the memory of a small map.

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/flamego/session/internal/state"
 )
@@ -102,4 +103,19 @@ func TestCodec(t *testing.T) {
 	check(err, "the encoder panicked with a string")
 	_, err = c.Decode([]byte("panic"))
 	check(err, "the decoder panicked with a string")
+}
+
+// What can be changed in place, or may hold what can, is not fixed.
+func TestFixed(t *testing.T) {
+	type role string
+	for _, val := range []any{nil, "a", true, 1, int8(1), uint64(1), 1.5, complex64(1), role("admin"), time.Now(), time.Second} {
+		if !(state.Map{"key": val}).Fixed() {
+			t.Errorf("a %T is not fixed", val)
+		}
+	}
+	for _, val := range []any{[]byte{1}, []string{"a"}, map[string]int{}, new(int), struct{ A []int }{}, [1]*int{}, func() {}, errCodec} {
+		if (state.Map{"before": 1, "key": val, "after": 1}).Fixed() {
+			t.Errorf("a %T is fixed", val)
+		}
+	}
 }
