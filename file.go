@@ -244,14 +244,7 @@ func (b *fileBackend) find(sid string, live bool) (dir atomicfile.Dir, modTime t
 }
 
 func (b *fileBackend) Delete(ctx context.Context, sid string) error {
-	return b.locked(ctx, func() error {
-		dir, err := b.open(sid)
-		if err != nil {
-			return absent(err)
-		}
-		defer dir.Close()
-		return absent(dir.Remove(sid))
-	}, sid)
+	return b.inFolder(ctx, sid, func(dir atomicfile.Dir) error { return dir.Remove(sid) })
 }
 
 // Sweep looks through one folder of sessions at a time.
@@ -339,13 +332,19 @@ func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
 // removeSpare removes the spare file of a session: left behind by a process that
 // died, or kept for the next save, which then makes a new one.
 func (b *fileBackend) removeSpare(ctx context.Context, sid string) error {
+	return b.inFolder(ctx, sid, func(dir atomicfile.Dir) error { return dir.RemoveSpare(sid) })
+}
+
+// inFolder runs f with the folder of a session, which f has for itself. A folder that
+// is not there counts as done.
+func (b *fileBackend) inFolder(ctx context.Context, sid string, f func(dir atomicfile.Dir) error) error {
 	return b.locked(ctx, func() error {
 		dir, err := b.open(sid)
 		if err != nil {
 			return absent(err)
 		}
 		defer dir.Close()
-		return dir.RemoveSpare(sid)
+		return absent(f(dir))
 	}, sid)
 }
 
