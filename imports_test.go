@@ -33,6 +33,45 @@ func TestImports(t *testing.T) {
 		for _, pkg := range deps(t, pattern) {
 			require.NotContains(t, pkg, "stretchr/testify", pattern)
 			require.NotContains(t, pkg, "flamego/csrf", pattern)
+			require.NotContains(t, pkg, "/internal/testing", pattern)
+		}
+	}
+}
+
+// Imports point one way, as docs/design.md draws them: mechanisms below internal/ know
+// neither the root nor each other, but for what is listed here.
+func TestImportsPointDown(t *testing.T) {
+	const module = "github.com/flamego/session"
+	knows := map[string][]string{
+		"/internal/commit":     {"/internal/backoff", "/internal/deadline", "/internal/state"},
+		"/internal/state":      nil,
+		"/internal/expiring":   nil,
+		"/internal/gobmap":     nil,
+		"/internal/atomicfile": nil,
+		"/internal/filelock":   nil,
+		"/internal/deadline":   nil,
+		"/internal/backoff":    nil,
+		"/internal/redact":     nil,
+		"/internal/ttl":        nil,
+		"/internal/together":   {"/internal/deadline"},
+		"/internal/sqlstore": {
+			"", "/internal/backoff", "/internal/deadline", "/internal/redact", "/internal/together", "/internal/ttl",
+		},
+	}
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}: {{join .Imports \" \"}}", "./internal/...").CombinedOutput()
+	require.NoError(t, err, string(out))
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(line, ":")
+		pkg = strings.TrimPrefix(pkg, module)
+		if strings.HasPrefix(pkg, "/internal/testing") || pkg == "/internal/sqlstore/sqltest" {
+			continue
+		}
+		allowed, known := knows[pkg]
+		require.True(t, known, "the package %s is in no list", pkg)
+		for imported := range strings.FieldsSeq(imports) {
+			if own, ok := strings.CutPrefix(imported, module); ok {
+				require.Contains(t, allowed, own, pkg)
+			}
 		}
 	}
 }
