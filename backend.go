@@ -18,7 +18,9 @@ import (
 // A backend that holds connections or files implements io.Closer too, and
 // closes there what it opened itself.
 type Backend interface {
-	// Load returns the live record and the time it has left.
+	// Load returns the live record and the time it has left. A record without an
+	// expiry, which only others can have written, counts as live with no time left, so
+	// that it gets an expiry at the next chance.
 	Load(ctx context.Context, sid string) (rec Record, found bool, err error)
 	// Insert writes the record, unless there is a live one: then it changes
 	// nothing and reports false. A dead one is replaced.
@@ -26,9 +28,10 @@ type Backend interface {
 	// Swap replaces the live record if its data is exactly old; else it changes
 	// nothing and reports false. It never creates a record.
 	Swap(ctx context.Context, sid string, old []byte, rec Record) (bool, error)
-	// Rename is Swap under a new ID: when it reports true the old ID is dead.
-	// Where the database cannot do that in one step, a failure in between must
-	// not leave both IDs alive for good.
+	// Rename is Swap under a new ID, which is random and so has no record. When it
+	// reports true the old ID is dead. Where the database cannot do that in one step,
+	// an error in between must not leave both IDs alive; only a process that dies may,
+	// until their time is over.
 	Rename(ctx context.Context, sid, newSID string, old []byte, rec Record) (bool, error)
 	// Extend gives the live record at least the TTL, from now on; it never
 	// shortens it, changes no data and creates nothing.

@@ -21,9 +21,9 @@ type Encoder func(Data) ([]byte, error)
 type Decoder func([]byte) (Data, error)
 
 // Values that sessions commonly hold work without gob.Register in the app. A
-// second registration of the same type by the app does no harm. These are also
-// the types, with the basic ones and slices of them, that do not take the detour
-// through encoding/gob.
+// second registration of the same type by the app does no harm. Package gobmap reads
+// and writes these types, the basic ones and slices of them by itself, which is faster
+// than encoding/gob.
 func init() {
 	for _, val := range []interface{}{
 		time.Time{},
@@ -44,12 +44,13 @@ func init() {
 // Go's basic ones, slices of those, time.Time, time.Duration and plain maps
 // must be registered by gob.Register; the error for one that is not, or that
 // gob cannot encode at all, names its key and type. A key whose value is nil is
-// left out, which Get cannot tell apart.
+// left out: Get returns nil either way.
 //
 // What GobDecoder would refuse is an error here already: data nested deeper than
 // 1,000 levels, which includes data that holds itself, and data that takes much
-// more memory than bytes, as half a million empty strings do. Only a value of a
-// registered type that holds itself is left to gob, which does not survive it.
+// more memory than bytes, as half a million empty strings do. One case is not caught:
+// a value of a registered type that holds itself overflows the stack in gob, which
+// ends the process.
 func GobEncoder(data Data) ([]byte, error) {
 	raw, err := encodeGob(data)
 	if err == nil {

@@ -11,16 +11,16 @@ import (
 )
 
 // How changes leave a BaseSession and come back to it. In between they are a
-// commit.Change, which knows nothing of sessions: packages internal/commit, and
-// internal/expiring for the memory store, bring it into the store.
+// commit.Change, which knows nothing of BaseSession. The engine of internal/commit
+// brings it into a store with a backend, memoryStore.write into the memory store.
 
-// committer is what a store of this module does beyond Store.
-type committer interface {
+// ownStore is what a store of this module does beyond Store.
+type ownStore interface {
 	Store
 	// setTimeout sets how long one operation may take.
 	setTimeout(d time.Duration)
 	// lives returns how long the sessions live.
-	lives() lifetime
+	sessionLifetime() lifetime
 	// newSession returns a session with nothing in it, without asking anybody.
 	newSession(sid string) *BaseSession
 	// load returns the session with the ID: Exist and Read in one. With an error
@@ -37,16 +37,16 @@ var errUnreadable = errors.New("unreadable data")
 // origin is what a store knew about a session when it was read or last written.
 type origin struct {
 	commit.Origin
-	store committer     // nil for a session made by hand
+	store ownStore      // nil for a session made by hand
 	idle  time.Duration // since the record was last written or extended
 }
 
 // checkOut hands the changes of the session to a commit; checkIn must follow.
 // Changes that are made in between belong to the next commit.
 //
-// A session that was made by hand, or that was read from another store, is all new
-// to this store. One of another store is only copied, and stays as it is.
-func (s *BaseSession) checkOut(store committer, when commit.Condition) *commit.Change {
+// To a store that it was not read from, a session is new with all that it holds. If it
+// was read from another store, it is only copied, and still belongs to that store.
+func (s *BaseSession) checkOut(store ownStore, when commit.Condition) *commit.Change {
 	s.committing.Lock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *BaseSession) checkOut(store committer, when commit.Condition) *commit.C
 
 // checkIn takes back what became of the changes. Those that were committed are what
 // the session now is based on; others are still to be committed.
-func (s *BaseSession) checkIn(store committer, c *commit.Change, committed bool) {
+func (s *BaseSession) checkIn(store ownStore, c *commit.Change, committed bool) {
 	defer s.committing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,9 +85,9 @@ func (s *BaseSession) checkIn(store committer, c *commit.Change, committed bool)
 	s.pending = state.Log{}
 }
 
-// isOf reports whether what is saved in the store is what the session is based on
-// from then on. The caller has the lock.
-func (s *BaseSession) isOf(store committer) bool {
+// isOf reports whether the session belongs to the store, or to none yet. The caller
+// has the lock.
+func (s *BaseSession) isOf(store ownStore) bool {
 	return s.origin.store == nil || s.origin.store == store
 }
 
@@ -117,8 +117,8 @@ func (s *BaseSession) changeCount() int {
 	return s.changes
 }
 
-// settle forgets the changes, since a store that cannot say so has saved them;
-// unless there are more of them than the count.
+// settle marks the changes as saved, for a store that does not do so itself; unless
+// there are more changes by now than the count says.
 func (s *BaseSession) settle(count int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +129,7 @@ func (s *BaseSession) settle(count int) {
 	}
 }
 
-// follow puts the changes on what the store has by now.
+// follow makes the changes those of the session as it is stored by now.
 func (s *BaseSession) follow(now *BaseSession) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,7 +141,7 @@ type status struct {
 	sid       string
 	changed   bool          // there is something to save
 	destroyed bool          // by Destroy, through this session
-	dead      bool          // destroyed, or its record was gone when it was to be changed
+	ended     bool          // destroyed, or its record was gone when it was to be changed
 	stored    bool          // the store has a record
 	idle      time.Duration // how long ago the record was written or extended when it was read
 }
@@ -150,7 +150,7 @@ func (s *BaseSession) status() status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return status{
-		sid: s.sid, changed: !s.log.IsEmpty(), destroyed: s.destroyed, dead: s.isDead(),
+		sid: s.sid, changed: !s.log.IsEmpty(), destroyed: s.destroyed, ended: s.hasEnded(),
 		stored: s.origin.Stored && !s.vanished, idle: s.origin.idle,
 	}
 }

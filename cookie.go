@@ -24,8 +24,8 @@ type CookieOptions struct {
 	MaxAge int
 	// Secure keeps the cookie off unencrypted connections. Default is false.
 	Secure bool
-	// HTTPOnly is always on and stands here for old callers; see AllowScript.
-	// Default is true.
+	// HTTPOnly is ignored, and stands here for old callers: the cookie is HttpOnly
+	// unless AllowScript is set. Default is true.
 	HTTPOnly bool
 	// SameSite tells on which requests from other sites the cookie is sent.
 	// Default is http.SameSiteLaxMode.

@@ -23,12 +23,14 @@
 // set, delete or flush. Changing a value in place (an element of a map or a
 // slice that Get returned) is not seen as a change: call Set.
 //
-// Data lives in memory ([MemoryIniter]), in files ([FileIniter]) or in one of
-// the servers that the subpackages postgres, mysql, sqlite, redis and mongo
-// stand for. A store of one's own is either a [Backend], a few atomic
-// operations on records that [NewStore] makes a store of, or an implementation
-// of [Store] with sessions that embed [BaseSession]. Package storetest proves
-// either.
+// Data lives in memory ([MemoryIniter]), in files ([FileIniter]) or in one of the
+// databases of the subpackages postgres, mysql, sqlite, redis and mongo.
+//
+// There are two ways to a store of your own. One is a [Backend]: a few atomic
+// operations on records. [NewStore] makes a store of it that keeps all rules of this
+// package, and package storetest proves it. The other is an implementation of [Store]
+// with sessions that embed [BaseSession]. Such a store is sent whole sessions, so the
+// last request to save one wins; storetest tells which rules it keeps.
 //
 // # Errors and limits
 //

@@ -126,8 +126,9 @@ func (b *fileBackend) expiry(modTime time.Time) time.Time {
 	return modTime.Add(b.lifetime)
 }
 
-// modTime returns the time of a file whose record has this much time left. It is the
-// zero time for now, which a file that is written has by itself.
+// modTime returns the time of a file whose record has this much time left. For the
+// Lifetime itself that is now, which a file that is written has anyway: modTime then
+// returns the zero time, for "leave it as it is".
 func (b *fileBackend) modTime(ttl time.Duration) time.Time {
 	if ttl == b.lifetime {
 		return time.Time{}
@@ -227,8 +228,8 @@ func (b *fileBackend) Extend(ctx context.Context, sid string, ttl time.Duration)
 	}, sid)
 }
 
-// find opens the folder of a live, or of a dead, session; one of the other kind
-// counts as absent.
+// find opens the folder of a session if the session is live, or, for live false, if it
+// is dead. Otherwise the error is that of a file that is not there.
 func (b *fileBackend) find(sid string, live bool) (dir atomicfile.Dir, modTime time.Time, err error) {
 	if dir, err = b.open(sid); err != nil {
 		return dir, modTime, err

@@ -11,36 +11,36 @@ import (
 	"github.com/flamego/session/internal/state"
 )
 
-// foreign is the keeper of a store of another make, which has the six methods of
+// foreignAdapter is the adapter of a store of others, which has the six methods of
 // Store and no more. Nothing is merged there: a session is saved whole, and the last
-// one to save it wins.
-type foreign struct {
+// request to save it wins.
+type foreignAdapter struct {
 	store   Store
 	timeout time.Duration // of one operation
 }
 
-var _ keeper = foreign{}
+var _ storeAdapter = foreignAdapter{}
 
-func (k foreign) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, k.timeout)
+func (a foreignAdapter) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, a.timeout)
 }
 
-func (k foreign) read(ctx context.Context, sid string) (Session, bool, error) {
-	ctx, cancel := k.bound(ctx)
+func (a foreignAdapter) read(ctx context.Context, sid string) (Session, bool, error) {
+	ctx, cancel := a.bound(ctx)
 	defer cancel()
-	found := k.store.Exist(ctx, sid)
-	sess, err := k.session(ctx, sid)
+	found := a.store.Exist(ctx, sid)
+	sess, err := a.session(ctx, sid)
 	return sess, found, err
 }
 
-func (k foreign) create(ctx context.Context, sid string) (Session, error) {
-	ctx, cancel := k.bound(ctx)
+func (a foreignAdapter) create(ctx context.Context, sid string) (Session, error) {
+	ctx, cancel := a.bound(ctx)
 	defer cancel()
-	return k.session(ctx, sid)
+	return a.session(ctx, sid)
 }
 
-func (k foreign) session(ctx context.Context, sid string) (Session, error) {
-	sess, err := k.store.Read(ctx, sid)
+func (a foreignAdapter) session(ctx context.Context, sid string) (Session, error) {
+	sess, err := a.store.Read(ctx, sid)
 	if err == nil && sess == nil {
 		err = errors.New("session: the store returned no session and no error")
 	}
@@ -48,39 +48,39 @@ func (k foreign) session(ctx context.Context, sid string) (Session, error) {
 }
 
 // attach tells the session nothing: the store may have given it to many requests.
-func (k foreign) attach(*request) Store { return k.store }
+func (a foreignAdapter) attach(*request) Store { return a.store }
 
 // takeFlash takes the flash out of the session, from where the next save takes it
 // out of the store.
-func (k foreign) takeFlash(_ context.Context, v *visit) (Flash, error) {
-	flash := v.sess.Get(state.FlashKey)
+func (a foreignAdapter) takeFlash(_ context.Context, rs *requestSession) (Flash, error) {
+	flash := rs.sess.Get(state.FlashKey)
 	if flash != nil {
-		v.sess.Delete(state.FlashKey)
+		rs.sess.Delete(state.FlashKey)
 	}
 	return flash, nil
 }
 
 // giveFlash does nothing: before the save the flash is still in the store.
-func (k foreign) giveFlash(context.Context, *visit, Flash) error { return nil }
+func (a foreignAdapter) giveFlash(context.Context, *requestSession, Flash) error { return nil }
 
 // look calls the session idle for long: nobody knows its lifetime, so each request
 // extends it.
-func (k foreign) look(v *visit) (changed, dead bool, idle time.Duration) {
-	return k.changed(v), v.isDead(), math.MaxInt64
+func (a foreignAdapter) look(rs *requestSession) (changed, ended bool, idle time.Duration) {
+	return a.changed(rs), rs.hasEnded(), math.MaxInt64
 }
 
 // changed asks the session. One that says forever that it has changed is compared
 // with what it was saved as: to save it once more would undo what other requests
 // did since.
-func (k foreign) changed(v *visit) bool {
-	if v.sess.ID() != v.storedID {
+func (a foreignAdapter) changed(rs *requestSession) bool {
+	if rs.sess.ID() != rs.lastID {
 		return true
 	}
-	if !v.sess.HasChanged() || v.savedAs == nil {
-		return v.sess.HasChanged()
+	if !rs.sess.HasChanged() || rs.savedAs == nil {
+		return rs.sess.HasChanged()
 	}
-	data, err := v.sess.Encode()
-	return err != nil || !sameData(data, v.savedAs)
+	data, err := rs.sess.Encode()
+	return err != nil || !sameData(data, rs.savedAs)
 }
 
 // sameData compares what two sessions were encoded to. Gob writes a map in any
@@ -94,47 +94,47 @@ func sameData(a, b []byte) bool {
 	return errA == nil && errB == nil && reflect.DeepEqual(dataA, dataB)
 }
 
-func (k foreign) exact() bool { return false }
+func (a foreignAdapter) changedIsReliable() bool { return false }
 
-func (k foreign) isEmpty(*visit) bool { return false }
+func (a foreignAdapter) isEmpty(*requestSession) bool { return false }
 
 // save destroys the session under the old ID if it has a new one.
-func (k foreign) save(ctx context.Context, v *visit) error {
-	ctx, cancel := k.bound(ctx)
+func (a foreignAdapter) save(ctx context.Context, rs *requestSession) error {
+	ctx, cancel := a.bound(ctx)
 	defer cancel()
-	if v.isDead() {
-		v.stored = false
-		return k.store.Destroy(ctx, v.storedID)
+	if rs.hasEnded() {
+		rs.stored = false
+		return a.store.Destroy(ctx, rs.lastID)
 	}
 	count := 0
-	if v.base != nil {
-		count = v.base.changeCount()
+	if rs.base != nil {
+		count = rs.base.changeCount()
 	}
-	if err := k.store.Save(ctx, v.sess); err != nil {
+	if err := a.store.Save(ctx, rs.sess); err != nil {
 		return err
 	}
-	if sid := v.sess.ID(); sid != v.storedID {
-		if v.stored {
-			if err := k.store.Destroy(ctx, v.storedID); err != nil {
+	if sid := rs.sess.ID(); sid != rs.lastID {
+		if rs.stored {
+			if err := a.store.Destroy(ctx, rs.lastID); err != nil {
 				return err
 			}
 		}
-		v.storedID = sid
+		rs.lastID = sid
 	}
-	v.stored = true
-	if v.base != nil {
-		v.base.settle(count)
-	} else if v.sess.HasChanged() {
-		v.savedAs, _ = v.sess.Encode()
+	rs.stored = true
+	if rs.base != nil {
+		rs.base.settle(count)
+	} else if rs.sess.HasChanged() {
+		rs.savedAs, _ = rs.sess.Encode()
 	}
 	return nil
 }
 
 // follow does nothing: the session is going to be saved whole.
-func (k foreign) follow(*visit, Session) {}
+func (a foreignAdapter) follow(*requestSession, Session) {}
 
-func (k foreign) touch(ctx context.Context, sid string) error {
-	ctx, cancel := k.bound(ctx)
+func (a foreignAdapter) touch(ctx context.Context, sid string) error {
+	ctx, cancel := a.bound(ctx)
 	defer cancel()
-	return k.store.Touch(ctx, sid)
+	return a.store.Touch(ctx, sid)
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -12,6 +13,39 @@ const (
 	idAlphabet      = "0123456789abcdefghijklmnopqrstuvwxyz"
 	defaultIDLength = 16
 )
+
+// ErrMinimumSIDLength is returned by the methods of the stores of this module
+// for a session ID of less than 3 characters.
+var ErrMinimumSIDLength = errors.New("the SID does not have the minimum required length 3")
+
+var errInvalidSID = errors.New("the SID is not 3 to 255 characters of 0-9 and a-z")
+
+const (
+	minSIDLength = 3
+	maxSIDLength = 255
+)
+
+// checkSID returns an error for a session ID that no store of ours can hold.
+// One alphabet for all of them: a file system may fold case, a database may
+// compare without it, and a path separator must never reach either.
+func checkSID(sid string) error {
+	if len(sid) < minSIDLength {
+		return ErrMinimumSIDLength
+	}
+	if len(sid) > maxSIDLength {
+		return errInvalidSID
+	}
+	for i := range len(sid) {
+		if !isIDChar(sid[i]) {
+			return errInvalidSID
+		}
+	}
+	return nil
+}
+
+func isIDChar(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z'
+}
 
 // newID returns a random session ID of the given length, or of the default
 // length if that is less than the minimum. 16 characters hold 82 bits.

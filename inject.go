@@ -12,10 +12,10 @@ import (
 // own a Context and a response writer through which the commit comes before the
 // first byte.
 //
-// All are mapped by their interface types, or Flamego would search through all that
-// is mapped for every handler that asks; and as values of these types, or package
-// reflect would compare their methods with those of the type, for each handler
-// twice, which is a sixth of a request in memory.
+// All are mapped by their interface types: otherwise Flamego searches through all that
+// is mapped, for every handler that asks. They are mapped as values of these types:
+// otherwise package reflect compares methods for each handler, twice, which takes a
+// sixth of a request in memory.
 
 // injected is what the handlers of one request receive besides Session and Flash.
 type injected struct {
@@ -41,7 +41,7 @@ var (
 func (rq *request) inject() {
 	c, w := rq.Context, rq.Context.ResponseWriter()
 	rq.writer = writer{ResponseWriter: w, rq: rq}
-	rq.asContext, rq.asWriter, rq.asStore = rq, &rq.writer, rq.m.keeper.attach(rq)
+	rq.asContext, rq.asWriter, rq.asStore = rq, &rq.writer, rq.m.adapter.attach(rq)
 	if mapped, ok := c.Value(writerType).Interface().(http.ResponseWriter); ok && mapped != w {
 		rq.asWriter = &writer{ResponseWriter: mapped, rq: rq} // middleware before us has its own
 	}
@@ -80,11 +80,11 @@ type requestStore struct {
 
 func (s *requestStore) Destroy(ctx context.Context, sid string) error {
 	s.rq.mu.Lock()
-	old := s.rq.storedID
+	old := s.rq.lastID
 	s.rq.mu.Unlock()
 	if id := s.rq.base.ID(); sid != id && sid == old {
-		// The old ID after RegenerateID, by an app that does what the commit does:
-		// it is done now, as a rename, which loses nothing that others have saved.
+		// The app destroys the old ID by hand, after RegenerateID. It is saved now,
+		// which is a rename: that ends the old ID, and loses nothing that others saved.
 		return s.Save(ctx, s.rq.base)
 	}
 	if err := s.Store.Destroy(ctx, sid); err != nil {

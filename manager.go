@@ -32,8 +32,7 @@ type Options struct {
 	// Timeout is how long one operation of the store may take. Values of zero
 	// and below mean the default. Default is 5 seconds.
 	Timeout time.Duration
-	// TouchInterval is how often the life of a session is extended that is read and
-	// not changed. An interval saves a write in most requests. Its price is that a
+	// TouchInterval is how often a session that is only read is extended. An interval saves a write in most requests. Its price is that a
 	// session may end up to an interval too early, counted from its last access. It
 	// must be shorter than the Lifetime. A negative value extends at every request.
 	// Stores that are not of this module are touched at every request. Default is a
@@ -85,9 +84,9 @@ type Manager struct {
 	opts  Options
 	store Store
 
-	keeper       keeper     // what the middleware asks of the store
-	issued       *recentIDs // IDs that were given out and have nothing stored yet: nobody has made them up
-	renamed      *recentIDs // IDs whose sessions lately got another one
+	adapter      storeAdapter // what the middleware asks of the store
+	issued       *recentIDs   // IDs that were given out and have nothing stored yet, so the client did not invent them
+	renamed      *recentIDs   // IDs whose sessions lately got another one
 	cookie       *cookie
 	readsCookie  bool // the ID comes from the cookie
 	writesCookie bool // the ID is sent in the cookie
@@ -139,7 +138,7 @@ func New(opts ...Options) (*Manager, error) {
 	if m.store == nil {
 		return nil, errors.New("the Initer returned no store")
 	}
-	if err := m.setKeeper(); err != nil {
+	if err := m.setAdapter(); err != nil {
 		_ = m.closeStore()
 		return nil, err
 	}
@@ -147,16 +146,16 @@ func New(opts ...Options) (*Manager, error) {
 	return m, nil
 }
 
-// setKeeper settles what depends on the make of the store.
-func (m *Manager) setKeeper() error {
-	store, ok := m.store.(committer)
+// setAdapter settles what depends on the make of the store.
+func (m *Manager) setAdapter() error {
+	store, ok := m.store.(ownStore)
 	if !ok {
-		m.keeper = foreign{m.store, m.opts.Timeout}
+		m.adapter = foreignAdapter{m.store, m.opts.Timeout}
 		return nil
 	}
-	m.keeper = ours{store}
+	m.adapter = ownAdapter{store}
 	store.setTimeout(m.opts.Timeout)
-	lifetime := store.lives().ttl()
+	lifetime := store.sessionLifetime().ttl()
 	if m.opts.TouchInterval >= lifetime {
 		return fmt.Errorf("TouchInterval is %v, not shorter than the Lifetime of %v", m.opts.TouchInterval, lifetime)
 	}

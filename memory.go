@@ -20,10 +20,9 @@ type MemoryConfig struct {
 // MemoryIniter returns the Initer of the memory store, the default one. It
 // takes a MemoryConfig, or none.
 //
-// Values are kept as they are, of whatever type, and never encoded; a value
-// that is changed in place changes for every request that has it, and needs a
-// lock of its own if it is. Sessions end with the process and are not shared
-// with other processes. There is no limit on their size or number other than
+// Values are kept as they are, of whatever type, and never encoded. A value that is
+// changed in place changes for every request that has it: the app must lock such a
+// value. Sessions end with the process and are not shared with other processes. There is no limit on their size or number other than
 // memory; visitors for whom nothing is stored take none.
 func MemoryIniter() Initer {
 	return func(_ context.Context, args ...interface{}) (Store, error) {
@@ -39,7 +38,7 @@ func MemoryIniter() Initer {
 	}
 }
 
-var _ committer = (*memoryStore)(nil)
+var _ ownStore = (*memoryStore)(nil)
 
 // memoryStore keeps live values. A session that is read has the very list that the
 // table has, which nobody writes to.
@@ -52,7 +51,7 @@ type memoryStore struct {
 // setTimeout does nothing: no operation waits for anything.
 func (m *memoryStore) setTimeout(time.Duration) {}
 
-func (m *memoryStore) lives() lifetime { return m.lifetime }
+func (m *memoryStore) sessionLifetime() lifetime { return m.lifetime }
 
 func (m *memoryStore) newSession(sid string) *BaseSession {
 	b := NewBaseSession(sid, GobEncoder, m.writeID)
@@ -118,18 +117,22 @@ func (m *memoryStore) commit(_ context.Context, b *BaseSession, when commit.Cond
 // write applies a change to what the session holds at this moment. Nobody else can
 // write meanwhile, so there are no conflicts.
 func (m *memoryStore) write(c *commit.Change) {
-	written := m.sessions.Change(c.Origin.ID, c.ID, func(now *state.List) (state.List, time.Duration, expiring.Verdict) {
+	written := m.sessions.Update(c.Origin.ID, c.ID, func(now *state.List) (state.List, time.Duration, expiring.Verdict) {
 		if c.Log.Destroyed {
 			c.Vanish()
 			return nil, 0, expiring.Remove
 		}
-		c.Values = nil
-		if now != nil {
+		switch {
+		case now != nil:
 			c.Values = now
-		} else if c.Origin.Stored && !c.RecordGone() {
-			return nil, 0, expiring.Keep
+		case !c.Origin.Stored:
+			c.Values = nil
+		default:
+			if insert := c.LoseRecord(); !insert {
+				return nil, 0, expiring.Keep
+			}
 		}
-		if !c.Holds(c.Values) {
+		if !c.CheckCondition(c.Values) {
 			return nil, 0, expiring.Keep
 		}
 		next := state.Copy(c.Values)

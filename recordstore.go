@@ -19,7 +19,7 @@ const (
 	defaultMaxDataSize = 1 << 20
 )
 
-// StoreConfig tells [NewStore] how to give meaning to records.
+// StoreConfig tells [NewStore] what the records of a backend mean.
 type StoreConfig struct {
 	// Name is what errors call the store, for example "redis". Default is
 	// "store".
@@ -32,7 +32,7 @@ type StoreConfig struct {
 	// Decoder decodes what Encoder made. Default is GobDecoder.
 	Decoder Decoder
 	// MaxDataSize is the greatest number of bytes of encoded data of one
-	// session: saving more is an error, and more is not read. Default is 1 MiB.
+	// session: saving more is an error, and more is not decoded. Default is 1 MiB.
 	MaxDataSize int
 	// IDWriter sends a session ID to the client. Default is to send nothing.
 	IDWriter IDWriter
@@ -48,7 +48,7 @@ type StoreConfig struct {
 // MaxDataSize bytes, and when other requests that change the same session were
 // faster time and again. Read returns an empty session and an error for data that
 // it cannot decode. In each case the record stays as it is. Every method ends
-// within 5 seconds, or what Options.Timeout says instead.
+// within 5 seconds, or what Options.Timeout says instead; GC does so in each step.
 func NewStore(backend Backend, config StoreConfig) Store {
 	if config.Name == "" {
 		config.Name = "store"
@@ -80,11 +80,12 @@ func NewStore(backend Backend, config StoreConfig) Store {
 }
 
 var (
-	_ committer = (*recordStore)(nil)
+	_ ownStore  = (*recordStore)(nil)
 	_ io.Closer = (*recordStore)(nil)
 )
 
-// recordStore is the portable store: it gives meaning to the records of a backend.
+// recordStore is the store that NewStore returns, the same for all backends. It says
+// what a record means: which session it is, what is in it, and how long it lives.
 type recordStore struct {
 	name     string
 	lifetime lifetime
@@ -103,7 +104,7 @@ func (s *recordStore) bound(ctx context.Context) (context.Context, context.Cance
 	return deadline.Within(ctx, time.Duration(s.timeout.Load()))
 }
 
-func (s *recordStore) lives() lifetime { return s.lifetime }
+func (s *recordStore) sessionLifetime() lifetime { return s.lifetime }
 
 func (s *recordStore) newSession(sid string) *BaseSession {
 	b := NewBaseSession(sid, s.encoder, s.writeID)
@@ -188,7 +189,7 @@ func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Co
 
 	c = b.checkOut(s, when)
 	from := c.Origin.ID
-	committed := false // nor is it when the backend panics
+	committed := false // and stays so if the backend panics
 	defer func() { b.checkIn(s, c, committed) }()
 	if err = checkSID(c.ID); err == nil && !c.Vanished {
 		err = s.engine.Commit(ctx, c)
@@ -197,8 +198,8 @@ func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Co
 	return c, s.fail("save", err, c.ID, from)
 }
 
-// GC rests after each step for as long as the step took, so that it never takes
-// more than half of what the database can do from those who wait for it.
+// GC rests after each step for as long as the step took, so that the database works
+// for GC for half of the time at most.
 func (s *recordStore) GC(ctx context.Context) error {
 	for {
 		start := time.Now()

@@ -19,16 +19,16 @@ type request struct {
 	flamego.Context
 	m *Manager
 
-	mu    sync.Mutex // held while the session is saved, which a handler may do by hand
-	visit            // the session; its fields are guarded by mu once the handlers run
-	err   error      // why the commit failed
+	mu  sync.Mutex // held while the session is saved, which a handler may do by hand
+	err error      // why the commit failed
 
-	flash Flash
-	injected
-	response
+	requestSession // see adapter.go; guarded by mu once the handlers run
+	injected       // see inject.go
+	response       // see response.go
 
+	flash    Flash
 	aborted  bool        // a handler panicked: nothing is committed any more
-	renewing atomic.Bool // a save is calling WriteIDFunc: a response that begins in there commits nothing
+	renewing atomic.Bool // a save, which holds mu, is calling WriteIDFunc: if that begins the response, it must not commit
 }
 
 // serve is the middleware.
@@ -66,18 +66,18 @@ func (rq *request) open() error {
 	if err := rq.load(r); err != nil {
 		return err
 	}
-	rq.storedID = rq.sess.ID()
+	rq.lastID = rq.sess.ID()
 	if rq.created {
-		m.issued.add(rq.storedID)
+		m.issued.add(rq.lastID)
 	}
 	rq.base, _ = baseOf(rq.sess)
-	m.opts.WriteIDFunc(w, r, rq.storedID, rq.created)
+	m.opts.WriteIDFunc(w, r, rq.lastID, rq.created)
 
 	var err error
-	if rq.flash, err = m.keeper.takeFlash(r.Context(), &rq.visit); err != nil {
+	if rq.flash, err = m.adapter.takeFlash(r.Context(), &rq.requestSession); err != nil {
 		return err
 	}
-	if !rq.extended {
+	if !rq.extended { // there was no flash to take out of the store
 		return nil
 	}
 	if err := r.Context().Err(); err != nil {
@@ -116,7 +116,7 @@ func (rq *request) load(r *http.Request) error {
 		return err
 	}
 	rq.created = true
-	rq.sess, err = rq.m.keeper.create(r.Context(), sid)
+	rq.sess, err = rq.m.adapter.create(r.Context(), sid)
 	return err
 }
 
@@ -124,7 +124,7 @@ func (rq *request) load(r *http.Request) error {
 // read is an empty session that is there: it locks nobody out, and its bytes stay
 // until something is set.
 func (rq *request) read(ctx context.Context, sid string) (Session, bool, error) {
-	sess, found, err := rq.m.keeper.read(ctx, sid)
+	sess, found, err := rq.m.adapter.read(ctx, sid)
 	if sess != nil && errors.Is(err, errUnreadable) {
 		rq.m.opts.ErrorFunc(err)
 		err = nil
@@ -137,14 +137,14 @@ func (rq *request) returnFlash() {
 	if rq.flash == nil {
 		return
 	}
-	if err := rq.m.keeper.giveFlash(rq.uncancelled(), &rq.visit, rq.flash); err != nil {
+	if err := rq.m.adapter.giveFlash(rq.uncancelled(), &rq.requestSession, rq.flash); err != nil {
 		rq.m.opts.ErrorFunc(err)
 	}
 }
 
-// commit brings the session into the store; it does nothing if nothing changed
-// since the last time. A client that has hung up makes no difference. An error
-// is final, and ErrorFunc is told once.
+// commit saves what changed since the last time, or else extends the session if that
+// is due, and tells the client what became of it. A client that has hung up makes no
+// difference. An error of a save is final, and ErrorFunc is told once.
 func (rq *request) commit() error {
 	if rq.renewing.Load() {
 		return nil
@@ -154,7 +154,7 @@ func (rq *request) commit() error {
 	if rq.aborted || rq.err != nil {
 		return rq.err
 	}
-	changed, dead, idle := rq.m.keeper.look(&rq.visit)
+	changed, ended, idle := rq.m.adapter.look(&rq.requestSession)
 	switch {
 	case changed:
 		if rq.err = rq.save(rq.uncancelled()); rq.err != nil {
@@ -165,11 +165,11 @@ func (rq *request) commit() error {
 	case rq.stored && !rq.extended && idle >= rq.m.opts.TouchInterval:
 		rq.extended = true
 		// A session that could not be extended still is what the handler saw.
-		if err := rq.m.keeper.touch(rq.uncancelled(), rq.storedID); err != nil {
+		if err := rq.m.adapter.touch(rq.uncancelled(), rq.lastID); err != nil {
 			rq.m.opts.ErrorFunc(err)
 			return nil
 		}
-	case !dead:
+	case !ended:
 		return nil
 	}
 	rq.sendID()
@@ -183,20 +183,20 @@ func (rq *request) uncancelled() context.Context {
 
 // save saves the session. The caller has the lock of the request.
 func (rq *request) save(ctx context.Context) (err error) {
-	known := rq.knowsID()
+	known := rq.mayUseID()
 	if err := rq.catchUp(ctx, known); err != nil {
 		return err
 	}
-	if !rq.stored && !rq.isDead() && rq.m.keeper.isEmpty(&rq.visit) {
-		rq.storedID = rq.sess.ID()
+	if !rq.stored && !rq.hasEnded() && rq.m.adapter.isEmpty(&rq.requestSession) {
+		rq.lastID = rq.sess.ID()
 		return nil
 	}
 	if err := rq.leaveUnknownID(known); err != nil {
 		return err
 	}
-	old := rq.storedID
-	if rq.stored && rq.sess.ID() != old && !rq.isDead() {
-		// Before it is true: whoever finds the old ID gone must know why.
+	old := rq.lastID
+	if rq.stored && rq.sess.ID() != old && !rq.hasEnded() {
+		// Noted before the save: whoever finds the old ID gone must know why.
 		rq.m.renamed.add(old)
 		defer func() {
 			if err != nil {
@@ -204,38 +204,38 @@ func (rq *request) save(ctx context.Context) (err error) {
 			}
 		}()
 	}
-	if err := rq.m.keeper.save(ctx, &rq.visit); err != nil {
+	if err := rq.m.adapter.save(ctx, &rq.requestSession); err != nil {
 		return err
 	}
-	if rq.isDead() {
+	if rq.hasEnded() {
 		rq.m.issued.remove(old)
 	}
 	if rq.stored {
-		rq.m.issued.remove(rq.storedID)
+		rq.m.issued.remove(rq.lastID)
 	}
 	return nil
 }
 
-// knowsID reports whether the session may be stored under its ID even if the store
+// mayUseID reports whether the session may be stored under its ID even if the store
 // does not know it. The answer may change while a request is saved.
-func (rq *request) knowsID() bool {
-	return rq.created || rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.storedID)
+func (rq *request) mayUseID() bool {
+	return rq.created || rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.lastID)
 }
 
 // catchUp looks for the session once more if it was not there before and is about
 // to get another ID. Of several first requests of a visitor one stores it first;
 // the others must join it, not leave it behind.
 func (rq *request) catchUp(ctx context.Context, known bool) error {
-	renewed := rq.sess.ID() != rq.storedID
-	if rq.stored || rq.created && !rq.begun() || rq.isDead() || !renewed && known {
+	renewed := rq.sess.ID() != rq.lastID
+	if rq.stored || rq.created && !rq.begun() || rq.hasEnded() || !renewed && known {
 		return nil
 	}
-	sess, found, err := rq.read(ctx, rq.storedID)
+	sess, found, err := rq.read(ctx, rq.lastID)
 	if err != nil || !found {
 		return err
 	}
 	rq.stored = true
-	rq.m.keeper.follow(&rq.visit, sess)
+	rq.m.adapter.follow(&rq.requestSession, sess)
 	return nil
 }
 
@@ -243,7 +243,7 @@ func (rq *request) catchUp(ctx context.Context, known bool) error {
 // client sent: it may have been planted by somebody who waits for it to become
 // worth something (session fixation).
 func (rq *request) leaveUnknownID(known bool) error {
-	if rq.stored || rq.isDead() || known || rq.sess.ID() != rq.storedID {
+	if rq.stored || rq.hasEnded() || known || rq.sess.ID() != rq.lastID {
 		return nil
 	}
 	rq.renewing.Store(true)
@@ -257,13 +257,13 @@ func (rq *request) sendID() {
 	w := rq.Context.ResponseWriter()
 	switch {
 	case !rq.m.writesCookie || w.Written():
-	case rq.m.renamed.has(rq.storedID) && !rq.isDestroyed():
-		// Another request gave the session a new ID. The browser may have that by
-		// now, and ours, or none, would take it away.
-	case rq.isDead():
+	case rq.m.renamed.has(rq.lastID) && !rq.isDestroyed():
+		// Another request gave the session a new ID. The browser may have the new
+		// cookie by now, and our cookie, or an expired one, would replace it.
+	case rq.hasEnded():
 		rq.m.cookie.expire(w.Header())
 	case rq.m.cookie.MaxAge > 0:
-		rq.m.cookie.write(w.Header(), rq.storedID)
+		rq.m.cookie.write(w.Header(), rq.lastID)
 	}
 }
 
@@ -281,10 +281,10 @@ func (rq *request) abort() {
 		return
 	}
 	h := rq.Context.ResponseWriter().Header()
-	if rq.m.writesCookie && rq.sess.ID() != rq.storedID {
+	if rq.m.writesCookie && rq.sess.ID() != rq.lastID {
 		rq.m.cookie.drop(h)
 		if rq.created {
-			rq.m.cookie.write(h, rq.storedID)
+			rq.m.cookie.write(h, rq.lastID)
 		}
 	}
 	rq.returnFlash()

@@ -23,9 +23,9 @@ import (
 
 // response is what is known of the response of one request.
 type response struct {
-	committed bool // our writer has committed before it let the response begin
-	refused   bool // the response is our 500
-	hijacked  bool // the connection is no longer ours
+	triedCommit bool // our writer has committed, or tried to, before it let the response begin
+	refused     bool // the response is our 500
+	hijacked    bool // the connection is no longer ours
 
 	headers [2]string // room for values of the header
 }
@@ -35,11 +35,11 @@ func (rq *request) begun() bool {
 	return rq.hijacked || rq.Context.ResponseWriter().Written()
 }
 
-// ready commits before the response begins, and reports whether the handler may
+// commitBeforeWrite commits before the response begins, and reports whether the handler may
 // write: it may not once the commit has failed and the response is our 500.
-func (rq *request) ready() bool {
+func (rq *request) commitBeforeWrite() bool {
 	if !rq.begun() {
-		rq.committed = true
+		rq.triedCommit = true
 		if rq.commit() != nil {
 			rq.refuse()
 		}
@@ -50,7 +50,7 @@ func (rq *request) ready() bool {
 // beforeHeader is called by Flamego when the response is about to begin, in
 // whatever way. Here it is too late for another status.
 func (rq *request) beforeHeader(w flamego.ResponseWriter) {
-	if rq.m.keeper.exact() || !rq.committed {
+	if rq.m.adapter.changedIsReliable() || !rq.triedCommit {
 		if rq.commit() != nil && rq.m.writesCookie {
 			rq.m.cookie.drop(w.Header())
 		}
@@ -145,20 +145,20 @@ type writer struct {
 var errNotSaved = errors.New("session: not saved, the response is an error")
 
 func (w *writer) WriteHeader(status int) {
-	if w.rq.ready() {
+	if w.rq.commitBeforeWrite() {
 		w.ResponseWriter.WriteHeader(status)
 	}
 }
 
 func (w *writer) Write(b []byte) (int, error) {
-	if !w.rq.ready() {
+	if !w.rq.commitBeforeWrite() {
 		return 0, errNotSaved
 	}
 	return w.ResponseWriter.Write(b)
 }
 
 func (w *writer) Flush() {
-	if !w.rq.ready() {
+	if !w.rq.commitBeforeWrite() {
 		return
 	}
 	if f, ok := w.ResponseWriter.(http.Flusher); ok {
@@ -168,7 +168,7 @@ func (w *writer) Flush() {
 
 // Hijack hands over the connection. Flamego's Before hooks do not run for it.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if !w.rq.ready() {
+	if !w.rq.commitBeforeWrite() {
 		return nil, nil, errNotSaved
 	}
 	conn, buf, err := http.NewResponseController(w.ResponseWriter).Hijack()

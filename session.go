@@ -19,9 +19,10 @@ type Session interface {
 	ID() string
 	// RegenerateID gives the session a new ID, sends it with w, and keeps the
 	// data. The old ID is dead when the request has been committed. Call it
-	// whenever a visitor gains rights, or an ID planted before the login is good
-	// after it (session fixation). It returns an error and changes nothing when
-	// the random source fails or the header of the response is already out.
+	// whenever a visitor gains rights: otherwise an ID that was planted before the
+	// login is good after it (session fixation). It returns an error and changes
+	// nothing when the random source fails or the header of the response is already
+	// sent.
 	RegenerateID(w http.ResponseWriter, r *http.Request) error
 	// Get returns the value of the key, or nil when there is none.
 	Get(key interface{}) interface{}
@@ -119,7 +120,7 @@ func NewBaseSession(sid string, encoder Encoder, writer IDWriter) *BaseSession {
 }
 
 // NewBaseSessionWithData returns a session with the given data, which it never
-// writes to: the first change makes a view of its own.
+// writes to.
 func NewBaseSessionWithData(sid string, encoder Encoder, writer IDWriter, data Data) *BaseSession {
 	return &BaseSession{sid: sid, encode: encoder, writeID: writer, base: state.Map(data)}
 }
@@ -138,8 +139,8 @@ var (
 
 // RegenerateID gives the session a new ID of the same length and sends it with
 // w. It returns an error and changes nothing when the random source fails, when
-// the session has been destroyed, or when the header is out, which the
-// middleware knows, or w tells by a method Written() bool, as Flamego's does.
+// the session has ended, or when the header is already sent. The middleware knows
+// whether it is; any other w may tell by a method Written() bool, as Flamego's does.
 func (s *BaseSession) RegenerateID(w http.ResponseWriter, r *http.Request) error {
 	if s.headerSent(w) {
 		return errHeaderSent
@@ -159,7 +160,7 @@ func (s *BaseSession) RegenerateID(w http.ResponseWriter, r *http.Request) error
 func (s *BaseSession) renew() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isDead() {
+	if s.hasEnded() {
 		return "", errEnded
 	}
 	sid, err := newID(len(s.sid))
@@ -259,9 +260,9 @@ func (s *BaseSession) HasChanged() bool {
 	return !s.log.IsEmpty()
 }
 
-// isDead reports whether the session was destroyed through this session, or its
-// record was gone when it was to be changed. The caller has the lock.
-func (s *BaseSession) isDead() bool { return s.destroyed || s.vanished }
+// hasEnded reports whether the session was destroyed by Destroy, or its record was
+// gone when it was to be changed. The caller has the lock.
+func (s *BaseSession) hasEnded() bool { return s.destroyed || s.vanished }
 
 // baseOf returns the BaseSession that a session is or embeds. It reports whether the
 // session is of a type that has one; the pointer to it may be nil all the same.

@@ -97,23 +97,23 @@ type Change struct {
 	// Origin is the record that the changes were made on, and afterwards the one
 	// that the store holds.
 	Origin Origin
-	// Values are what the session is to show that made the changes: as it did before
-	// them, and afterwards what the store holds. They differ from those of the origin
-	// where another request has set the same key.
+	// Values are what the session shows beneath its log: as read before the commit, as
+	// stored after it. They differ from those of the origin where another request has
+	// set the same key.
 	Values state.Values
 	// Vanished says that the record is gone, and the changes with it.
 	Vanished bool
 	// Flash is what a change with IfFlash has taken.
 	Flash any
 
-	seen     any       // the flash that Holds has seen, which is taken if the change is written
+	seen     any       // the flash that CheckCondition has seen, which is taken if the change is written
 	deadline time.Time // of the commit, while the change waits in a lane
-	joint    *joint    // what the change was made a part of; guarded by the lane
+	batch    *batch    // what the change was made a part of; guarded by the lane
 }
 
-// Holds reports whether the condition of the changes is true of the values that
+// CheckCondition reports whether the condition of the changes is true of the values that
 // the store holds now.
-func (c *Change) Holds(now state.Values) bool {
+func (c *Change) CheckCondition(now state.Values) bool {
 	if c.When == Always {
 		return true
 	}
@@ -124,13 +124,13 @@ func (c *Change) Holds(now state.Values) bool {
 	return (c.When == IfFlash) == (flash != nil)
 }
 
-// RecordGone decides what becomes of the changes when the record that they were
+// LoseRecord decides what becomes of the changes when the record that they were
 // made on is gone: somebody destroyed the session or gave it a new ID, or it has
-// expired. The changes are dropped with it. Only a change that gives the session a
-// new ID itself, as a login does, is still good for what it set: RecordGone then
-// reports true, and that is to be stored under the new ID, with nothing of the old
-// values.
-func (c *Change) RecordGone() bool {
+// expired. The changes are dropped with the record. There is one exception: a change
+// that gives the session a new ID itself, as a login does. What it has set is then
+// stored under the new ID, with nothing of the old values, and LoseRecord reports that
+// there is something to insert.
+func (c *Change) LoseRecord() (insert bool) {
 	if c.ID == c.Origin.ID {
 		c.Vanish()
 		return false

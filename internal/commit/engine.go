@@ -33,8 +33,8 @@ func New(store Store) *Engine {
 // at least as new as that commit, so whoever reads one asks first.
 func (e *Engine) Seq() uint64 { return e.commits.Load() }
 
-// Commit brings a change into the store. After an error the fields of the change
-// mean nothing, and the change may be tried again as another one.
+// Commit brings a change into the store. After an error the fields of the change mean
+// nothing: whoever tries again makes a new Change.
 func (e *Engine) Commit(ctx context.Context, c *Change) error { return e.inLane(ctx, c) }
 
 // write brings a change into the store, starting over on the record that is there
@@ -69,7 +69,7 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 // written again.
 func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error) {
 	values := e.values(c.Origin)
-	if !c.Holds(state.Map(values)) {
+	if !c.CheckCondition(state.Map(values)) {
 		c.Values = state.Map(values)
 		return false, nil
 	}
@@ -91,8 +91,9 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 // values returns the values of a record in a map that is the caller's. A record is
 // decoded anew for that: what a handler did to values that it got from the session (an
 // element of a slice, say) is no change of the session, and must not be written along
-// with one. Only where nothing can be changed in place are the known values copied,
-// which takes a quarter of the time. A record that makes no sense has no values.
+// with one. Only where nothing can be changed in place are the known values copied:
+// that takes a quarter of the time of decoding. A record that makes no sense has no
+// values.
 func (e *Engine) values(o Origin) map[any]any {
 	switch {
 	case !o.Stored:
@@ -120,7 +121,7 @@ func (e *Engine) put(ctx context.Context, c *Change, rec Record) (bool, error) {
 
 // resolve looks at what the store holds after it has refused a write. If another
 // writer was faster, the change is now one of the record that is there, and is to
-// be written again. If no record is there any more, Change.RecordGone decides. If
+// be written again. If no record is there any more, Change.LoseRecord decides. If
 // the record holds what we were about to write, the write was made: a driver that
 // has lost the first answer asks again, and is refused.
 func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, again bool, err error) {
@@ -141,7 +142,9 @@ func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, 
 	case found:
 		c.Origin = Origin{ID: id, Stored: true, Data: now, Seq: c.Origin.Seq}
 		return false, true, nil
-	default:
-		return false, !c.Origin.Stored || c.RecordGone(), nil
+	case c.Origin.Stored:
+		return false, c.LoseRecord(), nil
+	default: // the record of another writer refused our insert, and is gone
+		return false, true, nil
 	}
 }

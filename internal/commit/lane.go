@@ -38,14 +38,14 @@ type lastCommit struct {
 // maxKept is how many bytes a lane keeps: 4 MiB in all lanes together.
 const maxKept = 16 << 10
 
-// joint is several changes of one session in one write.
-type joint struct {
+// batch is several changes of one session in one write.
+type batch struct {
 	Change
 	done chan struct{} // closed when it is known what became of the write
 	err  error
 }
 
-// errPanicked is what the parts of a joint are told when the store has panicked
+// errPanicked is what the parts of a batch are told when the store has panicked
 // under the one that wrote it.
 var errPanicked = errors.New("the backend panicked")
 
@@ -66,41 +66,41 @@ func (e *Engine) inLane(ctx context.Context, c *Change) error {
 		select {
 		case last = <-ln.turn:
 		case <-ctx.Done():
-			j := ln.leave(c)
-			if j == nil {
+			b := ln.leave(c)
+			if b == nil {
 				return ctx.Err()
 			}
-			<-j.done // the write ends by the deadline of c at the latest
-			return e.adopt(c, j)
+			<-b.done // the write ends by the deadline of c at the latest
+			return e.adopt(c, b)
 		}
 	}
 	defer func() { ln.turn <- last }()
 
-	j, writes := ln.take(c)
-	if j != nil && writes {
-		e.writeJoint(ctx, j, &last)
+	b, writes := ln.take(c)
+	if b != nil && writes {
+		e.writeBatch(ctx, b, &last)
 	}
-	if j != nil && e.adopt(c, j) == nil {
+	if b != nil && e.adopt(c, b) == nil {
 		return nil
 	}
 	// What fails for several changes may be the fault of one of them.
 	return e.writeNext(ctx, c, &last)
 }
 
-// writeJoint writes a joint within the time of the part that has the least.
-func (e *Engine) writeJoint(ctx context.Context, j *joint, last *lastCommit) {
-	defer close(j.done)
-	j.err = errPanicked
-	ctx, cancel := deadline.Within(ctx, time.Until(j.deadline))
+// writeBatch writes a batch within the time of the part that has the least.
+func (e *Engine) writeBatch(ctx context.Context, b *batch, last *lastCommit) {
+	defer close(b.done)
+	b.err = errPanicked
+	ctx, cancel := deadline.Within(ctx, time.Until(b.deadline))
 	defer cancel()
-	j.err = e.writeNext(ctx, &j.Change, last)
+	b.err = e.writeNext(ctx, &b.Change, last)
 }
 
 // writeNext writes a change: on top of the last commit in its lane, if that was one
 // of the same session and is newer than the origin of the change.
 func (e *Engine) writeNext(ctx context.Context, c *Change, last *lastCommit) error {
 	id := c.Origin.ID
-	if c.replays() && last.id == id && last.seq > c.Origin.Seq {
+	if c.isRebasable() && last.id == id && last.seq > c.Origin.Seq {
 		c.Origin.Data, c.Origin.Values = last.data, nil
 	}
 	*last = lastCommit{}
@@ -122,72 +122,72 @@ func (ln *lane) enter(ctx context.Context, c *Change) {
 	ln.waiting = append(ln.waiting, c)
 }
 
-// leave ends the wait of a change. If the change was made a part of a joint, leave
-// returns the joint.
-func (ln *lane) leave(c *Change) *joint {
+// leave ends the wait of a change. If the change was made a part of a batch, leave
+// returns the batch.
+func (ln *lane) leave(c *Change) *batch {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	ln.waiting = slices.DeleteFunc(ln.waiting, func(other *Change) bool { return other == c })
-	return c.joint
+	return c.batch
 }
 
 // take ends the wait of a change whose turn it is. If other changes wait that can
-// be written along with it, take returns all of them as a joint, which the caller
-// then writes. If the change is part of a joint that somebody else has written,
-// take returns that joint.
-func (ln *lane) take(c *Change) (j *joint, writes bool) {
+// be written along with it, take returns all of them as a batch, which the caller
+// then writes. If the change is part of a batch that somebody else has written,
+// take returns that batch.
+func (ln *lane) take(c *Change) (b *batch, writes bool) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	if c.joint != nil {
-		return c.joint, false
+	if c.batch != nil {
+		return c.batch, false
 	}
 	rest := ln.waiting[:0]
 	for _, other := range ln.waiting {
 		switch {
 		case other == c:
-		case c.joins() && other.joins() && other.ID == c.ID:
-			if j == nil {
-				j = &joint{Change: *c, done: make(chan struct{})}
+		case c.isBatchable() && other.isBatchable() && other.ID == c.ID:
+			if b == nil {
+				b = &batch{Change: *c, done: make(chan struct{})}
 			}
-			j.add(other)
-			other.joint = j
+			b.add(other)
+			other.batch = b
 		default:
 			rest = append(rest, other)
 		}
 	}
 	clear(ln.waiting[len(rest):])
 	ln.waiting = rest
-	return j, true
+	return b, true
 }
 
-// replays reports whether the changes are good for any values of the session.
-func (c *Change) replays() bool {
+// isRebasable reports whether the changes can be applied to any values of the session.
+func (c *Change) isRebasable() bool {
 	return c.Origin.Stored && c.When == Always && !c.Log.Destroyed
 }
 
-// joins reports whether the changes can be written along with those of others: they
-// are of values only.
-func (c *Change) joins() bool { return c.replays() && c.ID == c.Origin.ID }
+// isBatchable reports whether the changes can be written along with those of others:
+// they are of values only.
+func (c *Change) isBatchable() bool { return c.isRebasable() && c.ID == c.Origin.ID }
 
-func (j *joint) add(c *Change) {
-	j.Log = j.Log.Then(c.Log)
-	if c.deadline.Before(j.deadline) {
-		j.deadline = c.deadline
+func (b *batch) add(c *Change) {
+	b.Log = b.Log.Then(c.Log)
+	if c.deadline.Before(b.deadline) {
+		b.deadline = c.deadline
 	}
 }
 
-// adopt notes what became of a change as a part of a joint, unless the joint has
+// adopt notes what became of a change as a part of a batch, unless the batch has
 // failed. The session sees what the others set, in values of its own, since the
 // others may go on changing theirs in place. For the keys that the session itself
 // set it goes on seeing what it set, also where another part has changed the same
 // key.
-func (e *Engine) adopt(c *Change, j *joint) error {
-	if j.err != nil {
-		return j.err
+func (e *Engine) adopt(c *Change, b *batch) error {
+	if b.err != nil {
+		return b.err
 	}
-	c.Values, c.Origin, c.Vanished = nil, j.Origin, j.Vanished
+	c.Values, c.Origin, c.Vanished = nil, b.Origin, b.Vanished
 	if !c.Vanished {
-		values := e.values(j.Origin)
+		values := e.values(b.Origin)
 		c.Log.Apply(values)
 		c.Values = state.Map(values)
 	}

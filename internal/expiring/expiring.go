@@ -5,8 +5,8 @@
 //
 // An entry is a key, a value, and the time at which it is dead. A dead entry is as
 // good as absent, whether [Table.Sweep] has removed it or not. Values are never
-// written to: a change makes another entry. So whoever has got a value may keep
-// it, as a picture of what was there.
+// written to: an update makes another entry. So whoever has got a value may keep it;
+// it goes on showing what was there.
 //
 // The table is cut into shards, each with a lock of its own, so that nobody waits
 // for long: neither for the lock, nor for the table to grow. A shard is a hash table
@@ -80,7 +80,7 @@ func (t *Table[V]) Extend(text string, ttl time.Duration) {
 	now := t.now()
 	if e := sh.live(k, now); e != nil && now+ttl > e.expiry {
 		e.unring()
-		sh.append(e, ttl, now)
+		sh.enqueue(e, ttl, now)
 	}
 }
 
@@ -103,11 +103,11 @@ const (
 	Remove
 )
 
-// Change decides and does at once, so that nobody sees or does anything in between:
+// Update decides and does at once, so that nobody sees or does anything in between:
 // it calls decide with the live value under the old key, nil if there is none, and
-// does what decide says. The two keys may be one. Change returns the value that it
+// does what decide says. The two keys may be one. Update returns the value that it
 // has put, if it has. The function must not use the table.
-func (t *Table[V]) Change(oldKey, newKey string, decide func(now *V) (next V, ttl time.Duration, v Verdict)) *V {
+func (t *Table[V]) Update(oldKey, newKey string, decide func(now *V) (next V, ttl time.Duration, v Verdict)) *V {
 	from, to := t.key(oldKey), t.key(newKey)
 	sh, toShard := &t.shards[from.shard()], &t.shards[to.shard()]
 	lockBoth(sh, toShard, from.shard() <= to.shard())

@@ -44,7 +44,7 @@ func (t *Table[V]) checked(tb testing.TB) int {
 
 // put puts a value under a key.
 func put[V any](t *Table[V], key string, val V, ttl time.Duration) *V {
-	return t.Change(key, key, func(*V) (V, time.Duration, Verdict) { return val, ttl, Put })
+	return t.Update(key, key, func(*V) (V, time.Duration, Verdict) { return val, ttl, Put })
 }
 
 // requireLeft checks how long the keys have left; a key with nothing left is dead.
@@ -145,14 +145,14 @@ func TestSweepEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestChange(t *testing.T) {
+func TestUpdate(t *testing.T) {
 	table := New[int]()
 	first := put(table, "a", 1, time.Hour)
 	if second := put(table, "a", 2, time.Hour); *first != 1 || *second != 2 {
 		t.Errorf("a value was written to: %d, %d", *first, *second)
 	}
 	change := func(from, to string, want int, next int, verdict Verdict) *int {
-		return table.Change(from, to, func(now *int) (int, time.Duration, Verdict) {
+		return table.Update(from, to, func(now *int) (int, time.Duration, Verdict) {
 			got := 0
 			if now != nil {
 				got = *now
@@ -188,7 +188,7 @@ func TestChangesInParallel(t *testing.T) {
 	const goroutines, rounds = 8, 500
 	table := New[int]()
 	count := func(from, to string) {
-		table.Change(from, to, func(now *int) (int, time.Duration, Verdict) {
+		table.Update(from, to, func(now *int) (int, time.Duration, Verdict) {
 			if now == nil {
 				return 1, time.Hour, Put
 			}

@@ -87,11 +87,11 @@ func (sh *shard[V]) put(e *entry[V], ttl, now time.Duration) {
 	}
 	*sh.place(e.key) = e
 	sh.n++
-	sh.append(e, ttl, now)
+	sh.enqueue(e, ttl, now)
 }
 
-// append puts an entry that is in no ring at the end of its ring.
-func (sh *shard[V]) append(e *entry[V], ttl, now time.Duration) {
+// enqueue puts an entry that is in no ring at the end of its ring.
+func (sh *shard[V]) enqueue(e *entry[V], ttl, now time.Duration) {
 	head := &sh.ring(ttl).head
 	e.expiry = now + ttl
 	e.prev, e.next = head.prev, head
@@ -102,8 +102,9 @@ func (e *entry[V]) unring() {
 	e.prev.next, e.next.prev = e.next, e.prev
 }
 
-// remove removes the entry of the key. A request may hold its value for long, and
-// with it the entry, which therefore holds no others.
+// remove removes the entry of the key. A request may hold its value for long, which
+// keeps the entry in memory. So the links of the entry are cleared, or they would keep
+// others in memory, too.
 func (sh *shard[V]) remove(k key) {
 	at := sh.place(k)
 	e := *at

@@ -1,5 +1,5 @@
 // Package state is what a session holds, as data: its values, the log of what a
-// request changed, and the encoding of both into the bytes of a record.
+// request changed, and the encoding of values into the bytes of a record.
 //
 // # Model
 //

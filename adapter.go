@@ -1,0 +1,136 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/flamego/session/internal/state"
+)
+
+// storeAdapter is what the middleware needs of a store. There are two implementations:
+// ownAdapter, below, for the stores of this module, and foreignAdapter, for stores of
+// others, which have the six methods of Store and no more.
+type storeAdapter interface {
+	// read returns the session with the ID, an empty one if there is none, and
+	// whether the store has it. With an error that is errUnreadable it returns an
+	// empty session as well.
+	read(ctx context.Context, sid string) (sess Session, found bool, err error)
+	// create returns a new session.
+	create(ctx context.Context, sid string) (Session, error)
+	// attach tells the session of a request which request that is, and returns the
+	// Store that the handlers receive.
+	attach(rq *request) Store
+	// takeFlash takes the flash out of the session, or else returns nil. Of several
+	// requests that do so at once only one gets it. A client that hangs up does not
+	// end it.
+	takeFlash(ctx context.Context, rs *requestSession) (Flash, error)
+	// giveFlash undoes takeFlash, and all that happened to the session since.
+	giveFlash(ctx context.Context, rs *requestSession, flash Flash) error
+	// look tells whether there are changes that the store must know, whether the
+	// session has ended, and how long it had not been extended when it was read.
+	look(rs *requestSession) (changed, ended bool, idle time.Duration)
+	// changedIsReliable is false if a session may say that it has changed right after
+	// it was saved. Flamego's hook then does not commit what our writer has committed.
+	changedIsReliable() bool
+	// isEmpty reports whether there is nothing that the store must know.
+	isEmpty(rs *requestSession) bool
+	// save saves the session.
+	save(ctx context.Context, rs *requestSession) error
+	// follow puts the changes of a session that was not stored when it was read on
+	// the session that is stored by now.
+	follow(rs *requestSession, now Session)
+	// touch makes a stored session live for a full lifetime from now on.
+	touch(ctx context.Context, sid string) error
+}
+
+// requestSession is the session of one request, and what the request knows of it.
+type requestSession struct {
+	sess     Session
+	base     *BaseSession // the one in sess, nil if there is none
+	lastID   string       // the ID that the session was read under, or the last save has used
+	savedAs  []byte       // what Encode returned after the last save; only with foreignAdapter
+	stored   bool         // the store has the session
+	created  bool         // the ID is new to the client
+	extended bool         // the session lives a full lifetime from this request on
+}
+
+// hasEnded reports whether the session was destroyed, or its record was gone when it
+// was to be changed.
+func (rs *requestSession) hasEnded() bool { return rs.base != nil && rs.base.status().ended }
+
+// isDestroyed reports whether it was this request that destroyed the session.
+func (rs *requestSession) isDestroyed() bool { return rs.base != nil && rs.base.status().destroyed }
+
+// ownAdapter is the adapter of the stores of this module. All their sessions are of
+// type BaseSession.
+type ownAdapter struct{ ownStore }
+
+func (a ownAdapter) read(ctx context.Context, sid string) (Session, bool, error) {
+	b, err := a.load(ctx, sid)
+	if b == nil {
+		return nil, false, err
+	}
+	return b, b.status().stored, err
+}
+
+func (a ownAdapter) create(_ context.Context, sid string) (Session, error) {
+	return a.newSession(sid), nil
+}
+
+func (a ownAdapter) attach(rq *request) Store {
+	rq.base.request = rq
+	rq.store = requestStore{Store: rq.m.store, rq: rq}
+	return &rq.store
+}
+
+func (a ownAdapter) takeFlash(ctx context.Context, rs *requestSession) (Flash, error) {
+	if rs.created || rs.base.Get(state.FlashKey) == nil {
+		return nil, nil
+	}
+	flash, err := rs.base.takeFlash(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, err
+	}
+	rs.stored, rs.extended = rs.base.status().stored, true
+	return flash, nil
+}
+
+func (a ownAdapter) giveFlash(ctx context.Context, rs *requestSession, flash Flash) error {
+	return rs.base.giveFlash(ctx, flash)
+}
+
+func (a ownAdapter) look(rs *requestSession) (changed, ended bool, idle time.Duration) {
+	now := rs.base.status()
+	switch {
+	case !now.changed || rs.stored:
+		changed = now.changed
+	case now.ended: // and the store does not have it: others may know the ID, unless it is new
+		changed = !rs.created
+	case !rs.base.isEmpty():
+		changed = true
+	default: // a new ID alone: another request may have stored something under the old one
+		changed = !rs.created && now.sid != rs.lastID
+	}
+	return changed, now.ended, now.idle
+}
+
+func (a ownAdapter) changedIsReliable() bool { return true }
+
+func (a ownAdapter) isEmpty(rs *requestSession) bool { return rs.base.isEmpty() }
+
+func (a ownAdapter) save(ctx context.Context, rs *requestSession) error {
+	if err := a.Save(ctx, rs.sess); err != nil {
+		return err
+	}
+	now := rs.base.status()
+	rs.lastID, rs.stored = now.sid, now.stored
+	return nil
+}
+
+func (a ownAdapter) follow(rs *requestSession, now Session) {
+	if b, _ := baseOf(now); b != nil {
+		rs.base.follow(b)
+	}
+}
+
+func (a ownAdapter) touch(ctx context.Context, sid string) error { return a.Touch(ctx, sid) }
