@@ -145,7 +145,7 @@ func unwatched[T any](ctx context.Context, b *backend, call func(context.Context
 		var zero T
 		return zero, err
 	}
-	return repeated(deadline.Only(ctx), b, call)
+	return repeated(deadline.WithoutDone(ctx), b, call)
 }
 
 // reason is the error of ctx if the call failed because ctx has ended. Otherwise it is

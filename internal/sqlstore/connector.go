@@ -66,7 +66,7 @@ func (p *pool) use(ctx context.Context, f func(context.Context) error) (err erro
 	}
 	defer func() { <-p.gate }()
 	if _, ok := ctx.Deadline(); ok && p.timed {
-		ctx = deadline.Only(ctx)
+		ctx = deadline.WithoutDone(ctx)
 	}
 	return f(ctx)
 }

@@ -112,7 +112,7 @@ type Dialect struct {
 	// Connector parses a DSN.
 	Connector func(dsn string) (driver.Connector, error)
 	// Timed says that an operation ends at the deadline of its context even if the
-	// context is never done, as that of deadline.Only. The ResetSession of a connection
+	// context is never done, as that of deadline.WithoutDone. The ResetSession of a connection
 	// gets the deadline.
 	Timed bool
 	// DSNFaults are phrases in errors of the driver that repeat nothing of the DSN.
