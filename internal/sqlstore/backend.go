@@ -35,13 +35,6 @@ type backend struct {
 	load, loadAll, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
 }
 
-// upsert is the Insert of a dialect that has none of its own: one statement that
-// replaces a dead row, and changes nothing if there is a live row. (A plain INSERT would
-// write the session ID of each duplicate to the log of a PostgreSQL server.)
-const upsert = `INSERT INTO {table} AS t ({key}, {data}, {expired_at}) VALUES (?, ?, {expiry})
-ON CONFLICT ({key}) DO UPDATE SET {data} = excluded.{data}, {expired_at} = excluded.{expired_at}
-WHERE t.{expired_at} <= {now}`
-
 func newBackend(d *Dialect, p *pool, n name) *backend {
 	b := &backend{dialect: d, pool: p, name: n}
 	for q, template := range map[*query]string{

@@ -61,6 +61,24 @@ func (d *Dialect) class(err error) Class {
 	return Other
 }
 
+// ended is the error of an operation whose context is done. The error of the driver may
+// not say so, or say it in other words.
+func (b *backend) ended(done, err error) error {
+	if errors.Is(err, done) {
+		return b.fail(err)
+	}
+	return &redact.Error{Text: done.Error() + " (" + b.fail(err).Error() + ")", Err: errors.Join(done, err)}
+}
+
+// fail makes the text of an error safe to show. If the table is missing, the text says
+// so in our own words.
+func (b *backend) fail(err error) error {
+	if err != nil && b.dialect.class(err) == NoTable {
+		return &redact.Error{Text: fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), Err: err}
+	}
+	return b.dialect.show(err)
+}
+
 // show returns err with a text that may be shown, and nil if err is nil. The text of the
 // driver may hold session IDs and pieces of the DSN. Not even the host of a DSN may be
 // shown: of a password with an unescaped "@" or "/", a part is taken for the host.
