@@ -111,7 +111,7 @@ var dialect = sqlstore.Dialect{
 	// A DELETE by expired_at locks the gaps of the index up to the first live row. So
 	// SweepKeys reads the keys, which takes no locks, and SweepDelete deletes by key. The
 	// addition of 0 seconds keeps the server from using the index in SweepDelete.
-	SweepKeys:   "SELECT {key} FROM {table} WHERE {dead} LIMIT 500",
+	SweepKeys:   "SELECT {key} FROM {table} WHERE {dead} LIMIT {sweep limit}",
 	SweepDelete: "DELETE FROM {table} WHERE {key} IN ({sweep keys}) AND {expired_at} + INTERVAL 0 SECOND <= {now}",
 
 	CreateTable: "CREATE TABLE IF NOT EXISTS {table} " +

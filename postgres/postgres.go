@@ -105,7 +105,7 @@ var dialect = sqlstore.Dialect{
 	// more than the limit. ORDER BY makes the server use the index: otherwise it may
 	// overestimate the number of dead rows, and read the whole table to find some.
 	Sweep: `DELETE FROM {table} WHERE {dead} AND {key} = ANY (ARRAY(
-		SELECT {key} FROM {table} WHERE {dead} ORDER BY {expired_at} LIMIT 500 FOR UPDATE SKIP LOCKED))`,
+		SELECT {key} FROM {table} WHERE {dead} ORDER BY {expired_at} LIMIT {sweep limit} FOR UPDATE SKIP LOCKED))`,
 
 	CreateTable: `CREATE TABLE IF NOT EXISTS {table}
 		({key} TEXT PRIMARY KEY, {data} BYTEA NOT NULL, {expired_at} TIMESTAMPTZ NOT NULL)`,

@@ -130,7 +130,7 @@ var dialect = sqlstore.Dialect{
 	Expiry: "datetime('now', ((? + 999) / 1000.0) || ' seconds')",
 	Left:   "CAST((julianday({expired_at}) - julianday('now')) * 86400000 AS INTEGER)",
 
-	Sweep: "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {dead} LIMIT 500)",
+	Sweep: "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {dead} LIMIT {sweep limit})",
 
 	CreateTable: `CREATE TABLE IF NOT EXISTS {table}
 		({key} TEXT PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} TEXT NOT NULL)`,

@@ -62,9 +62,10 @@ func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 	return stmt, nil
 }
 
-// attempts calls f with the statement of q, and again as long as that may help: see try.
-func (b *backend) attempts(ctx context.Context, q *query, f func(context.Context, statement) error) error {
-	return b.try(ctx, q.pool, func(ctx context.Context) error {
+// retryStatement calls f with the statement of q, and again as long as that may help:
+// see retry.
+func (b *backend) retryStatement(ctx context.Context, q *query, f func(context.Context, statement) error) error {
+	return b.retry(ctx, q.pool, func(ctx context.Context) error {
 		stmt, err := b.statement(ctx, q)
 		if err != nil {
 			return err
@@ -75,7 +76,7 @@ func (b *backend) attempts(ctx context.Context, q *query, f func(context.Context
 
 // exec runs a statement and returns how many rows it changed.
 func (b *backend) exec(ctx context.Context, q *query, args ...interface{}) (n int64, err error) {
-	err = b.attempts(ctx, q, func(ctx context.Context, stmt statement) error {
+	err = b.retryStatement(ctx, q, func(ctx context.Context, stmt statement) error {
 		res, err := stmt.ExecContext(ctx, args...)
 		if err != nil {
 			return err

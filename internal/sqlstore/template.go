@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -20,6 +21,7 @@ func (d *Dialect) compile(template string, n name) string {
 		"{live}", "{expired_at} > {now}", "{dead}", "{expired_at} <= {now}",
 		"{expiry}", d.Expiry, "{left}", d.Left,
 		"{load keys}", parameters(loadBatch), "{sweep keys}", parameters(sweepBatch),
+		"{sweep limit}", strconv.Itoa(sweepBatch),
 	).Replace(template)
 	text = strings.ReplaceAll(text, "{now}", d.Now)
 	if d.Numbered {
