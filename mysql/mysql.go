@@ -57,7 +57,7 @@ import (
 
 // Config says where the sessions are. DSN or DB must be given.
 type Config struct {
-	// Lifetime is the duration without access after which a session is recycled.
+	// Lifetime is the duration without access after which a session ends.
 	// The column holds whole seconds, to which an expiry is rounded up. Default is
 	// 3600 seconds, also for values below one second.
 	Lifetime time.Duration
@@ -76,9 +76,10 @@ type Config struct {
 	// InitTable makes the table and its index where they are missing. Default is
 	// false.
 	InitTable bool
-	// MaxDataSize is the greatest number of bytes of encoded data of one session. A
-	// column that holds less lowers it: a BLOB, which InitTable makes, holds 65,535
-	// bytes. Default is 1 MiB.
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
+	// save more is an error, and a larger record is not decoded. A column that holds
+	// less lowers this limit: a BLOB, which InitTable makes, holds 65,535 bytes. Default
+	// is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes. The store then ignores
 	// DSN. Default is a new pool of up to 16 connections to DSN.

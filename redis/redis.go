@@ -78,7 +78,7 @@ type Config struct {
 	Options *Options
 	// KeyPrefix is what every key starts with. Default is "session:".
 	KeyPrefix string
-	// Lifetime is the duration without access after which a session is recycled.
+	// Lifetime is the duration without access after which a session ends.
 	// Redis counts in milliseconds. Default is 3600 seconds, also for values
 	// below one second.
 	Lifetime time.Duration
@@ -86,8 +86,8 @@ type Config struct {
 	Encoder session.Encoder
 	// Decoder decodes what Encoder made. Default is session.GobDecoder.
 	Decoder session.Decoder
-	// MaxDataSize is the greatest number of bytes of encoded data of one session.
-	// Default is 1 MiB.
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
+	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
 }
 
