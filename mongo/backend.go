@@ -21,9 +21,9 @@ var (
 )
 
 type backend struct {
-	coll    *mongo.Collection
-	own     *mongo.Client // nil for a client of the Config
-	atStart chan error    // the error of makeIndexes, which the first Sweep returns
+	coll     *mongo.Collection
+	own      *mongo.Client // nil for a client of the Config
+	indexErr chan error    // the error of makeIndexes, which the first Sweep returns
 }
 
 // makeIndexes makes the two indexes. If one of them fails, the other is still made.
@@ -34,7 +34,7 @@ func (b *backend) makeIndexes(ctx context.Context) error {
 			err = errors.New("the collection has documents with the same key") // the driver's text has the key
 		}
 		if err != nil {
-			return fmt.Errorf("create index on %s: %w", field, clean(err))
+			return fmt.Errorf("create index on %s: %w", field, redacted(err))
 		}
 		return nil
 	}
@@ -46,7 +46,7 @@ func (b *backend) makeIndexes(ctx context.Context) error {
 func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
 	now := time.Now()
 	filter := bson.D{{Key: "key", Value: sid}, live(now)}
-	rec, err := try(ctx, func() (session.Record, error) {
+	rec, err := retry(ctx, func() (session.Record, error) {
 		var doc struct {
 			Data      []byte    `bson:"data"`
 			ExpiredAt time.Time `bson:"expired_at"`
@@ -65,26 +65,26 @@ func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, e
 // index that upsert would add a second document beside a live document.
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
 	key := bson.E{Key: "key", Value: sid}
-	set := fields(rec)
-	res, err := b.update(ctx, bson.D{key}, bson.D{{Key: "$setOnInsert", Value: set}}, options.Update().SetUpsert(true))
+	values := fields(rec)
+	res, err := b.update(ctx, bson.D{key}, bson.D{{Key: "$setOnInsert", Value: values}}, options.Update().SetUpsert(true))
 	if err != nil || res.UpsertedCount > 0 {
 		return err == nil, err
 	}
-	return b.set(ctx, bson.D{key, dead(time.Now())}, set)
+	return b.updateOne(ctx, bson.D{key, dead(time.Now())}, values)
 }
 
 func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	return b.set(ctx, holds(sid, old), fields(rec))
+	return b.updateOne(ctx, holds(sid, old), fields(rec))
 }
 
 func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	return b.set(ctx, holds(sid, old), append(fields(rec), bson.E{Key: "key", Value: newSID}))
+	return b.updateOne(ctx, holds(sid, old), append(fields(rec), bson.E{Key: "key", Value: newSID}))
 }
 
 func (b *backend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
 	now := time.Now()
 	until := after(now, ttl)
-	_, err := b.set(ctx, bson.D{
+	_, err := b.updateOne(ctx, bson.D{
 		{Key: "key", Value: sid},
 		{Key: "expired_at", Value: bson.D{{Key: "$gt", Value: date(now)}, {Key: "$lt", Value: until}}},
 	}, bson.D{{Key: "expired_at", Value: until}})
@@ -102,7 +102,7 @@ func (b *backend) Delete(ctx context.Context, sid string) error {
 // replaced it meanwhile.
 func (b *backend) Sweep(ctx context.Context) (bool, error) {
 	select {
-	case err := <-b.atStart:
+	case err := <-b.indexErr:
 		return false, err
 	default:
 	}
@@ -110,7 +110,7 @@ func (b *backend) Sweep(ctx context.Context) (bool, error) {
 	const batch = 500
 	filter := bson.D{dead(time.Now())}
 	opts := options.Find().SetLimit(batch).SetProjection(bson.D{{Key: "_id", Value: 1}})
-	found, err := try(ctx, func() (docs []struct {
+	found, err := retry(ctx, func() (docs []struct {
 		ID interface{} `bson:"_id"`
 	}, err error) {
 		cur, err := b.coll.Find(ctx, filter, opts)
@@ -141,22 +141,22 @@ func (b *backend) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := b.own.Disconnect(ctx); !errors.Is(err, mongo.ErrClientDisconnected) {
-		return clean(err)
+		return redacted(err)
 	}
 	return nil
 }
 
-// set sets fields of the document that the filter finds, and reports whether it has found
-// a document.
-func (b *backend) set(ctx context.Context, filter, set bson.D) (bool, error) {
-	res, err := b.update(ctx, filter, bson.D{{Key: "$set", Value: set}}, options.Update())
+// updateOne sets the fields that have changed, in the document that the filter finds. It
+// reports whether the filter has found a document.
+func (b *backend) updateOne(ctx context.Context, filter, changed bson.D) (bool, error) {
+	res, err := b.update(ctx, filter, bson.D{{Key: "$set", Value: changed}}, options.Update())
 	return err == nil && res.MatchedCount > 0, err
 }
 
 // update reports no match if the key is a duplicate: another document has the ID. The
 // error for it must not get out, because its text holds the ID.
 func (b *backend) update(ctx context.Context, filter, change bson.D, opts *options.UpdateOptions) (*mongo.UpdateResult, error) {
-	return try(ctx, func() (*mongo.UpdateResult, error) {
+	return retry(ctx, func() (*mongo.UpdateResult, error) {
 		res, err := b.coll.UpdateOne(ctx, filter, change, opts)
 		if mongo.IsDuplicateKeyError(err) {
 			return &mongo.UpdateResult{}, nil
@@ -166,7 +166,7 @@ func (b *backend) update(ctx context.Context, filter, change bson.D, opts *optio
 }
 
 func (b *backend) delete(ctx context.Context, filter bson.D) error {
-	_, err := try(ctx, func() (*mongo.DeleteResult, error) { return b.coll.DeleteMany(ctx, filter) })
+	_, err := retry(ctx, func() (*mongo.DeleteResult, error) { return b.coll.DeleteMany(ctx, filter) })
 	return err
 }
 

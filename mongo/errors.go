@@ -12,7 +12,7 @@ import (
 	"github.com/flamego/session/internal/redact"
 )
 
-// try runs a command, and up to three times more while its connection breaks.
+// retry runs a command, and up to three times more while its connection breaks.
 //
 // All commands may be repeated: once a command has succeeded, its filter does not match
 // again. If a second attempt is refused for that reason, the portable store finds out.
@@ -20,12 +20,12 @@ import (
 //
 // There is no pause between attempts. A failure empties the pool, and the next attempt
 // waits until the driver has found a server again.
-func try[T any](ctx context.Context, command func() (T, error)) (T, error) {
+func retry[T any](ctx context.Context, command func() (T, error)) (T, error) {
 	val, err := command()
 	for n := 0; n < 3 && broken(err) && ctx.Err() == nil; n++ {
 		val, err = command()
 	}
-	return val, clean(err)
+	return val, redacted(err)
 }
 
 // broken reports whether err is that of a connection that had worked before, or of a pool
@@ -35,8 +35,9 @@ func broken(err error) bool {
 	return mongo.IsNetworkError(err) || errors.As(err, &cleared)
 }
 
-// clean keeps only what is useful and may be shown of the text of a driver's error.
-func clean(err error) error {
+// redacted returns err with a text that is safe to show. Of the text of the driver it keeps
+// what is useful.
+func redacted(err error) error {
 	var selection topology.ServerSelectionError
 	if errors.As(err, &selection) {
 		// Its text describes all servers, with the reason somewhere in the middle.

@@ -1,14 +1,24 @@
 // Package mongo keeps sessions in MongoDB.
 //
+//	f.Use(session.Sessioner(session.Options{
+//		Initer: mongo.Initer(),
+//		Config: mongo.Config{
+//			Options:  options.Client().ApplyURI(os.Getenv("MONGODB_URI")),
+//			Database: "app",
+//		},
+//	}))
+//
 // # Model
 //
 // A session is one document {key, data, expired_at} of a collection: the ID, the
 // encoded data as BSON binary, and the time when it expires as a BSON date, by the clock
 // of this process. From then on the record is dead, whether it has been deleted or not.
 //
-// Every operation is one command on one document, with a filter that names the state it
-// expects. Of two such commands on the same state of a document, MongoDB lets only one
-// match. An insert that finds a document takes a second command.
+// To load a session or to change it takes one command on one document. A change has a
+// filter that names the state it expects: of two such commands on the same state of a
+// document, MongoDB lets only one match. To begin a session takes a second command if
+// there is a document with its ID already. To delete a session is one command for all
+// documents with its ID. GC takes two commands for each 500 documents.
 //
 // At start the store makes a unique index on key and an index on expired_at, if the
 // server lets it. There is no TTL index, because the documents may belong to an app that
@@ -51,7 +61,8 @@ import (
 	"github.com/flamego/session"
 )
 
-// Options are the settings of a client, those of the driver.
+// Options are the settings of a client: those of the package
+// go.mongodb.org/mongo-driver/mongo/options.
 type Options = options.ClientOptions
 
 // Config says where the sessions are. Client or Options must be given, and
@@ -68,10 +79,11 @@ type Config struct {
 	// Collection is the name of the collection, made at start if it does not
 	// exist. Default is "sessions".
 	Collection string
-	// MaxDataSize is the greatest number of bytes of encoded data of one session. A
-	// document holds up to 16 MiB. Default is 1 MiB.
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
+	// save more is an error, and a larger record is not decoded. A document holds up to
+	// 16 MiB. Default is 1 MiB.
 	MaxDataSize int
-	// Lifetime is the duration without access after which a session is recycled.
+	// Lifetime is the duration without access after which a session ends.
 	// MongoDB counts in milliseconds. Default is 3600 seconds, also for values
 	// below one second.
 	Lifetime time.Duration
@@ -104,12 +116,12 @@ func open(ctx context.Context, config Config) (session.Backend, session.StoreCon
 		config.Collection = "sessions"
 	}
 
-	b := &backend{atStart: make(chan error, 1)}
+	b := &backend{indexErr: make(chan error, 1)}
 	client := config.Client
 	if client == nil {
 		var err error
 		if client, err = mongo.Connect(ctx, config.Options); err != nil {
-			return nil, sc, fmt.Errorf("mongo: connect: %w", clean(err))
+			return nil, sc, fmt.Errorf("mongo: connect: %w", redacted(err))
 		}
 		b.own = client
 	}
@@ -120,10 +132,10 @@ func open(ctx context.Context, config Config) (session.Backend, session.StoreCon
 
 	if err := client.Ping(ctx, readpref.Primary()); err != nil {
 		_ = b.Close()
-		return nil, sc, fmt.Errorf("mongo: connect: %w", clean(err))
+		return nil, sc, fmt.Errorf("mongo: connect: %w", redacted(err))
 	}
 	if err := b.makeIndexes(ctx); err != nil {
-		b.atStart <- err
+		b.indexErr <- err
 	}
 	return b, sc, nil
 }

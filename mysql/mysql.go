@@ -57,7 +57,7 @@ import (
 
 // Config says where the sessions are. DSN or DB must be given.
 type Config struct {
-	// Lifetime is the duration without access after which a session is recycled.
+	// Lifetime is the duration without access after which a session ends.
 	// The column holds whole seconds, to which an expiry is rounded up. Default is
 	// 3600 seconds, also for values below one second.
 	Lifetime time.Duration
@@ -76,9 +76,10 @@ type Config struct {
 	// InitTable makes the table and its index where they are missing. Default is
 	// false.
 	InitTable bool
-	// MaxDataSize is the greatest number of bytes of encoded data of one session. A
-	// column that holds less lowers it: a BLOB, which InitTable makes, holds 65,535
-	// bytes. Default is 1 MiB.
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
+	// save more is an error, and a larger record is not decoded. A column that holds
+	// less lowers this limit: a BLOB, which InitTable makes, holds 65,535 bytes. Default
+	// is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes. The store then ignores
 	// DSN. Default is a new pool of up to 16 connections to DSN.
@@ -111,7 +112,7 @@ var dialect = sqlstore.Dialect{
 	// A DELETE by expired_at locks the gaps of the index up to the first live row. So
 	// SweepKeys reads the keys, which takes no locks, and SweepDelete deletes by key. The
 	// addition of 0 seconds keeps the server from using the index in SweepDelete.
-	SweepKeys:   "SELECT {key} FROM {table} WHERE {dead} LIMIT 500",
+	SweepKeys:   "SELECT {key} FROM {table} WHERE {dead} LIMIT {sweep limit}",
 	SweepDelete: "DELETE FROM {table} WHERE {key} IN ({sweep keys}) AND {expired_at} + INTERVAL 0 SECOND <= {now}",
 
 	CreateTable: "CREATE TABLE IF NOT EXISTS {table} " +

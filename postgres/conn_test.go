@@ -66,7 +66,7 @@ func TestDeadlineOfTheEnd(t *testing.T) {
 
 	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
-	short = deadline.Only(short)
+	short = deadline.WithoutDone(short)
 	if err := c.(driver.SessionResetter).ResetSession(short); err != nil {
 		t.Fatal(err)
 	}

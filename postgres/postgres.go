@@ -17,7 +17,7 @@
 //		data       BYTEA NOT NULL,
 //		expired_at TIMESTAMPTZ NOT NULL
 //	);
-//	CREATE INDEX ON sessions (expired_at);
+//	CREATE INDEX sessions_expired_at_idx ON sessions (expired_at);
 //
 // If the table is there already, InitTable only adds the index if that is missing.
 // Expired rows are deleted 500 at a time. Rows that are locked are left for later.
@@ -32,10 +32,9 @@
 //
 // # Limits
 //
-// To watch the context of a statement costs more than the statement. So while an
-// operation waits for a connection it ends when its context is cancelled, but once it
-// has a connection it ends at the deadline of the context at the latest. Only if the
-// context has no deadline, or the DB is shared, does the driver watch the context.
+// A cancelled context does not interrupt a statement that runs; its deadline does. An
+// operation that waits for a connection ends in both cases. If the context has no
+// deadline, or the DB is shared, a cancelled context interrupts a statement too.
 //
 // PostgreSQL 9.5 or later, directly or behind a PgBouncer (in transaction mode
 // with "prefer_simple_protocol=true" in the DSN). Reads must go to the primary:
@@ -58,7 +57,7 @@ import (
 
 // Config says where the sessions are. DSN or DB must be given.
 type Config struct {
-	// Lifetime is the duration without access after which a session is recycled.
+	// Lifetime is the duration without access after which a session ends.
 	// Default is 3600 seconds, also for values below one second.
 	Lifetime time.Duration
 	// DSN is the address of the server, as a URL
@@ -77,8 +76,8 @@ type Config struct {
 	// InitTable makes the table and its index where they are missing. Default is
 	// false.
 	InitTable bool
-	// MaxDataSize is the greatest number of bytes of encoded data of one session.
-	// Default is 1 MiB.
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
+	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes. The store then ignores
 	// DSN. Default is a new pool of up to 16 connections to DSN.
@@ -105,7 +104,7 @@ var dialect = sqlstore.Dialect{
 	// more than the limit. ORDER BY makes the server use the index: otherwise it may
 	// overestimate the number of dead rows, and read the whole table to find some.
 	Sweep: `DELETE FROM {table} WHERE {dead} AND {key} = ANY (ARRAY(
-		SELECT {key} FROM {table} WHERE {dead} ORDER BY {expired_at} LIMIT 500 FOR UPDATE SKIP LOCKED))`,
+		SELECT {key} FROM {table} WHERE {dead} ORDER BY {expired_at} LIMIT {sweep limit} FOR UPDATE SKIP LOCKED))`,
 
 	CreateTable: `CREATE TABLE IF NOT EXISTS {table}
 		({key} TEXT PRIMARY KEY, {data} BYTEA NOT NULL, {expired_at} TIMESTAMPTZ NOT NULL)`,

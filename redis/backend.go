@@ -27,7 +27,7 @@ type backend struct {
 	prefix  string
 	close   func() error  // nil for a client of the Config
 	retries retries       // zero for a client of the Config, which has retries of its own
-	turns   chan struct{} // holds an element for each call under way; nil if calls must be watched
+	slots   chan struct{} // holds an element for each call under way; nil if calls must be watched
 	lookups *together.Group[answer]
 }
 

@@ -27,7 +27,7 @@ import (
 //
 // It does not retry by itself. Go-redis would go on after the deadline of a context that
 // is never done, and each retry would take time and break one more connection of the
-// pool. Instead, [repeated] makes the retries that the options ask for.
+// pool. Instead, [retry] makes the retries that the options ask for.
 func newClient(opts redis.Options) (*redis.Client, retries) {
 	if opts.DialTimeout == 0 {
 		opts.DialTimeout = 2 * time.Second
@@ -35,9 +35,9 @@ func newClient(opts redis.Options) (*redis.Client, retries) {
 	if opts.ReadTimeout == 0 {
 		opts.ReadTimeout = time.Second
 	}
-	most := opts.MaxRetries
-	if most == 0 {
-		most = 3 // as in go-redis
+	maxRetries := opts.MaxRetries
+	if maxRetries == 0 {
+		maxRetries = 3 // as in go-redis
 	}
 	opts.MaxRetries = -1
 	dial := opts.Dialer
@@ -50,12 +50,14 @@ func newClient(opts redis.Options) (*redis.Client, retries) {
 			return conn, err
 		}
 		if opts.Password != "" || opts.DB != 0 || opts.OnConnect != nil {
-			err = fmt.Errorf("%w", err) // the first use is a greeting, of whose error go-redis unwraps one layer
+			// Before its first use, go-redis logs in on the connection or selects a
+			// database. Of an error of that, go-redis takes one layer off.
+			err = fmt.Errorf("%w", err)
 		}
 		return failedConn{err: err}, nil
 	}
 	client := redis.NewClient(&opts)
-	return client, retries{most: most, min: client.Options().MinRetryBackoff, max: client.Options().MaxRetryBackoff}
+	return client, retries{max: maxRetries, minRest: client.Options().MinRetryBackoff, maxRest: client.Options().MaxRetryBackoff}
 }
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -88,91 +90,90 @@ func (c failedConn) SetReadDeadline(time.Time) error  { return c.err }
 func (c failedConn) SetWriteDeadline(time.Time) error { return c.err }
 func (failedConn) Close() error                       { return nil }
 
-// run makes a call, and returns when ctx ends even if the call goes on. So the call must
-// not send from the caller's memory, which the caller may change then. Data is sent as
-// strings, which are copies.
+// run makes a call, and returns when ctx ends. The call may go on after that, while the
+// caller already changes its memory. So the call must not send from memory of the caller:
+// data is sent as strings, which are copies.
 func run[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
-	if !b.direct(ctx) {
-		return watched(ctx, b, call)
+	if b.endsByDeadline(ctx) {
+		return runUntilDeadline(ctx, b, call)
 	}
-	if err := b.begin(ctx); err != nil {
-		var zero T
-		return zero, err
-	}
-	defer b.end()
-	val, err := unwatched(ctx, b, call)
-	return val, reason(ctx, err)
+	return runUntilDone(ctx, b, call)
 }
 
-// direct reports whether a call ends at the deadline of ctx by itself. So it does if no
-// code of the app takes part in it. To watch a call takes two goroutines, one of
-// go-redis and one of [watched].
-func (b *backend) direct(ctx context.Context) bool {
+// endsByDeadline reports whether a call ends at the deadline of ctx by itself. A call
+// does so if no code of the app takes part in it. Any other call has to be watched, which
+// takes two goroutines: one of go-redis and one of [runUntilDone].
+func (b *backend) endsByDeadline(ctx context.Context) bool {
 	_, ok := ctx.Deadline()
-	return ok && b.turns != nil
+	return ok && b.slots != nil
 }
 
-// begin waits for a turn: for one of the connections. Go-redis would wait for a
-// connection by itself, but for as long as its PoolTimeout says, whatever the context.
-func (b *backend) begin(ctx context.Context) error {
-	if b.turns == nil {
+// acquire waits for a slot, which is for one of the connections. Go-redis would wait for
+// a connection by itself, but for as long as its PoolTimeout says, whatever the context.
+func (b *backend) acquire(ctx context.Context) error {
+	if b.slots == nil {
 		return nil
 	}
 	select {
-	case b.turns <- struct{}{}:
+	case b.slots <- struct{}{}:
 		return nil
-	default:
+	default: // ctx.Done may start a timer, so it is called only by those who wait
 	}
 	select {
-	case b.turns <- struct{}{}:
+	case b.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// end gives the turn back.
-func (b *backend) end() {
-	if b.turns != nil {
-		<-b.turns
+// release gives the slot back.
+func (b *backend) release() {
+	if b.slots != nil {
+		<-b.slots
 	}
 }
 
-// unwatched makes a call that ends at the deadline of ctx by itself. The caller has a
-// turn. If ctx has ended already, no call is made, as it would break a connection.
-func unwatched[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
-	if err := ctx.Err(); err != nil {
-		var zero T
+// runUntilDeadline makes a call that ends at the deadline of ctx by itself. If ctx has
+// ended already, no call is made, as it would break a connection.
+func runUntilDeadline[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
+	var zero T
+	if err := b.acquire(ctx); err != nil {
 		return zero, err
 	}
-	return repeated(deadline.Only(ctx), b, call)
+	defer b.release()
+	if err := ctx.Err(); err != nil {
+		return zero, err
+	}
+	val, err := retry(deadline.WithoutDone(ctx), b, call)
+	return val, contextErr(ctx, err)
 }
 
-// reason is the error of ctx if the call failed because ctx has ended. Otherwise it is
-// the error of the call.
-func reason(ctx context.Context, err error) error {
+// contextErr is the error of ctx if the call failed because ctx has ended. Otherwise it
+// is the error of the call.
+func contextErr(ctx context.Context, err error) error {
 	if done := deadline.Err(ctx); err != nil && done != nil {
 		return done
 	}
 	return err
 }
 
-// watched makes a call, and returns when ctx is done even if the call goes on. Go-redis
-// alone may wait longer than ctx: for a dialer of the app, or when a Cluster client
-// first asks the server for its slots.
-func watched[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
+// runUntilDone makes a call, and returns when ctx is done even if the call goes on.
+// Go-redis alone may wait longer than ctx: for a dialer of the app, or when a Cluster
+// client first asks the server for its slots.
+func runUntilDone[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		val T
 		err error
 	}
 	var zero T
-	if err := b.begin(ctx); err != nil {
+	if err := b.acquire(ctx); err != nil {
 		return zero, err
 	}
 	done := make(chan result, 1)
 	go func() {
-		defer b.end()
-		val, err := repeated(ctx, b, call)
+		defer b.release()
+		val, err := retry(ctx, b, call)
 		done <- result{val, err}
 	}()
 	select {
@@ -183,7 +184,7 @@ func watched[T any](ctx context.Context, b *backend, call func(context.Context) 
 	}
 }
 
-// repeated makes a call, and makes it again while that may help and there is time.
+// retry makes a call, and makes it again while that may help and there is time.
 //
 // After a restart of the server the pool may be full of broken connections, of which
 // each attempt removes one. So there are as many attempts as connections, and for a
@@ -192,17 +193,17 @@ func watched[T any](ctx context.Context, b *backend, call func(context.Context) 
 // All operations may be repeated: once an operation has succeeded, the state that it
 // expects is gone. If a second attempt is refused for that reason, the portable store
 // finds out.
-func repeated[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
+func retry[T any](ctx context.Context, b *backend, call func(context.Context) (T, error)) (T, error) {
 	val, err := call(ctx)
-	if !passing(err) {
+	if !retryable(err) {
 		return val, err
 	}
 	conns, rests := b.client.PoolStats().TotalConns+1, 0
-	for passing(err) && deadline.Err(ctx) == nil {
+	for retryable(err) && deadline.Err(ctx) == nil {
 		switch {
 		case broken(err) && conns > 0:
 			conns--
-		case rests < b.retries.most:
+		case rests < b.retries.max:
 			rests++
 			if !b.retries.rest(ctx, rests) {
 				return val, err
@@ -217,14 +218,14 @@ func repeated[T any](ctx context.Context, b *backend, call func(context.Context)
 
 // retries says how often to try again, and how long to rest before each retry.
 type retries struct {
-	most     int
-	min, max time.Duration
+	max              int
+	minRest, maxRest time.Duration
 }
 
 // rest waits as long as go-redis waits before its nth retry. It reports false if ctx
 // has ended by then.
 func (r retries) rest(ctx context.Context, n int) bool {
-	d := min(r.min+rand.N(max(r.min<<min(n, 10), 1)), r.max)
+	d := min(r.minRest+rand.N(max(r.minRest<<min(n, 10), 1)), r.maxRest)
 	if end, ok := ctx.Deadline(); ok {
 		d = min(d, time.Until(end))
 	}
@@ -243,9 +244,9 @@ func broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// passing reports whether another attempt may succeed: after the errors for which
+// retryable reports whether another attempt may succeed: after the errors for which
 // go-redis tries again, and after a handshake that took too long.
-func passing(err error) bool {
+func retryable(err error) bool {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return false
 	}
@@ -254,10 +255,11 @@ func passing(err error) bool {
 		return true
 	}
 	var reply redis.Error
-	return errors.As(err, &reply) && slices.ContainsFunc(passingReplies, func(prefix string) bool {
+	return errors.As(err, &reply) && slices.ContainsFunc(retryableReplies, func(prefix string) bool {
 		return strings.HasPrefix(reply.Error(), prefix)
 	})
 }
 
-// passingReplies are how the answers of a server begin that may soon be others.
-var passingReplies = []string{"LOADING ", "READONLY ", "CLUSTERDOWN ", "TRYAGAIN ", "ERR max number of clients reached"}
+// retryableReplies are how the answers begin after which the server may soon give another
+// answer.
+var retryableReplies = []string{"LOADING ", "READONLY ", "CLUSTERDOWN ", "TRYAGAIN ", "ERR max number of clients reached"}

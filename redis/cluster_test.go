@@ -115,7 +115,7 @@ func TestClusterFailureInBetween(t *testing.T) {
 }
 
 // sharded spreads keys over two servers that know nothing of slots, as the Ring
-// of go-redis does. (The Ring itself finds no keys in the commands of Redis 7.)
+// of go-redis does. (The Ring itself does not work with Redis 7.)
 type sharded struct {
 	goredis.UniversalClient
 	new goredis.UniversalClient

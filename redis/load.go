@@ -19,8 +19,10 @@ type answer struct {
 	err   error // concerns this key alone
 }
 
-// Load may find a key without an expiry, which the store has not written. It reports a
-// record with no time left then, so that the record is given an expiry soon.
+// Load may find a key without an expiry, which the store has not written. A TTL cannot
+// say that. So Load reports that it has found a record with a TTL of 0, though to
+// session.Backend such a record is dead. The store then takes the record for one that was
+// not extended for long, and extends the record. With that, the key has an expiry.
 func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
 	a, err := b.load(ctx, b.prefix+sid)
 	if err == nil {
@@ -31,20 +33,20 @@ func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, e
 
 // load shares a round trip with other loads if nobody has to watch it.
 func (b *backend) load(ctx context.Context, key string) (answer, error) {
-	if b.direct(ctx) {
+	if b.endsByDeadline(ctx) {
 		a, err := b.lookups.Get(ctx, key)
-		return a, reason(ctx, err)
+		return a, contextErr(ctx, err)
 	}
-	answers, err := watched(ctx, b, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, []string{key}) })
+	answers, err := runUntilDone(ctx, b, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, []string{key}) })
 	if err != nil {
 		return answer{}, err
 	}
 	return answers[0], nil
 }
 
-// errTogether is the error of a shared round trip. It is no error that passes, so the
-// round trip is not repeated: an answer that took longer than ReadTimeout would do so
-// again. Each load then goes alone, with retries of its own.
+// errTogether is the error of a shared round trip. The error is not retryable, because an
+// answer that took longer than ReadTimeout would do so again. Instead, each load goes
+// alone, with retries of its own.
 var errTogether = errors.New("several look-ups failed together")
 
 // loadTogether loads keys in one round trip, which waits for a connection.
@@ -65,7 +67,7 @@ func (b *backend) fetch(ctx context.Context, keys []string) ([]answer, error) {
 	for i, key := range keys {
 		gets[i], ttls[i] = pipe.Get(ctx, key), pipe.PTTL(ctx, key)
 	}
-	if _, err := pipe.Exec(ctx); passing(err) {
+	if _, err := pipe.Exec(ctx); retryable(err) {
 		return nil, err
 	}
 	// Any other error is that of a single command, which also returns it below.

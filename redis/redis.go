@@ -1,5 +1,10 @@
 // Package redis keeps sessions in Redis.
 //
+//	f.Use(session.Sessioner(session.Options{
+//		Initer: redis.Initer(),
+//		Config: redis.Config{Options: &redis.Options{Addr: "localhost:6379"}},
+//	}))
+//
 // # Model
 //
 // The encoded data of a session is the value of one key, which is KeyPrefix and the
@@ -22,10 +27,9 @@
 // succeeds. (The pool of a client of the Config may answer with its last dial error for
 // up to a second more.)
 //
-// An operation ends at the deadline of its context. It also ends when the context is
-// cancelled, with one exception: if the context has a deadline, and the client is made
-// from Options without a Dialer and an OnConnect, an operation that already has a
-// connection ends with its answer or at the deadline.
+// An operation ends at the deadline of its context at the latest. A cancelled context
+// ends the wait for a connection. But with a client made from Options, a cancelled
+// context may not interrupt a command that is under way: the deadline does.
 //
 // # Limits
 //
@@ -35,9 +39,9 @@
 // the last commits. A server that evicts keys when its memory is full ends sessions
 // early.
 //
-// Go-redis 8 is older than Redis 7. With a Cluster of Redis 7, its Cluster client needs
+// Go-redis 8 is older than Redis 7. With a Cluster of Redis 7, redis.ClusterClient needs
 // ClusterOptions.ClusterSlots, and asks for the list of all commands before each
-// command. Its Ring finds no keys there.
+// command. With servers of Redis 7, redis.Ring does not work.
 //
 // On a Cluster, a session that gets a new ID moves to another slot, which takes two
 // steps. The old record is deleted first, so that the old ID is dead whatever happens. A
@@ -58,7 +62,8 @@ import (
 	"github.com/flamego/session/internal/together"
 )
 
-// Options are the settings of a connection to one server, those of go-redis.
+// Options are the settings of a client of one server: those of go-redis v8, the package
+// github.com/go-redis/redis/v8.
 type Options = redis.Options
 
 // Config says where the sessions are. Client or Options must be given.
@@ -73,7 +78,7 @@ type Config struct {
 	Options *Options
 	// KeyPrefix is what every key starts with. Default is "session:".
 	KeyPrefix string
-	// Lifetime is the duration without access after which a session is recycled.
+	// Lifetime is the duration without access after which a session ends.
 	// Redis counts in milliseconds. Default is 3600 seconds, also for values
 	// below one second.
 	Lifetime time.Duration
@@ -81,8 +86,8 @@ type Config struct {
 	Encoder session.Encoder
 	// Decoder decodes what Encoder made. Default is session.GobDecoder.
 	Decoder session.Decoder
-	// MaxDataSize is the greatest number of bytes of encoded data of one session.
-	// Default is 1 MiB.
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
+	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
 }
 
@@ -105,7 +110,9 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		// A Dialer or an OnConnect of the app may not heed deadlines.
 		if config.Options.Dialer == nil && config.Options.OnConnect == nil {
 			n := client.Options().PoolSize
-			b.turns = make(chan struct{}, n)
+			b.slots = make(chan struct{}, n)
+			// With a quarter of the connections, loads that come at the same time share
+			// round trips. The figures are in docs/benchmarks.md, "Experiments".
 			b.lookups = together.New(max(n/4, 1), loadBatch, b.loadTogether)
 		}
 	}

@@ -76,7 +76,7 @@ import (
 
 // Config says where the sessions are. DSN or DB must be given.
 type Config struct {
-	// Lifetime is the duration without access after which a session is recycled.
+	// Lifetime is the duration without access after which a session ends.
 	// The column holds whole seconds, to which an expiry is rounded up. Default is
 	// 3600 seconds, also for values below one second.
 	Lifetime time.Duration
@@ -97,8 +97,8 @@ type Config struct {
 	// InitTable makes the table and its index where they are missing. Default is
 	// false.
 	InitTable bool
-	// MaxDataSize is the greatest number of bytes of encoded data of one session.
-	// Default is 1 MiB.
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
+	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes. The store then ignores
 	// DSN, and leaves the settings of the database as they are: give the pool a
@@ -130,7 +130,7 @@ var dialect = sqlstore.Dialect{
 	Expiry: "datetime('now', ((? + 999) / 1000.0) || ' seconds')",
 	Left:   "CAST((julianday({expired_at}) - julianday('now')) * 86400000 AS INTEGER)",
 
-	Sweep: "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {dead} LIMIT 500)",
+	Sweep: "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {dead} LIMIT {sweep limit})",
 
 	CreateTable: `CREATE TABLE IF NOT EXISTS {table}
 		({key} TEXT PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} TEXT NOT NULL)`,

@@ -11,11 +11,11 @@ import (
 )
 
 // longest returns the longest of many pauses.
-func longest(t *testing.T, attempt int, most time.Duration) (d time.Duration) {
+func longest(t *testing.T, attempt int, maxPause time.Duration) (d time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 1000 {
 			start := time.Now()
-			if err := backoff.Pause(t.Context(), attempt, most); err != nil {
+			if err := backoff.Pause(t.Context(), attempt, maxPause); err != nil {
 				t.Fatal(err)
 			}
 			d = max(d, time.Since(start))
@@ -25,11 +25,11 @@ func longest(t *testing.T, attempt int, most time.Duration) (d time.Duration) {
 }
 
 func TestPauseGrows(t *testing.T) {
-	const most = 20 * time.Millisecond
+	const maxPause = 20 * time.Millisecond
 	for attempt, limit := range map[int]time.Duration{
-		0: time.Millisecond, 1: 2 * time.Millisecond, 4: 16 * time.Millisecond, 5: most, 6: most, 1000: most,
+		0: time.Millisecond, 1: 2 * time.Millisecond, 4: 16 * time.Millisecond, 5: maxPause, 6: maxPause, 1000: maxPause,
 	} {
-		if d := longest(t, attempt, most); d >= limit || d < limit/2 {
+		if d := longest(t, attempt, maxPause); d >= limit || d < limit/2 {
 			t.Errorf("attempt %d: the longest pause is %v, want a little less than %v", attempt, d, limit)
 		}
 	}

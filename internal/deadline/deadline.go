@@ -4,7 +4,7 @@
 // A driver starts a goroutine or two for each operation to watch a context that can be
 // done, and a context with a deadline starts a timer. Both cost more than the rest of a
 // short operation. So where a connection is given the deadline itself, the driver gets
-// a context that nobody watches: see [Only]. And [Within] starts its timer only for
+// a context that nobody watches: see [WithoutDone]. And [Within] starts its timer only for
 // those who ask for its Done channel.
 package deadline
 
@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// only is a context whose Done channel is nil.
-type only struct{ context.Context }
+// withoutDone is a context whose Done channel is nil.
+type withoutDone struct{ context.Context }
 
-// Only returns a context that has the deadline and the values of ctx, but is never
-// done. So a driver does not watch it. It is for an operation on a connection that has
-// the deadline itself: see [Set].
-func Only(ctx context.Context) context.Context { return only{ctx} }
+// WithoutDone returns a context that has the deadline and the values of ctx, but is
+// never done. So a driver does not watch this context. It is for an operation on a
+// connection that has the deadline itself: see [Set].
+func WithoutDone(ctx context.Context) context.Context { return withoutDone{ctx} }
 
-func (only) Done() <-chan struct{} { return nil }
-func (only) Err() error            { return nil }
+func (withoutDone) Done() <-chan struct{} { return nil }
+func (withoutDone) Err() error            { return nil }
 
-// Set gives a connection the deadline of ctx if ctx is never done, as that of Only.
-// Otherwise it takes the deadline of the connection away.
+// Set gives a connection the deadline of ctx if ctx is never done, as a context of
+// WithoutDone. Otherwise it takes the deadline of the connection away.
 func Set(conn net.Conn, ctx context.Context) error {
 	var t time.Time
 	if ctx.Done() == nil {
@@ -37,7 +37,7 @@ func Set(conn net.Conn, ctx context.Context) error {
 
 // Watched returns a context for drivers that have to watch one. It is done at the
 // deadline of ctx and after the timeout, whichever comes first. It is also done when
-// ctx is done, which a context of Only never is.
+// ctx is done, which a context of WithoutDone never is.
 func Watched(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if t, ok := ctx.Deadline(); ok && ctx.Done() == nil {
 		timeout = min(timeout, time.Until(t))

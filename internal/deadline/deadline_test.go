@@ -14,33 +14,33 @@ import (
 
 type key struct{}
 
-func TestOnly(t *testing.T) {
+func TestWithoutDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, 1), time.Minute)
 		defer cancel()
-		only := deadline.Only(ctx)
-		if only.Done() != nil || only.Err() != nil || only.Value(key{}) != 1 {
+		ctx = deadline.WithoutDone(ctx)
+		if ctx.Done() != nil || ctx.Err() != nil || ctx.Value(key{}) != 1 {
 			t.Error("the context is watched, or has lost its value")
 		}
-		if got, ok := only.Deadline(); !ok || time.Until(got) != time.Minute {
+		if got, ok := ctx.Deadline(); !ok || time.Until(got) != time.Minute {
 			t.Error("the deadline is lost")
 		}
 
 		for timeout, want := range map[time.Duration]time.Duration{time.Second: time.Second, time.Hour: time.Minute} {
 			begun := time.Now()
-			watched, cancel := deadline.Watched(only, timeout)
+			watched, cancel := deadline.Watched(ctx, timeout)
 			defer cancel()
 			if got, _ := watched.Deadline(); got.Sub(begun) != want || watched.Value(key{}) != 1 {
 				t.Errorf("a timeout of %v ends after %v", timeout, got.Sub(begun))
 			}
 		}
-		watched, cancelWatched := deadline.Watched(only, time.Hour)
+		watched, cancelWatched := deadline.Watched(ctx, time.Hour)
 		defer cancelWatched()
-		if err := deadline.Err(only); err != nil {
+		if err := deadline.Err(ctx); err != nil {
 			t.Error(err)
 		}
 		<-watched.Done()
-		if err := deadline.Err(only); !errors.Is(err, context.DeadlineExceeded) {
+		if err := deadline.Err(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("after the deadline the error is %v", err)
 		}
 	})
@@ -63,7 +63,7 @@ func TestSet(t *testing.T) {
 	defer b.Close()
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
-	if err := deadline.Set(a, deadline.Only(ctx)); err != nil {
+	if err := deadline.Set(a, deadline.WithoutDone(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {

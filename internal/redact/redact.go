@@ -1,15 +1,17 @@
-// Package redact has errors whose text may be shown. The text of a driver's error may
-// hold what must not be: a password, a session ID, the data of a session.
+// Package redact has an error that is safe to show. The text of a driver's error may
+// hold secrets: a password, a session ID, the data of a session. So whoever knows the
+// driver writes another text, and an [Error] puts that text in place of the driver's. The
+// package itself looks for no secrets.
 package redact
 
-// Error is an error with another text, which may be shown. errors.Is and errors.As find
-// the original error.
+// Error is an error with another text, which is safe to show. errors.Is and errors.As
+// find the original error.
 type Error struct {
-	Text string
-	Err  error // the original error
+	Text string // safe to show
+	Err  error  // the original error
 }
 
-// Error returns the text that may be shown.
+// Error returns the text that is safe to show.
 func (e *Error) Error() string { return e.Text }
 
 // Unwrap returns the original error.

@@ -13,9 +13,14 @@ import (
 )
 
 const (
-	sweepBatch = 500 // how many rows one Sweep deletes
+	sweepBatch = 500 // how many rows one Sweep deletes at most
 	loadBatch  = 16  // how many sessions one round trip loads at most
-	loadTrips  = 4   // how many of these round trips there are at a time: see docs/design.md
+
+	// loadTrips is how many of these round trips there are at a time: a quarter of the
+	// connections. With so few, loads that come at the same time share round trips. They
+	// are served faster than by one round trip each over all connections. The figures
+	// are in docs/benchmarks.md, "Experiments".
+	loadTrips = poolSize / 4
 )
 
 var (
@@ -35,13 +40,6 @@ type backend struct {
 	load, loadAll, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
 }
 
-// upsert is the Insert of a dialect that has none of its own: one statement that
-// replaces a dead row, and changes nothing if there is a live row. (A plain INSERT would
-// write the session ID of each duplicate to the log of a PostgreSQL server.)
-const upsert = `INSERT INTO {table} AS t ({key}, {data}, {expired_at}) VALUES (?, ?, {expiry})
-ON CONFLICT ({key}) DO UPDATE SET {data} = excluded.{data}, {expired_at} = excluded.{expired_at}
-WHERE t.{expired_at} <= {now}`
-
 func newBackend(d *Dialect, p *pool, n name) *backend {
 	b := &backend{dialect: d, pool: p, name: n}
 	for q, template := range map[*query]string{
@@ -59,7 +57,7 @@ func newBackend(d *Dialect, p *pool, n name) *backend {
 	} {
 		q.text, q.pool = d.compile(template, n), p
 	}
-	if d.Remote && p.gate != nil {
+	if d.Remote && p.slots != nil {
 		b.lookups = together.New(loadTrips, loadBatch, b.fetch)
 	}
 	return b
@@ -113,7 +111,7 @@ func (b *backend) Sweep(ctx context.Context) (more bool, err error) {
 	}
 
 	var keys []interface{}
-	err = b.try(ctx, b.pool, func(ctx context.Context) error {
+	err = b.retry(ctx, b.pool, func(ctx context.Context) error {
 		keys, err = b.keys(ctx)
 		return err
 	})
@@ -163,7 +161,7 @@ func (b *backend) Close() error {
 		}
 	}
 	for _, p := range []*pool{b.pool, b.readers} {
-		if p != nil && p.gate != nil {
+		if p != nil && p.slots != nil {
 			_ = p.Close() // an error here is that of a lost connection
 		}
 	}

@@ -61,21 +61,39 @@ func (d *Dialect) class(err error) Class {
 	return Other
 }
 
-// show returns err with a text that may be shown, and nil if err is nil. The text of the
-// driver may hold session IDs and pieces of the DSN. Not even the host of a DSN may be
-// shown: of a password with an unescaped "@" or "/", a part is taken for the host.
-func (d *Dialect) show(err error) error {
+// contextErr is the redacted error of an operation whose context is done. The error of
+// the driver may not say so, or say it in other words.
+func (b *backend) contextErr(done, err error) error {
+	if errors.Is(err, done) {
+		return b.redacted(err)
+	}
+	return &redact.Error{Text: done.Error() + " (" + b.redacted(err).Error() + ")", Err: errors.Join(done, err)}
+}
+
+// redacted is the redacted error of the dialect. If the table is missing, the text says
+// so in our own words.
+func (b *backend) redacted(err error) error {
+	if err != nil && b.dialect.class(err) == NoTable {
+		return &redact.Error{Text: fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), Err: err}
+	}
+	return b.dialect.redacted(err)
+}
+
+// redacted returns err with a text that is safe to show, and nil if err is nil. The text
+// of the driver may hold session IDs and pieces of the DSN. Not even the host of a DSN is
+// safe: of a password with an unescaped "@" or "/", a part is taken for the host.
+func (d *Dialect) redacted(err error) error {
 	if err == nil {
 		return nil
 	}
-	if shown := (*redact.Error)(nil); errors.As(err, &shown) {
+	if already := (*redact.Error)(nil); errors.As(err, &already) {
 		return err
 	}
-	return &redact.Error{Text: d.describe(err), Err: err}
+	return &redact.Error{Text: d.redactedText(err), Err: err}
 }
 
-// describe says what went wrong, from the error at the bottom of the chain.
-func (d *Dialect) describe(err error) string {
+// redactedText says what went wrong, by the error at the bottom of the chain.
+func (d *Dialect) redactedText(err error) string {
 	for _, done := range []error{context.DeadlineExceeded, context.Canceled} {
 		if errors.Is(err, done) {
 			return done.Error()

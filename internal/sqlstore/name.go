@@ -72,9 +72,6 @@ func (d *Dialect) checkPart(part string) error {
 	return nil
 }
 
-// parameters is a list of n parameters.
-func parameters(n int) string { return strings.Repeat("?, ", n-1) + "?" }
-
 func (d *Dialect) quote(part string) string {
 	q := string(d.Quote)
 	return q + strings.ReplaceAll(part, q, q+q) + q
@@ -102,33 +99,4 @@ func (d *Dialect) index(table string) string {
 		table = table[:len(table)-size]
 	}
 	return table + tail
-}
-
-// compile makes the SQL of a template. It puts in the expressions of the dialect first,
-// then the placeholders of the driver. Names come last, because a name may hold a "?" or
-// look like a part of a template.
-func (d *Dialect) compile(template string, n name) string {
-	text := strings.NewReplacer(
-		"{live}", "{expired_at} > {now}", "{dead}", "{expired_at} <= {now}",
-		"{expiry}", d.Expiry, "{left}", d.Left,
-		"{load keys}", parameters(loadBatch), "{sweep keys}", parameters(sweepBatch),
-	).Replace(template)
-	text = strings.ReplaceAll(text, "{now}", d.Now)
-	if d.Numbered {
-		parts := strings.Split(text, "?")
-		text = parts[0]
-		for i, part := range parts[1:] {
-			text += fmt.Sprintf("$%d", i+1) + part
-		}
-	}
-
-	schema := ""
-	if n.schema != "" {
-		schema = d.quote(n.schema) + "."
-	}
-	return strings.NewReplacer(
-		"{table}", schema+d.quote(n.table), "{bare}", d.quote(n.table),
-		"{schema.}", schema, "{index}", d.quote(d.index(n.table)),
-		"{key}", d.quote("key"), "{data}", d.quote("data"), "{expired_at}", d.quote("expired_at"),
-	).Replace(text)
 }

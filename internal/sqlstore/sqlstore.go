@@ -27,11 +27,12 @@
 //
 // # Limits
 //
-// In a pool that the store has opened, an operation waits for its turn until its
-// context is done. Then it gives the connection the deadline of the context, so that
-// the driver need not watch the context (see Dialect.Timed). If the context has no
-// deadline, or the pool is shared, the driver watches the context. A driver that heeds
-// neither a deadline nor a context holds up the operation.
+// In a pool that the store has opened, an operation waits for a slot until its context is
+// done. There are as many slots as connections. With a slot, the operation gives its
+// connection the deadline of the context, so that the driver need not watch the context
+// (see Dialect.Timed). If the context has no deadline, or the pool is shared, the driver
+// watches the context. A driver that heeds neither a deadline nor a context holds up the
+// operation.
 package sqlstore
 
 import (
@@ -75,52 +76,81 @@ func Initer[C interface{ ~Config }](d *Dialect) session.Initer {
 //   - {now}, {live}, {dead}, {expiry} and {left} are expressions,
 //   - ? is a parameter,
 //   - {load keys} and {sweep keys} are as many parameters as keys go in one statement
-//     that loads or deletes.
+//     that loads or deletes,
+//   - {sweep limit} is how many rows one Sweep deletes at most.
+//
+// A new dialect has to be a package of this module, as package sqlstore is internal. The
+// package needs
+//   - a Config with the fields of [Config],
+//   - an Initer, which returns that of [Initer],
+//   - a Dialect, above all its Connector, ServerError and Codes,
+//   - for the tests a sqltest.Env and an export_test.go with the Dialect,
+//   - for the server of the tests a kind in internal/testing/testserver, whose pkg is
+//     what "make deps" installs,
+//   - a place in "make test-full".
 type Dialect struct {
-	Name string
+	// The fields of this group are required.
 
-	Quote      byte             // around identifiers, doubled inside
-	MaxName    int              // greatest length of an identifier, 0 for any
-	NameLength func(string) int // measures an identifier
-	Numbered   bool             // parameters are $1, $2 instead of ?
-	Prepare    bool             // the driver wants statements to be prepared
-	Remote     bool             // an operation is a round trip, which loads may share
-	Single     bool             // a pool of the store has one connection, kept for good
-	Readers    string           // with Single: the query answers 1 if others may read meanwhile
+	Name  string // starts the errors
+	Quote byte   // around identifiers, doubled inside
 
 	Now    string // the time of the server
 	Expiry string // the time ? milliseconds from now, rounded up to what the column holds
 	Left   string // the milliseconds until a row expires
 
+	// CreateTable and CreateIndex are the statements of InitTable. Without HasIndex,
+	// CreateIndex must leave an index alone that is there.
+	CreateTable, CreateIndex string
+	// Sweep deletes up to {sweep limit} dead rows. A dialect without Sweep needs both
+	// SweepKeys and SweepDelete: SweepKeys reads the keys of up to {sweep limit} dead
+	// rows, and SweepDelete deletes the rows with these {sweep keys} that are still dead.
+	Sweep, SweepKeys, SweepDelete string
+
+	// Connector parses a DSN.
+	Connector func(dsn string) (driver.Connector, error)
+	// ServerError finds the answer of the server in an error.
+	ServerError func(error) (code, text string, ok bool)
+	// Codes are the codes of ServerError that have a meaning for the backend. NoTable
+	// must have a code, or InitTable makes no table. Duplicate must have a code too.
+	Codes map[Class][]string
+
+	// The fields of this group are optional.
+
+	MaxName    int              // greatest length of an identifier, 0 for any
+	NameLength func(string) int // measures an identifier; required with MaxName
+	Numbered   bool             // parameters are $1, $2 instead of ?
+	Prepare    bool             // the driver wants statements to be prepared
+	Remote     bool             // an operation is a round trip, which loads may share
+
+	// Timed says that an operation ends in time even if its context is never done:
+	// because its connection has the deadline, or because no statement takes long. So the
+	// driver gets a context of deadline.WithoutDone, which it need not watch. Before an
+	// operation, the ResetSession of its connection gets that context, and may give the
+	// connection the deadline: see deadline.Set.
+	Timed bool
+	// Single says that the pool of a store has only one connection, which is never
+	// renewed: a database in memory would end with its connection, or more connections
+	// that write would only get in each other's way.
+	Single bool
+	// Readers is a query for a dialect with Single. If the query answers 1, the store
+	// opens a second pool, whose connections load while the one connection writes.
+	// Without Readers, or with another answer, the one connection also loads.
+	Readers string
+
 	// Insert writes the parameters key, data and TTL unless there is a live row with
 	// the key. It may be a plain INSERT: if that finds a duplicate, the backend tries to
 	// replace a dead row by an UPDATE. Default is an INSERT .. ON CONFLICT.
 	Insert string
-	// Sweep deletes 500 dead rows. Without it SweepKeys reads the keys of 500 dead rows,
-	// and SweepDelete deletes the rows with these keys that are still dead.
-	Sweep, SweepKeys, SweepDelete string
-
-	CreateTable, CreateIndex string
 	// HasIndex counts the indexes on expired_at. Its parameters are the schema, empty
-	// for the current schema, and the table. A dialect without HasIndex must have a
-	// CreateIndex that leaves an index alone that is there.
+	// for the current schema, and the table.
 	HasIndex string
 	// Capacity answers how many bytes the column data can hold. Its parameters are those
 	// of HasIndex. A dialect without Capacity has no limit worth knowing.
 	Capacity string
 
-	// Connector parses a DSN.
-	Connector func(dsn string) (driver.Connector, error)
-	// Timed says that an operation ends at the deadline of its context even if the
-	// context is never done, as that of deadline.Only. The ResetSession of a connection
-	// gets the deadline.
-	Timed bool
-	// DSNFaults are phrases in errors of the driver that repeat nothing of the DSN.
+	// DSNFaults are phrases in errors of the driver that repeat nothing of the DSN. An
+	// error for a DSN repeats only these phrases.
 	DSNFaults []string
-	// ServerError finds the answer of the server in an error.
-	ServerError func(error) (code, text string, ok bool)
-	// Codes are the codes of ServerError that have a meaning for the backend.
-	Codes map[Class][]string
 	// Broken are the errors by which the driver itself says that a connection is lost.
 	Broken []error
 }

@@ -14,10 +14,10 @@ const defaultMaxDataSize = 1 << 20
 // start makes sure that the server is there, makes the table if initTable says so, and
 // lowers sc.MaxDataSize to what the table can hold.
 func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreConfig) error {
-	if err := b.try(ctx, b.pool, b.pool.PingContext); err != nil {
+	if err := b.retry(ctx, b.pool, b.pool.PingContext); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	b.openReaders(ctx) // first, as to make the table may take all of the time
+	b.openReaders(ctx) // before the table, which may use up the context
 	if initTable {
 		if err := b.initTable(ctx); err != nil {
 			return fmt.Errorf("create table %q: %w", b.name.table, err)
@@ -78,7 +78,7 @@ func (b *backend) ask(ctx context.Context, query string, args ...interface{}) (n
 	if query == "" {
 		return n, nil
 	}
-	err = b.try(ctx, b.pool, func(ctx context.Context) error {
+	err = b.retry(ctx, b.pool, func(ctx context.Context) error {
 		text := b.dialect.compile(query, b.name)
 		return b.pool.QueryRowContext(ctx, text, args...).Scan(&n)
 	})
@@ -87,7 +87,7 @@ func (b *backend) ask(ctx context.Context, query string, args ...interface{}) (n
 
 // run runs a statement that is needed only at start. Its result does not matter.
 func (b *backend) run(ctx context.Context, template string) error {
-	return b.try(ctx, b.pool, func(ctx context.Context) error {
+	return b.retry(ctx, b.pool, func(ctx context.Context) error {
 		_, err := b.pool.ExecContext(ctx, b.dialect.compile(template, b.name))
 		return err
 	})

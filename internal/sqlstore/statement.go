@@ -3,18 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
 	"sync/atomic"
-	"time"
-
-	"github.com/flamego/session/internal/backoff"
-	"github.com/flamego/session/internal/deadline"
-	"github.com/flamego/session/internal/redact"
 )
-
-// maxPause is the longest pause between two attempts.
-const maxPause = 20 * time.Millisecond
 
 // query is one statement of the backend.
 type query struct {
@@ -72,9 +62,10 @@ func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 	return stmt, nil
 }
 
-// attempts calls f with the statement of q, and again as long as that may help: see try.
-func (b *backend) attempts(ctx context.Context, q *query, f func(context.Context, statement) error) error {
-	return b.try(ctx, q.pool, func(ctx context.Context) error {
+// retryStatement calls f with the statement of q, and again as long as that may help:
+// see retry.
+func (b *backend) retryStatement(ctx context.Context, q *query, f func(context.Context, statement) error) error {
+	return b.retry(ctx, q.pool, func(ctx context.Context) error {
 		stmt, err := b.statement(ctx, q)
 		if err != nil {
 			return err
@@ -85,7 +76,7 @@ func (b *backend) attempts(ctx context.Context, q *query, f func(context.Context
 
 // exec runs a statement and returns how many rows it changed.
 func (b *backend) exec(ctx context.Context, q *query, args ...interface{}) (n int64, err error) {
-	err = b.attempts(ctx, q, func(ctx context.Context, stmt statement) error {
+	err = b.retryStatement(ctx, q, func(ctx context.Context, stmt statement) error {
 		res, err := stmt.ExecContext(ctx, args...)
 		if err != nil {
 			return err
@@ -100,53 +91,6 @@ func (b *backend) exec(ctx context.Context, q *query, args ...interface{}) (n in
 func (b *backend) change(ctx context.Context, q *query, args ...interface{}) (bool, error) {
 	n, err := b.exec(ctx, q, args...)
 	return n > 0, err
-}
-
-// try calls f, and again as long as that may help. Whatever f does is harmless to do
-// twice: once it has succeeded, the state that it expects is gone. If a second attempt
-// is refused for that reason, the portable store finds out.
-//
-// A restart of the server leaves a pool full of broken connections, of which each
-// attempt removes one. So there are as many attempts as connections, and a few more.
-func (b *backend) try(ctx context.Context, p *pool, f func(context.Context) error) error {
-	limit := 0
-	for n := 0; ; n++ {
-		err := p.use(ctx, f)
-		if err == nil {
-			return nil
-		}
-		if done := deadline.Err(ctx); done != nil {
-			return b.ended(done, err)
-		}
-		if n == 0 {
-			limit = p.Stats().OpenConnections + 8
-		}
-		switch class := b.dialect.class(err); {
-		case class == Broken && n < limit:
-		case class == Again && n < limit, class == Locked:
-			_ = backoff.Pause(ctx, n, maxPause) // if ctx is done, f says so too
-		default:
-			return b.fail(err)
-		}
-	}
-}
-
-// ended is the error of an operation whose context is done. The error of the driver may
-// not say so, or say it in other words.
-func (b *backend) ended(done, err error) error {
-	if errors.Is(err, done) {
-		return b.fail(err)
-	}
-	return &redact.Error{Text: done.Error() + " (" + b.fail(err).Error() + ")", Err: errors.Join(done, err)}
-}
-
-// fail makes the text of an error safe to show. If the table is missing, the text says
-// so in our own words.
-func (b *backend) fail(err error) error {
-	if err != nil && b.dialect.class(err) == NoTable {
-		return &redact.Error{Text: fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), Err: err}
-	}
-	return b.dialect.show(err)
 }
 
 // bytesOf is data as a parameter. A nil slice would be NULL.

@@ -1,7 +1,7 @@
 package together
 
-// Turns returns how many are taken.
-func (g *Group[A]) Turns() int { return len(g.turns) }
+// Slots returns how many slots are taken.
+func (g *Group[A]) Slots() int { return len(g.slots) }
 
 // Waiting returns how many look-ups wait.
 func (g *Group[A]) Waiting() int {

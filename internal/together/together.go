@@ -24,9 +24,9 @@ const Patience = 100 * time.Millisecond
 
 // Group is look-ups of one kind, whose answers are of type A.
 type Group[A any] struct {
-	turns chan struct{} // holds one element for each round trip under way
-	most  int           // how many keys go in one round trip
-	fetch func(ctx context.Context, keys []string) ([]A, error)
+	slots   chan struct{} // holds one element for each round trip under way
+	maxKeys int           // how many keys go in one round trip at most
+	fetch   func(ctx context.Context, keys []string) ([]A, error)
 
 	mu      sync.Mutex
 	waiting []*lookup[A]
@@ -42,21 +42,22 @@ type lookup[A any] struct {
 	retry  bool // a shared round trip has failed: make one for this key alone
 }
 
-// New returns a group that makes up to n round trips at a time, each for up to most
-// keys. The function fetch makes a round trip, and returns the answers in the order of
-// the keys.
-func New[A any](n, most int, fetch func(ctx context.Context, keys []string) ([]A, error)) *Group[A] {
-	return &Group[A]{turns: make(chan struct{}, n), most: most, fetch: fetch}
+// New returns a group that makes up to maxTrips round trips at a time, each for up to
+// maxKeys keys. The function fetch makes a round trip, and returns the answers in the
+// order of the keys.
+func New[A any](maxTrips, maxKeys int, fetch func(ctx context.Context, keys []string) ([]A, error)) *Group[A] {
+	return &Group[A]{slots: make(chan struct{}, maxTrips), maxKeys: maxKeys, fetch: fetch}
 }
 
-// Get returns what there is under the key. It ends with ctx if fetch does. When a
-// shared round trip fails, each of its keys gets a round trip of its own, because the
-// fault may lie with one of the keys, with the context of one of the look-ups, or with
-// a connection that has died.
+// Get returns what there is under the key. Get respects ctx only as far as fetch does.
+//
+// When a shared round trip fails, each of its keys gets a round trip of its own, because
+// the fault may lie with one of the keys, with the context of one of the look-ups, or
+// with a connection that has died.
 func (g *Group[A]) Get(ctx context.Context, key string) (A, error) {
 	l := &lookup[A]{key: key}
 	select {
-	case g.turns <- struct{}{}:
+	case g.slots <- struct{}{}:
 		g.roundTrip(ctx, l, nil)
 	default:
 		if !g.wait(ctx, l) {
@@ -69,7 +70,7 @@ func (g *Group[A]) Get(ctx context.Context, key string) (A, error) {
 	return l.answer, l.err
 }
 
-// single looks up a key in a round trip that needs no turn.
+// single looks up a key in a round trip that needs no slot.
 func (g *Group[A]) single(ctx context.Context, key string) (answer A, err error) {
 	if err := deadline.Err(ctx); err != nil {
 		return answer, err
@@ -81,7 +82,7 @@ func (g *Group[A]) single(ctx context.Context, key string) (answer A, err error)
 	return answers[0], nil
 }
 
-// wait waits for a turn, or until another look-up has taken l along. It reports false
+// wait waits for a slot, or until another look-up has taken l along. It reports false
 // if neither has come in time.
 func (g *Group[A]) wait(ctx context.Context, l *lookup[A]) bool {
 	l.done = make(chan struct{})
@@ -94,13 +95,13 @@ func (g *Group[A]) wait(ctx context.Context, l *lookup[A]) bool {
 	case <-late.C:
 		g.leave(l)
 		return false
-	case g.turns <- struct{}{}:
+	case g.slots <- struct{}{}:
 	}
 	if others, ok := g.gather(l); ok {
 		g.roundTrip(ctx, l, others)
 		return true
 	}
-	<-g.turns // l has been taken along, and does not need the turn
+	<-g.slots // l has been taken along, and does not need the slot
 	select {
 	case <-l.done:
 		return true
@@ -136,7 +137,7 @@ func (g *Group[A]) gather(l *lookup[A]) (others []*lookup[A], ok bool) {
 	for _, other := range g.waiting {
 		switch {
 		case other == l:
-		case len(others)+1 < g.most:
+		case len(others)+1 < g.maxKeys:
 			other.shared = true
 			others = append(others, other)
 		default:
@@ -157,13 +158,13 @@ func (g *Group[A]) leave(l *lookup[A]) {
 	}
 }
 
-// roundTrip looks up l and the others. The caller has taken a turn, which roundTrip
+// roundTrip looks up l and the others. The caller has taken a slot, which roundTrip
 // gives back.
 func (g *Group[A]) roundTrip(ctx context.Context, l *lookup[A], others []*lookup[A]) {
 	var answers []A
 	err := errPanicked // unless fetch returns
 	defer func() {
-		<-g.turns
+		<-g.slots
 		for i, other := range others {
 			if other.retry = err != nil; err == nil {
 				other.answer = answers[i+1]

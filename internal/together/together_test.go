@@ -69,14 +69,14 @@ func (r *result) want(t *testing.T, answer string, err error) {
 	}
 }
 
-func inBubble(t *testing.T, n, most int, f func(t *testing.T, s *server, g *together.Group[string])) {
+func inBubble(t *testing.T, maxTrips, maxKeys int, f func(t *testing.T, s *server, g *together.Group[string])) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
-		g := together.New(n, most, s.fetch)
+		g := together.New(maxTrips, maxKeys, s.fetch)
 		f(t, s, g)
 		time.Sleep(time.Minute)
-		if g.Turns() != 0 {
-			t.Error("a turn is not given back")
+		if g.Slots() != 0 {
+			t.Error("a slot is not given back")
 		}
 	})
 }

@@ -27,14 +27,14 @@ const (
 // pool is where an operation gets a connection.
 type pool struct {
 	*sql.DB
-	gate  chan struct{} // holds an element for each operation; nil if DB is shared
+	slots chan struct{} // holds an element for each operation; nil if DB is shared
 	timed bool          // Dialect.Timed
 }
 
 // openPool opens a pool of n connections, which are kept for good or renewed.
 func openPool(c driver.Connector, n int, keep, timed bool) *pool {
-	p := &pool{DB: sql.OpenDB(&connector{Connector: c}), gate: make(chan struct{}, n), timed: timed}
-	// The gate limits the connections. The limit of database/sql would count those that
+	p := &pool{DB: sql.OpenDB(&connector{Connector: c}), slots: make(chan struct{}, n), timed: timed}
+	// The slots limit the connections. The limit of database/sql would count those that
 	// are still being closed, and make an operation wait beyond its deadline.
 	p.SetMaxOpenConns(0)
 	p.SetMaxIdleConns(n)
@@ -49,24 +49,24 @@ func openPool(c driver.Connector, n int, keep, timed bool) *pool {
 // ctx. Where the deadline alone is enough to end f, the context of f is never done.
 func (p *pool) use(ctx context.Context, f func(context.Context) error) (err error) {
 	defer Guard(&err)
-	if p.gate == nil {
+	if p.slots == nil {
 		return f(ctx)
 	}
 	if err := ctx.Err(); err != nil {
 		return err // an operation that has no time left would break a connection
 	}
 	select {
-	case p.gate <- struct{}{}:
+	case p.slots <- struct{}{}:
 	default: // ctx.Done may start a timer, so it is called only by those who wait
 		select {
-		case p.gate <- struct{}{}:
+		case p.slots <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	defer func() { <-p.gate }()
+	defer func() { <-p.slots }()
 	if _, ok := ctx.Deadline(); ok && p.timed {
-		ctx = deadline.Only(ctx)
+		ctx = deadline.WithoutDone(ctx)
 	}
 	return f(ctx)
 }
