@@ -17,7 +17,7 @@ import (
 
 // FileConfig configures the file store.
 type FileConfig struct {
-	// Lifetime is the duration without access after which a session is recycled.
+	// Lifetime is the duration without access after which a session ends.
 	// Default is 3600 seconds, also for values below one second.
 	Lifetime time.Duration
 	// RootDir is the folder of the sessions. It is made when the first one is
@@ -27,8 +27,8 @@ type FileConfig struct {
 	Encoder Encoder
 	// Decoder decodes what Encoder made. Default is GobDecoder.
 	Decoder Decoder
-	// MaxDataSize is the greatest number of bytes of encoded data of one
-	// session. Default is 1 MiB.
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
+	// save more is an error, and a larger file is not decoded. Default is 1 MiB.
 	MaxDataSize int
 }
 

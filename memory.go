@@ -12,7 +12,7 @@ import (
 
 // MemoryConfig configures the memory store.
 type MemoryConfig struct {
-	// Lifetime is the duration without access after which a session is recycled.
+	// Lifetime is the duration without access after which a session ends.
 	// Default is 3600 seconds, also for values below one second.
 	Lifetime time.Duration
 }

@@ -24,7 +24,7 @@ type StoreConfig struct {
 	// Name is what errors call the store, for example "redis". Default is
 	// "store".
 	Name string
-	// Lifetime is the duration without access after which a session is dead.
+	// Lifetime is the duration without access after which a session ends.
 	// Default is 3600 seconds, also for values below one second.
 	Lifetime time.Duration
 	// Encoder encodes the data of a session. Default is GobEncoder.
