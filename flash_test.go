@@ -51,27 +51,35 @@ func TestNoFlashIsNil(t *testing.T) {
 	}
 }
 
-// A client that hangs up before its handler has run leaves its flash behind.
+// A client that hangs up before its handler has run leaves its flash behind, and does
+// not interrupt what takes the flash out of the store and gives it back.
 func TestFlashOfHungUp(t *testing.T) {
-	hangUp := func() {} // during the next load
-	a := newApp(t, backendOptions(before(func(_ context.Context, method, _ string) error {
-		if method == "Load" {
-			hangUp()
-		}
-		return nil
-	})))
-	ran := 0
-	a.Get("/set", func(s session.Session) string { s.Set("k", 1); s.SetFlash("hello"); return "ok" })
-	a.Get("/", func(f session.Flash) string { ran++; s, _ := f.(string); return s })
-	a.get("/set")
+	for _, during := range []string{"Load", "Swap"} {
+		t.Run(during, func(t *testing.T) {
+			hangUp := func() {} // during the next operation of the kind
+			a := newApp(t, backendOptions(before(func(ctx context.Context, method, _ string) error {
+				if method == during {
+					hangUp()
+				}
+				if method == "Swap" {
+					require.NoError(t, ctx.Err())
+				}
+				return nil
+			})))
+			ran := 0
+			a.Get("/set", func(s session.Session) string { s.Set("k", 1); s.SetFlash("hello"); return "ok" })
+			a.Get("/", func(f session.Flash) string { ran++; s, _ := f.(string); return s })
+			a.get("/set")
 
-	ctx, cancel := context.WithCancel(context.Background())
-	hangUp = cancel
-	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
-	r.Header.Set("Cookie", a.cookie)
-	a.ServeHTTP(httptest.NewRecorder(), r)
-	hangUp = func() {}
-	require.Zero(t, ran)
-	require.Equal(t, "hello", a.get("/").Body.String())
-	require.Empty(t, a.TakeErrors())
+			ctx, cancel := context.WithCancel(context.Background())
+			hangUp = cancel
+			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+			r.Header.Set("Cookie", a.cookie)
+			a.ServeHTTP(httptest.NewRecorder(), r)
+			hangUp = func() {}
+			require.Zero(t, ran)
+			require.Equal(t, "hello", a.get("/").Body.String())
+			require.Empty(t, a.TakeErrors())
+		})
+	}
 }

@@ -300,6 +300,10 @@ func TestThirdPartyStore(t *testing.T) {
 	require.Len(t, a.get("/get").Body.String(), 123)
 	require.Equal(t, []string{"exist", "read", "touch"}, store.take())
 
+	a.Get("/body", func(s session.Session) string { s.Set("key", 123); return "ok" })
+	a.get("/body")
+	require.Equal(t, []string{"exist", "read", "save"}, store.take(), "before the first byte, and not again after it")
+
 	a.get("/flash")
 	require.Equal(t, "hello", a.get("/show").Body.String())
 	require.Equal(t, "", a.get("/show").Body.String())

@@ -29,6 +29,27 @@ func TestFirstRequestStreams(t *testing.T) {
 	})
 }
 
+// A request that renews an ID under which nothing was stored when it began takes along
+// what another request has stored there meanwhile.
+func TestLoginBesideTheFirstRequest(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		cookie := a.visit(func(session.Session) {}) // stores nothing
+		var sid string
+		w := a.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+			a.once(cookie, func(s session.Session) string { s.Set("b", 2); return "ok" })
+			require.NoError(t, s.RegenerateID(w, r))
+			s.Set("a", 1)
+			sid = s.ID()
+			return "ok"
+		})
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Equal(t, 1, get(t, a.Store(), sid, "a"))
+		require.Equal(t, 2, get(t, a.Store(), sid, "b"))
+		require.False(t, a.Store().Exist(context.Background(), sidOf(cookie)), "the old ID is dead")
+	})
+}
+
 // A slow request under the ID that a login has replaced leaves the cookie alone:
 // the browser may have the new one by now.
 func TestSlowRequestBesideLogin(t *testing.T) {
