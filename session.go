@@ -93,7 +93,7 @@ var _ Session = (*BaseSession)(nil)
 // may use it as it is or embed it.
 //
 // It is what was read from the store, which is never written to, and the log of
-// what happened since. How the log gets into the store is in commit.go.
+// what happened since, which the store commits.
 type BaseSession struct {
 	encode  Encoder
 	writeID IDWriter
@@ -113,8 +113,9 @@ type BaseSession struct {
 	vanished  bool // the record was gone when it was to be changed: nothing is saved any more
 }
 
-// NewBaseSession returns an empty session. The encoder is used by Encode, the
-// writer by RegenerateID.
+// NewBaseSession returns an empty session. The encoder is used by Encode, which fails
+// without one. The writer is used by RegenerateID: without one nobody tells the client
+// of its new ID. A store finds the writer among the args of its [Initer].
 func NewBaseSession(sid string, encoder Encoder, writer IDWriter) *BaseSession {
 	return NewBaseSessionWithData(sid, encoder, writer, nil)
 }

@@ -27,7 +27,8 @@ type Store interface {
 	// such session.
 	Touch(ctx context.Context, sid string) error
 	// Save commits the changes of a session to the store. A session that was
-	// destroyed or that expired since it was read stays so, without an error.
+	// destroyed or that expired since it was read stays so, without an error. No
+	// session, which is nil or a nil pointer, is an error.
 	Save(ctx context.Context, session Session) error
 	// GC deletes what has expired. The middleware calls it every GCInterval.
 	GC(ctx context.Context) error

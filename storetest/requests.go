@@ -75,7 +75,7 @@ var requestRules = []rule{
 	},
 	{
 		name: "request/panic",
-		text: "A handler that panics changes nothing, and its flash is for the next request.",
+		text: "A handler that panics before it answers changes nothing, and its flash is for the next request.",
 		check: func(e *env) {
 			v := e.visitor()
 			v.do(func(s session.Session) { s.Set("key", 1); s.SetFlash("hello") })

@@ -183,7 +183,7 @@ func TestDefectsAreCaught(t *testing.T) {
 		"truncates":             {openBackend(func(b *mapbackend.Backend) session.Backend { return truncates{b} }), []string{"basic/large"}},
 		"keeps nothing":         {openBackend(func(b *mapbackend.Backend) session.Backend { return neverKeeps{b} }), []string{"basic/saved is read", "request/kept", "dead/lifetime has a default"}},
 		"shares no storage":     {openSeparate, []string{"basic/one storage"}},
-		"saves blindly":         {openBlind, []string{"merge/different keys", "dead/destroyed stays so", "flash/once in parallel", "bad input/ids"}},
+		"saves blindly":         {openBlind, []string{"merge/different keys", "dead/destroyed stays so", "flash/once in parallel", "bad input/ids", "bad input/no session"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
