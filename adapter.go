@@ -20,11 +20,11 @@ type storeAdapter interface {
 	// attach tells the session of a request which request that is, and returns the
 	// Store that the handlers receive.
 	attach(rq *request) Store
-	// takeFlash takes the flash out of the session, or else returns nil. Of several
-	// requests that do so at once only one gets it. A client that hangs up does not
-	// end it.
+	// takeFlash takes the flash out of the session, or else returns nil. With a store of
+	// ours only one of several requests at once gets it. A client that hangs up does
+	// not end it.
 	takeFlash(ctx context.Context, rs *requestSession) (Flash, error)
-	// giveFlash undoes takeFlash, and all that happened to the session since.
+	// giveFlash undoes takeFlash, and what was not yet committed.
 	giveFlash(ctx context.Context, rs *requestSession, flash Flash) error
 	// look tells whether there are changes that the store must know, whether the
 	// session has ended, and how long it had not been extended when it was read.
@@ -32,7 +32,7 @@ type storeAdapter interface {
 	// changedIsReliable is false if a session may say that it has changed right after
 	// it was saved. Flamego's hook then does not commit what our writer has committed.
 	changedIsReliable() bool
-	// isEmpty reports whether there is nothing that the store must know.
+	// isEmpty reports whether the session is known to hold nothing.
 	isEmpty(rs *requestSession) bool
 	// save saves the session.
 	save(ctx context.Context, rs *requestSession) error
@@ -50,8 +50,8 @@ type requestSession struct {
 	lastID   string       // the ID that the session was read under, or the last save has used
 	savedAs  []byte       // what Encode returned after the last save; only with foreignAdapter
 	stored   bool         // the store has the session
-	created  bool         // the ID is new to the client
-	extended bool         // the session lives a full lifetime from this request on
+	created  bool         // the request brought no ID that could be ours
+	extended bool         // nothing more is to be done to extend the session
 }
 
 // hasEnded reports whether the session was destroyed, or its record was gone when it

@@ -6,9 +6,9 @@ import (
 )
 
 // Backend moves bytes: a few operations on records, each one atomic step of its
-// database. What a session means (decoding, expiry, merging, renewal, limits,
-// the text of errors) is written once, in the store that [NewStore] makes of a
-// backend.
+// database. What a session means (decoding, how long it lives, merging, renewal,
+// limits, the text of errors) is written once, in the store that [NewStore] makes of a
+// backend. The backend decides only whether a record is dead.
 //
 // A record is live from the operation that wrote it until its TTL has passed;
 // a dead record is as good as absent, whether it has been swept or not. Session

@@ -19,7 +19,7 @@ type ownStore interface {
 	Store
 	// setTimeout sets how long one operation may take.
 	setTimeout(d time.Duration)
-	// lives returns how long the sessions live.
+	// sessionLifetime returns how long the sessions live without access.
 	sessionLifetime() lifetime
 	// newSession returns a session with nothing in it, without asking anybody.
 	newSession(sid string) *BaseSession
@@ -129,7 +129,7 @@ func (s *BaseSession) settle(count int) {
 	}
 }
 
-// follow makes the changes those of the session as it is stored by now.
+// follow puts the changes on top of what is stored by now.
 func (s *BaseSession) follow(now *BaseSession) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

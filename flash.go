@@ -10,6 +10,7 @@ package session
 //		return "nothing new"
 //	})
 //
-// It is taken out of the store before the handler runs, so exactly one request
-// receives it.
+// It is taken out of the store before the handler runs, so of several requests at once
+// only one receives it. A handler that panics before its response has begun gives it
+// back. (A store of others may show a flash to several requests.)
 type Flash interface{}

@@ -60,7 +60,8 @@ func (a foreignAdapter) takeFlash(_ context.Context, rs *requestSession) (Flash,
 	return flash, nil
 }
 
-// giveFlash does nothing: before the save the flash is still in the store.
+// giveFlash does nothing: before the save the flash is still in the store, unless the
+// store shares its sessions.
 func (a foreignAdapter) giveFlash(context.Context, *requestSession, Flash) error { return nil }
 
 // look calls the session idle for long: nobody knows its lifetime, so each request
@@ -98,7 +99,8 @@ func (a foreignAdapter) changedIsReliable() bool { return false }
 
 func (a foreignAdapter) isEmpty(*requestSession) bool { return false }
 
-// save destroys the session under the old ID if it has a new one.
+// save destroys a session that has ended. Any other it saves whole; if the session has
+// a new ID it then destroys the old one.
 func (a foreignAdapter) save(ctx context.Context, rs *requestSession) error {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()

@@ -36,8 +36,9 @@ var (
 	writerType        = reflect.TypeFor[http.ResponseWriter]()
 )
 
-// inject maps all of it. A missing flash is a nil of its type: a plain nil would
-// make Flamego search for a service that fits interface{}.
+// inject maps all of it, and registers the hook for the first byte. A missing flash is
+// a nil of its type: a plain nil would make Flamego search for a service that fits
+// interface{}.
 func (rq *request) inject() {
 	c, w := rq.Context, rq.Context.ResponseWriter()
 	rq.writer = writer{ResponseWriter: w, rq: rq}

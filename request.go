@@ -47,8 +47,8 @@ func (m *Manager) serve(c flamego.Context) {
 }
 
 // Next runs the handlers that come after the caller. A panic in one of them aborts
-// the request: also when a Recovery that comes after the sessions catches it, since
-// that one calls this Next.
+// the request: the middleware commits nothing any more. That holds for a Recovery that
+// comes after the sessions, too, since it calls this Next.
 func (rq *request) Next() {
 	panicked := true
 	defer func() {
@@ -227,7 +227,12 @@ func (rq *request) mayUseID() bool {
 // the others must join it, not leave it behind.
 func (rq *request) catchUp(ctx context.Context, known bool) error {
 	renewed := rq.sess.ID() != rq.lastID
-	if rq.stored || rq.created && !rq.begun() || rq.hasEnded() || !renewed && known {
+	switch {
+	case rq.stored || rq.hasEnded():
+		return nil
+	case rq.created && !rq.begun(): // nobody has the ID yet
+		return nil
+	case known && !renewed: // it keeps its ID
 		return nil
 	}
 	sess, found, err := rq.read(ctx, rq.lastID)
@@ -267,9 +272,8 @@ func (rq *request) sendID() {
 	}
 }
 
-// abort undoes what the handlers did to the session, after a panic: nothing of it
-// is saved any more. The flash is given back, unless a response has begun that may
-// show it.
+// abort drops what the handlers did to the session and is not committed yet, after a
+// panic. The flash is given back, unless a response has begun that may show it.
 func (rq *request) abort() {
 	rq.mu.Lock()
 	defer rq.mu.Unlock()

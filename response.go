@@ -18,8 +18,8 @@ import (
 //
 // A commit that fails should be a 500, but Flamego's hook for the first byte
 // (ResponseWriter.Before) runs when it is too late for another status. So handlers
-// write through a writer of ours, which commits first. The hook is for what passes
-// that writer by.
+// write through a writer of ours, which commits first. The hook is for whatever does
+// not use that writer, and for the headers, which handlers may set until then.
 
 // response is what is known of the response of one request.
 type response struct {
@@ -47,8 +47,9 @@ func (rq *request) commitBeforeWrite() bool {
 	return !rq.refused
 }
 
-// beforeHeader is called by Flamego when the response is about to begin, in
-// whatever way. Here it is too late for another status.
+// beforeHeader is called by Flamego when the response is about to begin, in whatever
+// way but by Hijack. It commits what our writer has not: where somebody writes without
+// our writer, and what other hooks have changed. Here it is too late for another status.
 func (rq *request) beforeHeader(w flamego.ResponseWriter) {
 	if rq.m.adapter.changedIsReliable() || !rq.triedCommit {
 		if rq.commit() != nil && rq.m.writesCookie {

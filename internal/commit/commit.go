@@ -10,9 +10,9 @@
 //
 // # Conflicts
 //
-// A conflict is resolved in one place, [Engine.resolve]: the record that is there
-// now gets the same log, and where no record is there any more the changes are
-// dropped. So requests that change different keys never undo each other, the same
+// A write that was refused is resolved in one place, [Engine.resolve]: the record that
+// is there now gets the same log, and where no record is there any more the changes
+// are dropped ([Change.LoseRecord] has the one exception). So requests that change different keys never undo each other, the same
 // key goes to the last commit, and nothing brings a session back.
 //
 // # Turns
@@ -25,7 +25,7 @@
 // An error of the store or of the encoding ends a commit and comes back as it is.
 // A commit that other writers, perhaps of other processes, beat 30 times in a row
 // returns [ErrContended]. After an error the store holds what it held before, but
-// for a write whose answer was lost.
+// for a write whose answer was lost, and a renewal that takes its database two steps.
 package commit
 
 import (
@@ -36,8 +36,8 @@ import (
 	"github.com/flamego/session/internal/state"
 )
 
-// Store is what the engine needs of a store. Its five operations on records are
-// those of a session.Backend, and each is one atomic step.
+// Store is what the engine needs of a store. Its five operations on records are those
+// of a session.Backend, where their contract is.
 type Store interface {
 	Load(ctx context.Context, id string) (data []byte, found bool, err error)
 	Insert(ctx context.Context, id string, rec Record) (bool, error)

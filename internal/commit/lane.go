@@ -28,7 +28,8 @@ type lane struct {
 	waiting []*Change
 }
 
-// lastCommit is the record that the last commit in a lane has written.
+// lastCommit is the record that the last commit in a lane has left behind; zero if
+// that is not known.
 type lastCommit struct {
 	id   string
 	data []byte
@@ -83,7 +84,7 @@ func (e *Engine) inLane(ctx context.Context, c *Change) error {
 	if b != nil && e.adopt(c, b) == nil {
 		return nil
 	}
-	// What fails for several changes may be the fault of one of them.
+	// There is no batch, or it has failed, which may be the fault of one part.
 	return e.writeNext(ctx, c, &last)
 }
 
@@ -132,9 +133,9 @@ func (ln *lane) leave(c *Change) *batch {
 }
 
 // take ends the wait of a change whose turn it is. If other changes wait that can
-// be written along with it, take returns all of them as a batch, which the caller
-// then writes. If the change is part of a batch that somebody else has written,
-// take returns that batch.
+// be written along with it, take returns all of them as a batch, which the caller then
+// writes; otherwise the batch is nil. If the change is part of a batch that somebody
+// else has written, take returns that batch, and false.
 func (ln *lane) take(c *Change) (b *batch, writes bool) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()

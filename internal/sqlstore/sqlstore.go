@@ -3,9 +3,9 @@
 //
 // # Model
 //
-// A session is one row: key, data, expired_at. Every operation is one statement,
-// which names the state that it expects: the key, the bytes that were read, an expiry
-// that has not passed. So there is no transaction, no lock that outlives a statement,
+// A session is one row: key, data, expired_at. Every operation is one statement, which
+// names the state that it expects: the key, the bytes that were read, an expiry that has
+// not passed. (On MySQL an Insert that meets a row, and a Sweep, are two.) So there is no transaction, no lock that outlives a statement,
 // and no column that the tables of the older library do not have.
 //
 // Only the clock of the database counts: a statement compares expired_at with the time
@@ -85,9 +85,10 @@ func Initer[C interface{ ~Config }](d *Dialect) session.Initer {
 //   - an Initer, which returns that of [Initer],
 //   - a Dialect, above all its Connector, ServerError and Codes,
 //   - for the tests a sqltest.Env and an export_test.go with the Dialect,
-//   - for the server of the tests a kind in internal/testing/testserver, whose pkg is
-//     what "make deps" installs,
-//   - a place in "make test-full".
+//   - for the tests a kind of server in internal/testing/testserver, if it has one, whose
+//     pkg is what "make deps" installs,
+//   - a place in "make test-full", imports_test.go, api_test.go, docs/examples and the
+//     table of the README.
 type Dialect struct {
 	// The fields of this group are required.
 

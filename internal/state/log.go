@@ -82,7 +82,8 @@ func (l *Log) Apply(m map[any]any) {
 	}
 }
 
-// Then returns the changes of l followed by those of next. It writes to neither.
+// Then returns the changes of l followed by those of next. It writes to neither, but
+// the result may share a map with one of them.
 func (l Log) Then(next Log) Log {
 	if l.Destroyed {
 		return l
