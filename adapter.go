@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -24,8 +25,10 @@ type storeAdapter interface {
 	// ours only one of several requests at once gets it. A client that hangs up does
 	// not end it.
 	takeFlash(ctx context.Context, rs *requestSession) (Flash, error)
-	// giveFlash undoes takeFlash, and what was not yet committed.
+	// giveFlash undoes takeFlash, unless there is another flash by now.
 	giveFlash(ctx context.Context, rs *requestSession, flash Flash) error
+	// undo drops the changes that are not committed, and reports whether it could.
+	undo(rs *requestSession) bool
 	// look tells whether there are changes that the store must know, whether the
 	// session has ended, and how long it had not been extended when it was read.
 	look(rs *requestSession) (changed, ended bool, idle time.Duration)
@@ -87,16 +90,24 @@ func (a ownAdapter) takeFlash(ctx context.Context, rs *requestSession) (Flash, e
 	if rs.created || rs.base.Get(state.FlashKey) == nil {
 		return nil, nil
 	}
-	flash, err := rs.base.takeFlash(context.WithoutCancel(ctx))
+	rs.base.Delete(state.FlashKey)
+	c, err := a.commit(context.WithoutCancel(ctx), rs.base, commit.IfFlash)
 	if err != nil {
 		return nil, err
 	}
 	rs.stored, rs.extended = rs.base.status().stored, true
-	return flash, nil
+	return c.Flash, nil
 }
 
 func (a ownAdapter) giveFlash(ctx context.Context, rs *requestSession, flash Flash) error {
-	return rs.base.giveFlash(ctx, flash)
+	rs.base.SetFlash(flash)
+	_, err := a.commit(ctx, rs.base, commit.IfNoFlash)
+	return err
+}
+
+func (a ownAdapter) undo(rs *requestSession) bool {
+	rs.base.undo()
+	return true
 }
 
 func (a ownAdapter) look(rs *requestSession) (changed, ended bool, idle time.Duration) {

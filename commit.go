@@ -91,23 +91,12 @@ func (s *BaseSession) isOf(store ownStore) bool {
 	return s.origin.store == nil || s.origin.store == store
 }
 
-// takeFlash takes the flash out of the stored session. Of many requests that do so
-// at once only one gets it, the others get nil.
-func (s *BaseSession) takeFlash(ctx context.Context) (Flash, error) {
-	s.Delete(state.FlashKey)
-	c, err := s.origin.store.commit(ctx, s, commit.IfFlash)
-	return c.Flash, err
-}
-
-// giveFlash undoes takeFlash and whatever else happened to the session since the
-// last commit. It does nothing if there is another flash by now.
-func (s *BaseSession) giveFlash(ctx context.Context, flash Flash) error {
+// undo drops the changes that are not committed.
+func (s *BaseSession) undo() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.sid, s.log, s.destroyed = s.origin.ID, state.Log{}, false
-	s.mu.Unlock()
-	s.SetFlash(flash)
-	_, err := s.origin.store.commit(ctx, s, commit.IfNoFlash)
-	return err
+	s.changes++
 }
 
 // changeCount returns a number that grows with every change.

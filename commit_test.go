@@ -3,8 +3,10 @@ package session_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -75,4 +77,60 @@ func TestChangedInPlace(t *testing.T) {
 			require.Equal(t, "stored", inner(read())["a"])
 		})
 	}
+}
+
+// A decoder that fails for a moment, as one may that asks a server for a key, loses
+// nothing that could be decoded when the session was read.
+func TestDecoderFailsDuringACommit(t *testing.T) {
+	ctx := context.Background()
+	fails := false
+	store := session.NewStore(mapbackend.New(), session.StoreConfig{Decoder: func(raw []byte) (session.Data, error) {
+		if fails {
+			return nil, errors.New("the key server does not answer")
+		}
+		return session.GobDecoder(raw)
+	}})
+	save(t, store, "abcdef", "user", 7, "roles", []string{"admin"})
+	s, err := store.Read(ctx, "abcdef")
+	require.NoError(t, err)
+	fails = true
+	s.Set("seen", 1)
+	require.NoError(t, store.Save(ctx, s))
+	fails = false
+	require.Equal(t, 7, get(t, store, "abcdef", "user"))
+	require.Equal(t, []string{"admin"}, get(t, store, "abcdef", "roles"))
+	require.Equal(t, 1, get(t, store, "abcdef", "seen"))
+}
+
+// A session in which no value has changed keeps its bytes, also under a new ID: they
+// may say more than the decoder of this process understands.
+func TestUnchangedBytesStay(t *testing.T) {
+	ctx := context.Background()
+	b := mapbackend.New()
+	fromJSON := func(raw []byte) (session.Data, error) {
+		m := make(map[string]interface{})
+		err := json.Unmarshal(raw, &m)
+		data := make(session.Data)
+		for key, val := range m {
+			data[key] = val
+		}
+		return data, err
+	}
+	store := session.NewStore(b, session.StoreConfig{
+		Encoder: func(session.Data) ([]byte, error) { return nil, errors.New("nothing is to be encoded") },
+		Decoder: fromJSON,
+	})
+	const raw = `{"id":9007199254740993,"list":[1]}`
+	b.Put("abcdef", session.Record{Data: []byte(raw), TTL: time.Hour})
+	s, err := store.Read(ctx, "abcdef")
+	require.NoError(t, err)
+	require.NoError(t, store.Save(ctx, s))
+	require.NoError(t, s.RegenerateID(nil, nil))
+	require.NoError(t, store.Save(ctx, s))
+	rec, found, err := b.Load(ctx, s.ID())
+	require.NoError(t, err)
+	require.True(t, found)
+	require.Equal(t, raw, string(rec.Data))
+	require.False(t, store.Exist(ctx, "abcdef"))
+	require.NotNil(t, s.Get("list"))
 }

@@ -64,6 +64,9 @@ func (a foreignAdapter) takeFlash(_ context.Context, rs *requestSession) (Flash,
 // store shares its sessions.
 func (a foreignAdapter) giveFlash(context.Context, *requestSession, Flash) error { return nil }
 
+// undo cannot make a session of others forget what was set.
+func (a foreignAdapter) undo(*requestSession) bool { return false }
+
 // look calls the session idle for long: nobody knows its lifetime, so each request
 // extends it.
 func (a foreignAdapter) look(rs *requestSession) (changed, ended bool, idle time.Duration) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/flamego/flamego"
@@ -77,6 +78,106 @@ func TestPanicAfterTheFirstByte(t *testing.T) {
 		})
 		require.Equal(t, http.StatusOK, a.get("/panic").Code)
 		require.Equal(t, "before <nil>", a.get("/get").Body.String())
+	})
+}
+
+// What middleware does after it has recovered from the panic of a handler counts, and
+// nothing of what the handler did.
+func TestMiddlewareRecovers(t *testing.T) {
+	type after func(s session.Session, w http.ResponseWriter, r *http.Request)
+	for name, tt := range map[string]struct {
+		after after
+		want  string // what the next request sees
+	}{
+		"nothing":      {func(session.Session, http.ResponseWriter, *http.Request) {}, "kept hello"},
+		"sets":         {func(s session.Session, _ http.ResponseWriter, _ *http.Request) { s.Set("key", "after") }, "after hello"},
+		"sets a flash": {func(s session.Session, _ http.ResponseWriter, _ *http.Request) { s.SetFlash("sorry") }, "kept sorry"},
+		"renews": {func(s session.Session, w http.ResponseWriter, r *http.Request) {
+			require.NoError(t, s.RegenerateID(w, r))
+		}, "kept hello"},
+		"destroys": {func(s session.Session, w http.ResponseWriter, r *http.Request) {
+			require.NoError(t, session.Destroy(w, r, s))
+		}, "<nil> <nil>"},
+	} {
+		for _, status := range []int{http.StatusFound, http.StatusInternalServerError} {
+			t.Run(fmt.Sprintf("%s, %d", name, status), func(t *testing.T) {
+				onBoth(t, func(t *testing.T, opts session.Options) {
+					a := newApp(t, opts)
+					a.Get("/set", func(s session.Session) { s.Set("key", "kept"); s.SetFlash("hello") })
+					a.Get("/get", func(s session.Session, flash session.Flash) string {
+						return fmt.Sprintf("%v %v", s.Get("key"), flash)
+					})
+					a.Get("/panic", func(c flamego.Context, s session.Session, w http.ResponseWriter, r *http.Request) {
+						defer func() {
+							_ = recover()
+							tt.after(s, w, r)
+							w.WriteHeader(status)
+						}()
+						c.Next()
+					}, func(s session.Session) {
+						s.Set("key", "changed")
+						s.Set("more", 1)
+						panic("in the handler")
+					})
+					a.get("/set")
+					old := a.cookie
+					require.Equal(t, status, a.get("/panic").Code)
+					require.Equal(t, name == "renews" || name == "destroys", a.cookie != old)
+					require.Equal(t, name != "renews" && name != "destroys", a.Store().Exist(context.Background(), sidOf(old)))
+					require.Equal(t, tt.want, a.get("/get").Body.String())
+					require.Nil(t, get(t, a.Store(), sidOf(old), "more"))
+					require.Empty(t, a.TakeErrors())
+				})
+			})
+		}
+	}
+}
+
+// A flash is given back once, however often a request panics: another request may have
+// shown it in between.
+func TestPanicsGiveTheFlashBackOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		cookie := a.visit(func(s session.Session) { s.SetFlash("hello") })
+		show := func() (got session.Flash) {
+			a.once(cookie, func(flash session.Flash) string { got = flash; return "ok" })
+			return got
+		}
+		a.Get("/panic", func(c flamego.Context) {
+			for range 2 {
+				func() {
+					defer func() { _ = recover() }()
+					c.Next()
+				}()
+				show()
+			}
+		}, func() { panic("once") }, func() { panic("again") })
+		a.cookie = cookie
+		a.get("/panic")
+		require.Nil(t, show())
+	})
+}
+
+// While a flash is given back, a goroutine of the handler may save the session by hand.
+func TestPanicBesideASaveByHand(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		for range 20 {
+			cookie := a.visit(func(s session.Session) { s.SetFlash("hello") })
+			var wg sync.WaitGroup
+			require.Panics(t, func() {
+				a.once(cookie, func(s session.Session, _ session.Flash) {
+					wg.Go(func() {
+						for i := range 5 {
+							s.Set("late", i)
+							_ = a.Store().Save(context.Background(), s)
+						}
+					})
+					panic("in the handler")
+				})
+			})
+			wg.Wait()
+		}
 	})
 }
 

@@ -235,16 +235,15 @@ type records struct{ *recordStore }
 
 var _ commit.Store = records{}
 
-// Encode makes a record of the values of a session.
-func (s records) Encode(values map[interface{}]interface{}) (commit.Record, error) {
-	data, err := s.codec.Encode(values)
-	return commit.Record{Data: data, TTL: s.lifetime.ttl()}, err
+func (s records) Encode(values map[interface{}]interface{}) ([]byte, error) {
+	return s.codec.Encode(values)
 }
 
-// Decode returns the values in a record.
 func (s records) Decode(data []byte) (map[interface{}]interface{}, error) {
 	return s.codec.Decode(data)
 }
+
+func (s records) TTL(map[interface{}]interface{}) time.Duration { return s.lifetime.ttl() }
 
 func (s records) Load(ctx context.Context, sid string) ([]byte, bool, error) {
 	rec, found, err := s.backend.Load(ctx, sid)
@@ -277,5 +276,5 @@ func (s *recordStore) fail(op string, err error, sids ...string) error {
 			text = strings.ReplaceAll(text, sid, "[session ID]")
 		}
 	}
-	return &redact.Error{Text: text, Err: err}
+	return redact.New(text, err)
 }

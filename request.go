@@ -27,7 +27,8 @@ type request struct {
 	response       // see response.go
 
 	flash    Flash
-	aborted  bool        // a handler panicked: nothing is committed any more
+	returned bool        // the flash was given back
+	aborted  bool        // a handler panicked, and what it did cannot be undone: nothing is committed any more
 	renewing atomic.Bool // a save, which holds mu, is calling WriteIDFunc: if that begins the response, it must not commit
 }
 
@@ -46,9 +47,9 @@ func (m *Manager) serve(c flamego.Context) {
 	rq.finish()
 }
 
-// Next runs the handlers that come after the caller. A panic in one of them aborts
-// the request: the middleware commits nothing any more. That holds for a Recovery that
-// comes after the sessions, too, since it calls this Next.
+// Next runs the handlers that come after the caller. A panic in one of them undoes what
+// they did to the session. That holds for a Recovery that comes after the sessions, too,
+// since it calls this Next.
 func (rq *request) Next() {
 	panicked := true
 	defer func() {
@@ -134,9 +135,10 @@ func (rq *request) read(ctx context.Context, sid string) (Session, bool, error) 
 
 // returnFlash gives back a flash that nobody has seen, for the next request.
 func (rq *request) returnFlash() {
-	if rq.flash == nil {
+	if rq.flash == nil || rq.returned {
 		return
 	}
+	rq.returned = true
 	if err := rq.m.adapter.giveFlash(rq.uncancelled(), &rq.requestSession, rq.flash); err != nil {
 		rq.m.opts.ErrorFunc(err)
 	}
@@ -273,19 +275,17 @@ func (rq *request) sendID() {
 }
 
 // abort drops what the handlers did to the session and is not committed yet, after a
-// panic. The flash is given back, unless a response has begun that may show it.
+// panic. What middleware does that recovers from it, after that, is a change like any
+// other. The flash is given back, unless a response has begun that may show it.
 func (rq *request) abort() {
 	rq.mu.Lock()
 	defer rq.mu.Unlock()
-	if rq.aborted {
-		return
-	}
-	rq.aborted = true
+	renewed := rq.sess.ID() != rq.lastID
+	rq.aborted = !rq.m.adapter.undo(&rq.requestSession)
 	if rq.begun() {
 		return
 	}
-	h := rq.Context.ResponseWriter().Header()
-	if rq.m.writesCookie && rq.sess.ID() != rq.lastID {
+	if h := rq.Context.ResponseWriter().Header(); rq.m.writesCookie && renewed {
 		rq.m.cookie.drop(h)
 		if rq.created {
 			rq.m.cookie.write(h, rq.lastID)

@@ -43,20 +43,20 @@ func redacted(err error) error {
 		// Its text describes all servers, with the reason somewhere in the middle.
 		for _, server := range selection.Desc.Servers {
 			if server.LastError != nil {
-				return &redact.Error{Text: reason(server.LastError), Err: err}
+				return redact.New(reason(server.LastError), err)
 			}
 		}
-		return &redact.Error{Text: "no primary found: " + reason(selection.Wrapped), Err: err}
+		return redact.New("no primary found: "+reason(selection.Wrapped), err)
 	}
 	var write mongo.WriteException
 	if errors.As(err, &write) && len(write.WriteErrors) > 0 {
 		// Its text may end with the document, session ID and data included.
-		return &redact.Error{Text: write.WriteErrors[0].Message, Err: err}
+		return redact.New(write.WriteErrors[0].Message, err)
 	}
 	var escape url.EscapeError
 	if errors.As(err, &escape) {
 		// Its text quotes from the user name or password.
-		return &redact.Error{Text: "error parsing uri: invalid URL escape", Err: err}
+		return redact.New("error parsing uri: invalid URL escape", err)
 	}
 	return err
 }

@@ -45,8 +45,10 @@ type Store interface {
 	Rename(ctx context.Context, id, newID string, old []byte, rec Record) (bool, error)
 	Delete(ctx context.Context, id string) error
 
-	// Encode makes a record of values: their bytes, and how long they live.
-	Encode(values map[any]any) (Record, error)
+	// Encode returns the bytes of values.
+	Encode(values map[any]any) ([]byte, error)
+	// TTL returns how long a record with these values is to live.
+	TTL(values map[any]any) time.Duration
 	// Decode returns the values in the bytes of a record, in a map that is the
 	// caller's.
 	Decode(data []byte) (map[any]any, error)

@@ -73,17 +73,26 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 		c.Values = state.Map(values)
 		return false, nil
 	}
-	c.Log.Apply(values)
-	rec, err := e.store.Encode(values)
-	if err != nil {
-		return false, err
+	next, view := Origin{ID: c.ID, Stored: true}, state.Values(state.Map(values))
+	if c.Origin.Stored && !c.Log.ChangesValues() {
+		// A new ID, or only more time: the bytes stay as they are.
+		next.Data, next.Values = c.Origin.Data, c.Origin.Values
+		if c.Origin.Values != nil {
+			view = c.Values
+		}
+	} else {
+		c.Log.Apply(values)
+		if next.Data, err = e.store.Encode(values); err != nil {
+			return false, err
+		}
+		next.Values = values
 	}
-	written, err := e.put(ctx, c, rec)
+	written, err := e.put(ctx, c, Record{Data: next.Data, TTL: e.store.TTL(values)})
 	if err == nil && !written {
-		written, again, err = e.resolve(ctx, c, rec.Data)
+		written, again, err = e.resolve(ctx, c, next.Data)
 	}
 	if err == nil && written {
-		c.Written(Origin{ID: c.ID, Stored: true, Data: rec.Data, Values: values}, state.Map(values))
+		c.Written(next, view)
 	}
 	return again, err
 }
@@ -95,16 +104,17 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 // that takes a quarter of the time of decoding. A record that makes no sense has no
 // values.
 func (e *Engine) values(o Origin) map[any]any {
-	switch {
-	case !o.Stored:
-	case o.Values != nil && o.Values.Fixed():
-		return o.Values.Copy()
-	default:
+	if !o.Stored {
+		return make(map[any]any)
+	}
+	if o.Values == nil || !o.Values.Fixed() {
 		if values, err := e.store.Decode(o.Data); err == nil {
 			return values
 		}
+		// A decoder that could decode this before will do so again: it may have to ask
+		// somebody for a key. What is known must not be lost for that.
 	}
-	return make(map[any]any)
+	return o.Values.Copy()
 }
 
 // put makes the one write that a change calls for.

@@ -35,11 +35,11 @@ func newStore(id string, values map[any]any) *store {
 }
 
 func (s *store) put(id string, values map[any]any) {
-	rec, err := s.Encode(values)
+	data, err := s.Encode(values)
 	if err != nil {
 		panic(err)
 	}
-	s.data[id] = rec.Data
+	s.data[id] = data
 }
 
 func (s *store) values(id string) map[any]any {
@@ -86,17 +86,18 @@ func (s *store) Delete(_ context.Context, id string) error {
 	return nil
 }
 
-func (s *store) Encode(values map[any]any) (commit.Record, error) {
+func (s *store) TTL(map[any]any) time.Duration { return time.Hour }
+
+func (s *store) Encode(values map[any]any) ([]byte, error) {
 	if err := s.fail; err != nil {
 		s.fail = nil
-		return commit.Record{}, err
+		return nil, err
 	}
 	m := make(map[string]any)
 	for key, val := range values {
 		m[key.(string)] = val
 	}
-	data, err := json.Marshal(m)
-	return commit.Record{Data: data, TTL: time.Hour}, err
+	return json.Marshal(m)
 }
 
 func (s *store) Decode(data []byte) (map[any]any, error) {

@@ -5,14 +5,18 @@
 package redact
 
 // Error is an error with another text, which is safe to show. errors.Is and errors.As
-// find the original error.
+// find the original error. Nothing else does: without an exported field, encoding/json
+// and the like show nothing of it.
 type Error struct {
-	Text string // safe to show
-	Err  error  // the original error
+	text string
+	err  error
 }
 
+// New returns err with a text that is safe to show.
+func New(text string, err error) error { return &Error{text: text, err: err} }
+
 // Error returns the text that is safe to show.
-func (e *Error) Error() string { return e.Text }
+func (e *Error) Error() string { return e.text }
 
 // Unwrap returns the original error.
-func (e *Error) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.err }

@@ -67,14 +67,14 @@ func (b *backend) contextErr(done, err error) error {
 	if errors.Is(err, done) {
 		return b.redacted(err)
 	}
-	return &redact.Error{Text: done.Error() + " (" + b.redacted(err).Error() + ")", Err: errors.Join(done, err)}
+	return redact.New(done.Error()+" ("+b.redacted(err).Error()+")", errors.Join(done, err))
 }
 
 // redacted is the redacted error of the dialect. If the table is missing, the text says
 // so in our own words.
 func (b *backend) redacted(err error) error {
 	if err != nil && b.dialect.class(err) == NoTable {
-		return &redact.Error{Text: fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), Err: err}
+		return redact.New(fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), err)
 	}
 	return b.dialect.redacted(err)
 }
@@ -89,7 +89,7 @@ func (d *Dialect) redacted(err error) error {
 	if already := (*redact.Error)(nil); errors.As(err, &already) {
 		return err
 	}
-	return &redact.Error{Text: d.redactedText(err), Err: err}
+	return redact.New(d.redactedText(err), err)
 }
 
 // redactedText says what went wrong, by the error at the bottom of the chain.

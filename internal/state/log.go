@@ -46,7 +46,10 @@ func (l *Log) Destroy() {
 func (l *Log) SetAll(m map[any]any) { l.flushed, l.keys = true, m }
 
 // IsEmpty reports whether there is nothing to save.
-func (l *Log) IsEmpty() bool { return !l.Renewed && !l.flushed && len(l.keys) == 0 }
+func (l *Log) IsEmpty() bool { return !l.Renewed && !l.ChangesValues() }
+
+// ChangesValues reports whether values were set or removed.
+func (l *Log) ChangesValues() bool { return l.flushed || len(l.keys) > 0 }
 
 // SetsKeys reports whether a key was set and not removed again.
 func (l *Log) SetsKeys() bool {
