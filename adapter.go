@@ -73,7 +73,7 @@ func (a ownAdapter) read(ctx context.Context, sid string) (Session, bool, error)
 	if b == nil {
 		return nil, false, err
 	}
-	return b, b.status().stored, err
+	return b, b.origin.Stored, err // nobody else has the session yet
 }
 
 func (a ownAdapter) create(_ context.Context, sid string) (Session, error) {
