@@ -14,6 +14,17 @@ import (
 	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
+// fromJSON decodes what an Encoder of JSON has made.
+func fromJSON(raw []byte) (session.Data, error) {
+	m := make(map[string]interface{})
+	err := json.Unmarshal(raw, &m)
+	data := make(session.Data)
+	for key, val := range m {
+		data[key] = val
+	}
+	return data, err
+}
+
 // A value that a handler changes in place is changed for this request, and not
 // stored, whatever else is set and whoever else commits at the same time.
 func TestChangedInPlace(t *testing.T) {
@@ -25,16 +36,7 @@ func TestChangedInPlace(t *testing.T) {
 		}
 		return json.Marshal(m)
 	}
-	fromStrings := func(raw []byte) (session.Data, error) {
-		m := make(map[string]interface{})
-		err := json.Unmarshal(raw, &m)
-		data := make(session.Data)
-		for key, val := range m {
-			data[key] = val
-		}
-		return data, err
-	}
-	for name, config := range map[string]session.StoreConfig{"gob": {}, "own codec": {Encoder: toStrings, Decoder: fromStrings}} {
+	for name, config := range map[string]session.StoreConfig{"gob": {}, "own codec": {Encoder: toStrings, Decoder: fromJSON}} {
 		t.Run(name, func(t *testing.T) {
 			store := session.NewStore(mapbackend.New(), config)
 			read := func() session.Session {
@@ -107,15 +109,6 @@ func TestDecoderFailsDuringACommit(t *testing.T) {
 func TestUnchangedBytesStay(t *testing.T) {
 	ctx := context.Background()
 	b := mapbackend.New()
-	fromJSON := func(raw []byte) (session.Data, error) {
-		m := make(map[string]interface{})
-		err := json.Unmarshal(raw, &m)
-		data := make(session.Data)
-		for key, val := range m {
-			data[key] = val
-		}
-		return data, err
-	}
 	store := session.NewStore(b, session.StoreConfig{
 		Encoder: func(session.Data) ([]byte, error) { return nil, errors.New("nothing is to be encoded") },
 		Decoder: fromJSON,
