@@ -27,8 +27,9 @@ type storeAdapter interface {
 	takeFlash(ctx context.Context, rs *requestSession) (Flash, error)
 	// giveFlash undoes takeFlash, unless there is another flash by now.
 	giveFlash(ctx context.Context, rs *requestSession, flash Flash) error
-	// undo drops the changes that are not committed, and reports whether it could.
-	undo(rs *requestSession) bool
+	// undo drops the changes that are not committed, but for a new ID that was sent
+	// already, and reports whether it could.
+	undo(rs *requestSession, sent bool) bool
 	// look tells whether there are changes that the store must know, whether the
 	// session has ended, and how long it had not been extended when it was read.
 	look(rs *requestSession) (changed, ended bool, idle time.Duration)
@@ -105,8 +106,8 @@ func (a ownAdapter) giveFlash(ctx context.Context, rs *requestSession, flash Fla
 	return err
 }
 
-func (a ownAdapter) undo(rs *requestSession) bool {
-	rs.base.undo()
+func (a ownAdapter) undo(rs *requestSession, sent bool) bool {
+	rs.base.undo(sent)
 	return true
 }
 

@@ -91,11 +91,15 @@ func (s *BaseSession) isOf(store ownStore) bool {
 	return s.origin.store == nil || s.origin.store == store
 }
 
-// undo drops the changes that are not committed.
-func (s *BaseSession) undo() {
+// undo drops the changes that are not committed. The ID stays if the client has been
+// sent it.
+func (s *BaseSession) undo(sent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sid, s.log, s.destroyed = s.origin.ID, state.Log{}, false
+	if !sent {
+		s.sid = s.origin.ID
+	}
+	s.log, s.destroyed = state.Log{}, false
 	s.changes++
 }
 

@@ -65,7 +65,7 @@ func (a foreignAdapter) takeFlash(_ context.Context, rs *requestSession) (Flash,
 func (a foreignAdapter) giveFlash(context.Context, *requestSession, Flash) error { return nil }
 
 // undo cannot make a session of others forget what was set.
-func (a foreignAdapter) undo(*requestSession) bool { return false }
+func (a foreignAdapter) undo(*requestSession, bool) bool { return false }
 
 // look calls the session idle for long: nobody knows its lifetime, so each request
 // extends it.

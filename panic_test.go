@@ -133,6 +133,28 @@ func TestMiddlewareRecovers(t *testing.T) {
 	}
 }
 
+// A new ID that the client was sent, with nothing stored under it, is the ID that counts
+// after a panic, too.
+func TestMiddlewareSetsAfterARenewal(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		a.Get("/", func(c flamego.Context, s session.Session) {
+			defer func() {
+				_ = recover()
+				s.Set("key", "after")
+			}()
+			c.Next()
+		}, func(s session.Session, w http.ResponseWriter, r *http.Request) {
+			require.NoError(t, s.RegenerateID(w, r))
+			write(w, "begun")
+			panic("in the handler")
+		})
+		a.get("/")
+		require.Equal(t, "after", get(t, a.Store(), sidOf(a.cookie), "key"))
+		require.Empty(t, a.TakeErrors())
+	})
+}
+
 // A flash is given back once, however often a request panics: another request may have
 // shown it in between.
 func TestPanicsGiveTheFlashBackOnce(t *testing.T) {

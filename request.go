@@ -280,9 +280,9 @@ func (rq *request) sendID() {
 func (rq *request) abort() {
 	rq.mu.Lock()
 	defer rq.mu.Unlock()
-	renewed := rq.sess.ID() != rq.lastID
-	rq.aborted = !rq.m.adapter.undo(&rq.requestSession)
-	if rq.begun() {
+	renewed, begun := rq.sess.ID() != rq.lastID, rq.begun()
+	rq.aborted = !rq.m.adapter.undo(&rq.requestSession, begun)
+	if begun {
 		return
 	}
 	if h := rq.Context.ResponseWriter().Header(); rq.m.writesCookie && renewed {
