@@ -12,27 +12,26 @@ import (
 // ownAdapter, below, for the stores of this module, and foreignAdapter, for stores of
 // others, which have the six methods of Store and no more.
 type storeAdapter interface {
-	// read returns the session with the ID, an empty one if there is none, and
-	// whether the store has it. With an error that is errUnreadable it returns an
-	// empty session as well.
-	read(ctx context.Context, sid string) (sess Session, found bool, err error)
-	// create returns a new session.
+	// read returns the session with the ID, an empty one if there is none, and what the
+	// store knows of the ID. With an error that is errUnreadable it returns an empty
+	// session as well.
+	read(ctx context.Context, sid string) (Session, commit.Status, error)
+	// create returns a new session under an ID that nobody knows.
 	create(ctx context.Context, sid string) (Session, error)
 	// attach tells the session of a request which request that is, and returns the
 	// Store that the handlers receive.
 	attach(rq *request) Store
-	// takeFlash takes the flash out of the session, or else returns nil. With a store of
-	// ours only one of several requests at once gets it. A client that hangs up does
-	// not end it.
+	// takeFlash takes the flash out of a session that has one. With a store of ours only
+	// one of several requests at once gets it; for the others it returns nil. A client that
+	// hangs up does not end it.
 	takeFlash(ctx context.Context, rs *requestSession) (Flash, error)
 	// giveFlash undoes takeFlash, unless there is another flash by now.
 	giveFlash(ctx context.Context, rs *requestSession, flash Flash) error
 	// undo drops the changes that are not committed, but for a new ID that was sent
 	// already, and reports whether it could.
 	undo(rs *requestSession, sent bool) bool
-	// look tells whether there are changes that the store must know, whether the
-	// session has ended, and how long it had not been extended when it was read.
-	look(rs *requestSession) (changed, ended bool, idle time.Duration)
+	// look tells what became of the session by now.
+	look(rs *requestSession) look
 	// changedIsReliable is false if a session may say that it has changed right after
 	// it was saved. Flamego's hook then does not commit what our writer has committed.
 	changedIsReliable() bool
@@ -45,6 +44,17 @@ type storeAdapter interface {
 	follow(rs *requestSession, now Session)
 	// touch makes a stored session live for a full lifetime from now on.
 	touch(ctx context.Context, sid string) error
+	// isLive reports whether the store has the session by now.
+	isLive(ctx context.Context, sid string) bool
+}
+
+// look is what the middleware asks of a session before it commits.
+type look struct {
+	sid       string
+	changed   bool          // there is something that the store must know
+	ended     bool          // destroyed, or its record was gone when it was to be changed
+	destroyed bool          // by this request
+	idle      time.Duration // how long it had not been extended when it was read
 }
 
 // requestSession is the session of one request, and what the request knows of it.
@@ -54,7 +64,8 @@ type requestSession struct {
 	lastID   string       // the ID that the session was read under, or the last save has used
 	savedAs  []byte       // what Encode returned after the last save; only with foreignAdapter
 	stored   bool         // the store has the session
-	created  bool         // the request brought no ID that could be ours
+	renewed  bool         // the store has not, as the session got another ID a moment ago
+	created  bool         // the request brought no ID that is good
 	extended bool         // nothing more is to be done to extend the session
 }
 
@@ -65,20 +76,32 @@ func (rs *requestSession) hasEnded() bool { return rs.base != nil && rs.base.sta
 // isDestroyed reports whether it was this request that destroyed the session.
 func (rs *requestSession) isDestroyed() bool { return rs.base != nil && rs.base.status().destroyed }
 
+// isVoid reports whether the session got another ID, and none of its own from this
+// request. Nothing of it is stored then.
+func (rs *requestSession) isVoid() bool { return rs.renewed && rs.sess.ID() == rs.lastID }
+
 // ownAdapter is the adapter of the stores of this module. All their sessions are of
 // type BaseSession.
 type ownAdapter struct{ ownStore }
 
-func (a ownAdapter) read(ctx context.Context, sid string) (Session, bool, error) {
+func (a ownAdapter) read(ctx context.Context, sid string) (Session, commit.Status, error) {
 	b, err := a.load(ctx, sid)
-	if b == nil {
-		return nil, false, err
+	switch { // nobody else has the session yet
+	case b == nil:
+		return nil, commit.Gone, err
+	case b.origin.Stored:
+		return b, commit.Live, err
+	case b.origin.Renewed:
+		return b, commit.Renewed, err
+	default:
+		return b, commit.Gone, err
 	}
-	return b, b.origin.Stored, err // nobody else has the session yet
 }
 
 func (a ownAdapter) create(_ context.Context, sid string) (Session, error) {
-	return a.newSession(sid), nil
+	b := a.newSession(sid)
+	b.fresh = true
+	return b, nil
 }
 
 func (a ownAdapter) attach(rq *request) Store {
@@ -88,15 +111,13 @@ func (a ownAdapter) attach(rq *request) Store {
 }
 
 func (a ownAdapter) takeFlash(ctx context.Context, rs *requestSession) (Flash, error) {
-	if rs.created || rs.base.Get(state.FlashKey) == nil {
-		return nil, nil
-	}
 	rs.base.Delete(state.FlashKey)
 	c, err := a.commit(context.WithoutCancel(ctx), rs.base, commit.IfFlash)
 	if err != nil {
 		return nil, err
 	}
-	rs.stored, rs.extended = rs.base.status().stored, true
+	now := rs.base.status()
+	rs.stored, rs.renewed, rs.extended = now.stored, now.renewed, true
 	return c.Flash, nil
 }
 
@@ -111,19 +132,20 @@ func (a ownAdapter) undo(rs *requestSession, sent bool) bool {
 	return true
 }
 
-func (a ownAdapter) look(rs *requestSession) (changed, ended bool, idle time.Duration) {
+func (a ownAdapter) look(rs *requestSession) look {
 	now := rs.base.status()
-	switch {
+	l := look{sid: now.sid, changed: now.changed, ended: now.ended, destroyed: now.destroyed, idle: now.idle}
+	switch renewed := now.sid != rs.lastID; {
 	case !now.changed || rs.stored:
-		changed = now.changed
+	case rs.renewed:
+		l.changed = renewed && !now.ended && !rs.base.isEmpty()
 	case now.ended: // and the store does not have it: others may know the ID, unless it is new
-		changed = !rs.created
-	case !rs.base.isEmpty():
-		changed = true
-	default: // a new ID alone: another request may have stored something under the old one
-		changed = !rs.created && now.sid != rs.lastID
+		l.changed = !rs.created
+	case rs.base.isEmpty():
+		// A new ID alone: another request may have stored something under the old one.
+		l.changed = renewed && !rs.created
 	}
-	return changed, now.ended, now.idle
+	return l
 }
 
 func (a ownAdapter) changedIsReliable() bool { return true }
@@ -135,7 +157,10 @@ func (a ownAdapter) save(ctx context.Context, rs *requestSession) error {
 		return err
 	}
 	now := rs.base.status()
-	rs.lastID, rs.stored = now.sid, now.stored
+	rs.stored, rs.renewed = now.stored, now.renewed
+	if !rs.renewed {
+		rs.lastID = now.sid
+	}
 	return nil
 }
 
@@ -146,3 +171,5 @@ func (a ownAdapter) follow(rs *requestSession, now Session) {
 }
 
 func (a ownAdapter) touch(ctx context.Context, sid string) error { return a.Touch(ctx, sid) }
+
+func (a ownAdapter) isLive(ctx context.Context, sid string) bool { return a.Exist(ctx, sid) }

@@ -42,11 +42,11 @@ func (a *app) get(path string) *httptest.ResponseRecorder {
 	return w
 }
 
-// once serves one request by the given handler. It may be called by a handler.
-func (a *app) once(cookie string, h flamego.Handler) *httptest.ResponseRecorder {
+// once serves one request by the given handlers. It may be called by a handler.
+func (a *app) once(cookie string, hs ...flamego.Handler) *httptest.ResponseRecorder {
 	f := flamego.NewWithLogger(io.Discard)
 	f.Use(a.Handler())
-	f.Get("/", h)
+	f.Get("/", hs...)
 	b := webapp.NewBrowser(a.t, f)
 	b.Cookie = cookie
 	return b.Get("/")

@@ -54,6 +54,9 @@ func (s *BaseSession) checkOut(store ownStore, when commit.Condition) *commit.Ch
 	c := &commit.Change{ID: s.sid, When: when}
 	if s.origin.store == store {
 		c.Log, c.Origin, c.Values, c.Vanished = s.log, s.origin.Origin, s.base, s.vanished
+		if s.fresh {
+			c.Origin.ID = s.sid // an ID that was replaced at once leaves no trace
+		}
 	} else {
 		all := state.Copy(s.base)
 		s.log.Apply(all)
@@ -78,7 +81,10 @@ func (s *BaseSession) checkIn(store ownStore, c *commit.Change, committed bool) 
 		return
 	case committed:
 		s.base, s.vanished = c.Values, c.Vanished
-		s.origin = origin{Origin: c.Origin, store: store}
+		s.origin, s.fresh = origin{Origin: c.Origin, store: store}, false
+		if c.IsVoid() && !c.Vanished {
+			s.log = s.pending.Then(s.log)
+		}
 	default:
 		s.log = s.pending.Then(s.log)
 	}
@@ -103,23 +109,31 @@ func (s *BaseSession) undo(sent bool) {
 	s.changes++
 }
 
-// changeCount returns a number that grows with every change.
-func (s *BaseSession) changeCount() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.changes
-}
-
 // settle marks the changes as saved, for a store that does not do so itself; unless
 // there are more changes by now than the count says.
 func (s *BaseSession) settle(count int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.changes == count && !s.log.IsEmpty() {
+	if s.changes != count || s.log.IsEmpty() {
+		return
+	}
+	if _, shared := s.base.(state.Shared); !shared { // else writeThrough has applied them
 		values := state.Copy(s.base)
 		s.log.Apply(values)
-		s.base, s.log = state.Map(values), state.Log{}
+		s.base = state.Map(values)
 	}
+	s.log = state.Log{}
+}
+
+// writeThrough makes the changes to the data that the session was made with, for a store
+// that keeps that data. It returns the number of changes for settle.
+func (s *BaseSession) writeThrough() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if shared, ok := s.base.(state.Shared); ok {
+		shared.Apply(&s.log)
+	}
+	return s.changes
 }
 
 // follow puts the changes on top of what is stored by now.
@@ -136,6 +150,7 @@ type status struct {
 	destroyed bool          // by Destroy, through this session
 	ended     bool          // destroyed, or its record was gone when it was to be changed
 	stored    bool          // the store has a record
+	renewed   bool          // the store has none, as the session got another ID a moment ago
 	idle      time.Duration // how long ago the record was written or extended when it was read
 }
 
@@ -144,7 +159,7 @@ func (s *BaseSession) status() status {
 	defer s.mu.Unlock()
 	return status{
 		sid: s.sid, changed: !s.log.IsEmpty(), destroyed: s.destroyed, ended: s.hasEnded(),
-		stored: s.origin.Stored && !s.vanished, idle: s.origin.idle,
+		stored: s.origin.Stored && !s.vanished, renewed: s.origin.Renewed && !s.vanished, idle: s.origin.idle,
 	}
 }
 

@@ -17,10 +17,11 @@ type CookieOptions struct {
 	// Domain is the domain the cookie is sent to. Default is the host of the
 	// request only.
 	Domain string
-	// MaxAge is how long the browser keeps the cookie, in seconds, at most 400
-	// days, which is where browsers stop (RFC 6265bis). It is counted anew
-	// whenever the session is extended in the store. Default is to keep it until
-	// the browser is closed.
+	// MaxAge is how long the browser keeps the cookie, in seconds. More than 400 days
+	// are cut to that, as browsers do (RFC 6265bis). It is counted anew when the session
+	// is changed or extended in the store, but at most once in a sixtieth of MaxAge or
+	// in a minute, whichever is shorter. Default is to keep the cookie until the browser
+	// is closed.
 	MaxAge int
 	// Secure keeps the cookie off unencrypted connections. Default is false.
 	Secure bool
@@ -53,28 +54,49 @@ func (o CookieOptions) withDefaults() CookieOptions {
 		o.SameSite = http.SameSiteLaxMode
 	}
 	o.HTTPOnly = !o.AllowScript
+	o.MaxAge = min(o.MaxAge, maxCookieAge)
 	return o
 }
 
-// check returns an error for a cookie that browsers would refuse or cut.
+// check returns an error for a cookie that browsers refuse.
 func (o CookieOptions) check() error {
 	if err := o.cookie("x").Valid(); err != nil {
 		return fmt.Errorf("cookie: %w", err)
 	}
-	host := strings.HasPrefix(o.Name, "__Host-")
+	// Browsers take these prefixes in any case.
+	name := strings.ToLower(o.Name)
+	host := strings.HasPrefix(name, "__host-")
+	http1 := strings.HasPrefix(name, "__http-") || strings.HasPrefix(name, "__host-http-")
 	switch {
 	case host && (o.Domain != "" || o.Path != "/" || !o.Secure):
 		return errors.New(`cookie: the prefix "__Host-" needs Secure, Path "/" and no Domain`)
-	case strings.HasPrefix(o.Name, "__Secure-") && !o.Secure:
+	case strings.HasPrefix(name, "__secure-") && !o.Secure:
 		return errors.New(`cookie: the prefix "__Secure-" needs Secure`)
+	case http1 && (!o.Secure || o.AllowScript):
+		return errors.New(`cookie: the prefixes "__Http-" and "__Host-Http-" need Secure and forbid AllowScript`)
 	case o.SameSite == http.SameSiteNoneMode && !o.Secure:
 		return errors.New("cookie: SameSite=None needs Secure")
-	case o.MaxAge > maxCookieAge:
-		return fmt.Errorf("cookie: MaxAge is %d seconds, more than the 400 days that browsers allow", o.MaxAge)
 	case o.MaxAge < 0:
 		return fmt.Errorf("cookie: MaxAge is %d, a cookie that is deleted at once", o.MaxAge)
 	}
 	return nil
+}
+
+// settle changes what would not reach the browser as it is, and returns what is to be
+// said about it. The cookie works without.
+func (o *CookieOptions) settle() (warnings []error) {
+	if o.Domain != "" && (&http.Cookie{Name: "n", Value: "x", Domain: o.Domain}).Valid() != nil {
+		warnings = append(warnings, fmt.Errorf("session: cookie: the Domain %q is none, and left out: the cookie is for the host of the request only", o.Domain))
+		o.Domain = ""
+	}
+	if !strings.HasPrefix(o.Path, "/") {
+		warnings = append(warnings, fmt.Errorf("session: cookie: the Path %q does not begin with a slash: browsers take the folder of the request instead", o.Path))
+	}
+	if o.SameSite < http.SameSiteDefaultMode || o.SameSite > http.SameSiteNoneMode {
+		warnings = append(warnings, fmt.Errorf("session: cookie: SameSite is %d, which is no mode, and left out: browsers take Lax", o.SameSite))
+		o.SameSite = http.SameSiteDefaultMode
+	}
+	return warnings
 }
 
 func (o CookieOptions) cookie(sid string) *http.Cookie {
@@ -113,14 +135,48 @@ func (c *cookie) value(part string) (string, bool) {
 	return val, ok
 }
 
+// line returns the cookie as a line of Set-Cookie.
+func (c *cookie) line(sid string) string {
+	if checkSID(sid) != nil { // of a store of another make
+		return c.cookie(sid).String()
+	}
+	return c.head + sid + c.tail
+}
+
 // write sets the cookie in the response. It replaces a cookie of our name that is
 // there already.
-func (c *cookie) write(h http.Header, sid string) {
-	if checkSID(sid) != nil { // of a store of another make
-		c.replace(h, c.cookie(sid).String())
+func (c *cookie) write(h http.Header, sid string) { c.replace(h, c.line(sid)) }
+
+// putInRequest makes the cookie of a Set-Cookie line one of the request, in place of
+// those of our name: handlers that look there, and proxies, find the new ID. The list
+// has room for a line; it may be nil.
+func (c *cookie) putInRequest(h http.Header, line string, room []string) {
+	pair, _, _ := strings.Cut(line, ";")
+	lines := h["Cookie"]
+	if len(lines) == 0 {
+		h["Cookie"] = append(room, pair)
 		return
 	}
-	c.replace(h, c.head+sid+c.tail)
+	kept := make([]string, 0, len(lines)+1)
+	for _, line := range lines {
+		var parts []string
+		for part := range strings.SplitSeq(line, ";") {
+			part = strings.Trim(part, " \t")
+			if _, ours := c.value(part); ours && pair != "" {
+				part, pair = pair, ""
+			} else if ours {
+				continue
+			}
+			parts = append(parts, part)
+		}
+		if len(parts) > 0 {
+			kept = append(kept, strings.Join(parts, "; "))
+		}
+	}
+	if pair != "" {
+		kept[0] += "; " + pair
+	}
+	h["Cookie"] = kept
 }
 
 // expire tells the browser to delete the cookie.
@@ -161,17 +217,4 @@ func (c *cookie) isIn(h http.Header) bool {
 // isLine reports whether the line of a Set-Cookie is ours.
 func (c *cookie) isLine(line string) bool {
 	return strings.HasPrefix(line, c.head)
-}
-
-// variesByCookie reports whether the response tells caches that it depends on the
-// cookie.
-func variesByCookie(h http.Header) bool {
-	for _, line := range h["Vary"] {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Cookie") {
-				return true
-			}
-		}
-	}
-	return false
 }

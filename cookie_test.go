@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/flamego/flamego"
 	"github.com/stretchr/testify/require"
@@ -52,7 +54,9 @@ func TestCookieOptions(t *testing.T) {
 
 // The options hold for every cookie that is sent: the first, that of a new ID,
 // the one sent again, and the one that expires.
-func TestEveryCookieHasTheOptions(t *testing.T) {
+func TestEveryCookieHasTheOptions(t *testing.T) { synctest.Test(t, testEveryCookieHasTheOptions) }
+
+func testEveryCookieHasTheOptions(t *testing.T) {
 	a := newApp(t, session.Options{TouchInterval: -1, Cookie: session.CookieOptions{
 		Name: "__Host-s", MaxAge: 60, Secure: true, SameSite: http.SameSiteNoneMode, Partitioned: true,
 	}})
@@ -67,24 +71,41 @@ func TestEveryCookieHasTheOptions(t *testing.T) {
 	})
 	const rest = "; HttpOnly; Secure; SameSite=None; Partitioned"
 	for _, path := range []string{"/", "/set", "/renew", "/"} {
+		time.Sleep(time.Second)
 		w := a.get(path)
 		require.Equal(t, []string{"__Host-s=" + w.Body.String() + "; Path=/; Max-Age=60" + rest}, w.Result().Header["Set-Cookie"])
 	}
 	require.Equal(t, []string{"__Host-s=; Path=/; Max-Age=0" + rest}, a.get("/end").Result().Header["Set-Cookie"])
 }
 
+// With MaxAge the cookie is sent again when the session is used, whatever the request
+// does with it, but only now and then.
 func TestCookieIsRenewedWithTheSession(t *testing.T) {
-	a := newApp(t, session.Options{Cookie: session.CookieOptions{MaxAge: 60}, TouchInterval: -1})
-	a.Get("/", func() {})
-	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
-	a.get("/set")
-	cookie := a.cookie
-	require.Len(t, a.get("/").Header().Values("Set-Cookie"), 1, "the record was extended, and so must be the cookie")
-	require.Equal(t, cookie, a.cookie)
-
-	a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
-	a.get("/flash")
-	require.Len(t, a.get("/").Header().Values("Set-Cookie"), 1, "taking the flash has extended it too")
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		for maxAge, every := range map[int]time.Duration{6: 100 * time.Millisecond, 60: time.Second, 3600: time.Minute, 1 << 40: time.Minute} {
+			synctest.Test(t, func(t *testing.T) {
+				opts.Cookie.MaxAge, opts.TouchInterval = maxAge, -1
+				a := newApp(t, opts)
+				a.Get("/read", func() {})
+				a.Get("/set", func(s session.Session) { s.Set("key", time.Now().String()) })
+				a.Get("/save", func(s session.Session, store session.Store, r *http.Request) error {
+					s.Set("key", time.Now().String())
+					return store.Save(r.Context(), s)
+				})
+				a.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
+				a.get("/set")
+				cookie := a.cookie
+				for _, path := range []string{"/read", "/set", "/save", "/flash", "/read"} {
+					time.Sleep(every - time.Millisecond)
+					require.Empty(t, a.get(path).Header().Values("Set-Cookie"), "%s, too early", path)
+					time.Sleep(time.Millisecond)
+					require.Len(t, a.get(path).Header().Values("Set-Cookie"), 1, "%s, MaxAge %d", path, maxAge)
+					require.Empty(t, a.get(path).Header().Values("Set-Cookie"), "%s, again at once", path)
+					require.Equal(t, cookie, a.cookie)
+				}
+			})
+		}
+	})
 }
 
 // There are never two Set-Cookie of our name, the one that there is tells the
@@ -131,7 +152,7 @@ func TestNeverTwoCookiesOfOurName(t *testing.T) {
 		"renewed and destroyed":                   {visit{}, []step{renew, destroy}, false, true},
 		"destroyed, not renewed":                  {visit{}, []step{destroy, destroyed}, false, true},
 		"destroyed twice":                         {visit{}, []step{destroy, set, destroy}, false, true},
-		"planted":                                 {planted, nil, true, false},
+		"planted":                                 {planted, nil, false, false},
 		"planted, set":                            {planted, []step{set}, false, false},
 		"planted, renewed":                        {planted, []step{renew}, false, false},
 		"planted, set and renewed":                {planted, []step{set, renew}, false, false},
@@ -145,8 +166,7 @@ func TestNeverTwoCookiesOfOurName(t *testing.T) {
 		"first request, set in the second commit": {first, []step{begin, set}, false, false},
 	} {
 		for _, age := range []int{0, 60} {
-			t.Run(fmt.Sprintf("%s, MaxAge %d", name, age), func(t *testing.T) {
-				t.Parallel()
+			test := func(t *testing.T) {
 				opts := backendOptions(mapbackend.New())
 				opts.Cookie.MaxAge, opts.TouchInterval = age, -1
 				a := newApp(t, opts)
@@ -170,18 +190,15 @@ func TestNeverTwoCookiesOfOurName(t *testing.T) {
 				case planted:
 					a.cookie = "flamego_session=" + plantedSID
 				}
+				time.Sleep(time.Second) // or the cookie is not sent again
 				w := a.get("/")
 				require.Equal(t, http.StatusOK, w.Code)
 
 				resp := w.Result()
 				lines := ours(resp.Header)
-				if tt.visit == planted && len(lines) > 0 {
-					line, _, _ := strings.Cut(lines[0], ";")
-					sid = sidOf(line) // it moves after the handler
-					require.NotEqual(t, plantedSID, sid)
-				}
+				require.NotEqual(t, plantedSID, sid)
 				switch {
-				case tt.none && (age == 0 || tt.visit == planted):
+				case tt.none && age == 0:
 					require.Empty(t, lines)
 				case tt.expired:
 					require.Equal(t, []string{"flamego_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"}, lines)
@@ -207,7 +224,8 @@ func TestNeverTwoCookiesOfOurName(t *testing.T) {
 				} else {
 					require.Empty(t, resp.Header.Values("Cache-Control"))
 				}
-			})
+			}
+			t.Run(fmt.Sprintf("%s, MaxAge %d", name, age), func(t *testing.T) { synctest.Test(t, test) })
 		}
 	}
 }
@@ -276,10 +294,13 @@ func TestManyCookiesOfOneName(t *testing.T) {
 		require.Empty(t, w.Header()["Set-Cookie"])
 		require.Len(t, seen, n+1)
 	}
-	a.cookie, seen = fake(1000), nil
 	a.Get("/read", func() {})
-	a.get("/read")
-	require.Len(t, seen, 4)
+	for _, more := range []string{"", "flamego_session=short; ", "flamego_session=" + strings.Repeat("x", 40) + "; "} {
+		a.cookie, seen = strings.Repeat(more, 100)+fake(1000), nil
+		a.get("/read")
+		require.Len(t, seen, 4)
+	}
+	a.cookie = fake(1000)
 	a.get("/")
 	require.NotContains(t, seen, sidOf(a.cookie), "none of the IDs that the client made up is used")
 }
@@ -291,4 +312,54 @@ func TestManyForeignCookies(t *testing.T) {
 	junk := strings.Repeat("flamego_session=junk; ", 20)
 	w := a.once(junk+cookie, func(s session.Session) string { require.Equal(t, 1, s.Get("key")); return "ok" })
 	require.Equal(t, http.StatusOK, w.Code)
+}
+
+// What would not reach the browser as it is does not keep the app from starting, as with
+// net/http, and is told to ErrorFunc.
+func TestCookieOptionsThatAreCorrected(t *testing.T) {
+	for _, tt := range []struct {
+		opts session.CookieOptions
+		want string
+		told string
+	}{
+		{session.CookieOptions{MaxAge: 401 * 24 * 3600}, "; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax", ""},
+		{session.CookieOptions{Domain: "example.com:8080"}, "; Path=/; HttpOnly; SameSite=Lax", `Domain "example.com:8080"`},
+		{session.CookieOptions{Domain: "a b"}, "; Path=/; HttpOnly; SameSite=Lax", `Domain "a b"`},
+		{session.CookieOptions{SameSite: 7}, "; Path=/; HttpOnly", "SameSite is 7"},
+		{session.CookieOptions{SameSite: -1}, "; Path=/; HttpOnly", "SameSite is -1"},
+		{session.CookieOptions{SameSite: http.SameSiteDefaultMode}, "; Path=/; HttpOnly", ""},
+		{session.CookieOptions{Path: "app"}, "; Path=app; HttpOnly; SameSite=Lax", `Path "app"`},
+	} {
+		a := newApp(t, session.Options{Cookie: tt.opts})
+		errs := a.TakeErrors()
+		require.Equal(t, tt.told != "", len(errs) == 1, "%v", errs)
+		if tt.told != "" {
+			require.ErrorContains(t, errs[0], tt.told)
+		}
+		w := a.once("", func(s session.Session) string { s.Set("key", 1); return s.ID() })
+		require.Equal(t, "flamego_session="+w.Body.String()+tt.want, w.Header().Get("Set-Cookie"))
+		theirs := &http.Cookie{
+			Name: "flamego_session", Value: w.Body.String(), Path: "/", HttpOnly: true, SameSite: tt.opts.SameSite,
+			Domain: tt.opts.Domain, MaxAge: min(tt.opts.MaxAge, 400*24*3600),
+		}
+		if tt.opts.Path != "" {
+			theirs.Path = tt.opts.Path
+		}
+		if theirs.SameSite == 0 {
+			theirs.SameSite = http.SameSiteLaxMode
+		}
+		require.Equal(t, theirs.String(), w.Header().Get("Set-Cookie"))
+	}
+}
+
+// A prefix is one in any case, as it is for browsers.
+func TestCookiePrefixes(t *testing.T) {
+	for _, name := range []string{"__Host-s", "__HOST-s", "__secure-s", "__Http-s", "__host-HTTP-s"} {
+		require.Error(t, session.CookieOptionsError(session.CookieOptions{Name: name}), name)
+		require.NoError(t, session.CookieOptionsError(session.CookieOptions{Name: name, Secure: true}), name)
+		script := session.CookieOptionsError(session.CookieOptions{Name: name, Secure: true, AllowScript: true})
+		require.Equal(t, strings.Contains(strings.ToLower(name), "http-"), script != nil, name)
+		path := session.CookieOptionsError(session.CookieOptions{Name: name, Secure: true, Path: "/a"})
+		require.Equal(t, strings.HasPrefix(strings.ToLower(name), "__host-"), path != nil, name)
+	}
 }

@@ -22,3 +22,6 @@ func NewID(length int) (string, error) { return newID(length) }
 
 // BackendOf returns what NewStore made a store of.
 func BackendOf(s Store) Backend { return s.(*recordStore).backend }
+
+// CookieOptionsError returns the error that New returns for the options of a cookie.
+func CookieOptionsError(o CookieOptions) error { return o.withDefaults().check() }

@@ -267,6 +267,7 @@ func TestFileSpareFiles(t *testing.T) {
 	}
 	require.NoError(t, s.RegenerateID(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)))
 	require.NoError(t, store.Save(context.Background(), s))
+	require.NoError(t, store.Destroy(context.Background(), "abcdef")) // what says that it was renewed
 	require.Equal(t, []string{filepath.Join(s.ID()[:1], s.ID()[1:2], s.ID())}, files(), "nothing is left of the old ID")
 }
 

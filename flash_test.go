@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flamego/flamego"
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
@@ -82,4 +83,90 @@ func TestFlashOfHungUp(t *testing.T) {
 			require.Empty(t, a.TakeErrors())
 		})
 	}
+}
+
+// Only a request that may show a flash takes it.
+func TestFlashFor(t *testing.T) {
+	type request struct {
+		method string
+		fields []string
+	}
+	keeps := []request{
+		{"HEAD", nil}, {"OPTIONS", nil},
+		{"GET", []string{"Sec-Purpose: prefetch"}}, {"GET", []string{"Sec-Purpose: prefetch;prerender"}},
+	}
+	for _, dest := range []string{"image", "style", "script", "font", "track", "audio", "video", "manifest", "worker", "sharedworker", "serviceworker"} {
+		keeps = append(keeps, request{"GET", []string{"Sec-Fetch-Dest: " + dest}})
+	}
+	takes := []request{
+		{"GET", nil}, {"POST", nil}, {"DELETE", nil}, {"GET", []string{"Sec-Purpose: other"}},
+		{"GET", []string{"Sec-Fetch-Dest: document"}}, {"GET", []string{"Sec-Fetch-Dest: iframe"}}, {"GET", []string{"Sec-Fetch-Dest: empty"}},
+	}
+	onEach(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		var got session.Flash
+		show := func(flash session.Flash) { got = flash }
+		for _, r := range takes {
+			cookie := "Cookie: " + a.visit(func(s session.Session) { s.SetFlash("hello") })
+			for _, r := range keeps {
+				a.with(r.method, append(r.fields, cookie), show)
+				require.Nil(t, got, "%s %q", r.method, r.fields)
+			}
+			a.with(r.method, append(r.fields, cookie), show)
+			require.Equal(t, "hello", got, "%s %q", r.method, r.fields)
+			a.with("GET", []string{cookie}, show)
+			require.Nil(t, got)
+		}
+
+		// An app may decide by itself.
+		opts.FlashFor = func(r *http.Request) bool { return r.Method == http.MethodHead }
+		a = newApp(t, opts)
+		cookie := "Cookie: " + a.visit(func(s session.Session) { s.SetFlash("hello") })
+		a.with("GET", []string{cookie}, show)
+		require.Nil(t, got)
+		a.with("HEAD", []string{cookie}, show)
+		require.Equal(t, "hello", got)
+	})
+}
+
+// A flash that a request does not take may be replaced by it.
+func TestFlashThatIsNotTaken(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		cookie := "Cookie: " + a.visit(func(s session.Session) { s.SetFlash("old") })
+		a.with("HEAD", []string{cookie}, func(s session.Session) { s.SetFlash("new") })
+		a.with("GET", []string{cookie}, func(flash session.Flash) { require.Equal(t, "new", flash) })
+	})
+}
+
+// A flash that no handler has seen, because the client hung up in a middleware after the
+// sessions, is given back.
+func TestFlashOfHungUpInAMiddleware(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		for _, replaced := range []bool{false, true} {
+			cookie := a.visit(func(s session.Session) { s.SetFlash("hello"); s.Set("n", 1) })
+			ctx, hangUp := context.WithCancel(t.Context())
+			f := flamego.NewWithLogger(nowhere{})
+			f.Use(a.Handler(), func(s session.Session) {
+				if s.Set("n", 2); replaced {
+					s.SetFlash("newer")
+				}
+				hangUp()
+			})
+			f.Get("/", func(flash session.Flash) string { t.Error("the handler runs"); return "" })
+			r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
+			r.Header.Set("Cookie", cookie)
+			f.ServeHTTP(httptest.NewRecorder(), r)
+
+			want := map[bool]string{false: "hello", true: "newer"}[replaced]
+			a.once(cookie, func(flash session.Flash, s session.Session) string {
+				require.Equal(t, want, flash)
+				require.Equal(t, 2, s.Get("n"))
+				return "ok"
+			})
+			a.once(cookie, func(flash session.Flash) string { require.Nil(t, flash); return "ok" })
+		}
+		require.Empty(t, a.TakeErrors())
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -17,6 +18,7 @@ import (
 type foreignAdapter struct {
 	store   Store
 	timeout time.Duration // of one operation
+	renewed *recentIDs    // IDs that were given up for new ones
 }
 
 var _ storeAdapter = foreignAdapter{}
@@ -25,12 +27,19 @@ func (a foreignAdapter) bound(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeout(ctx, a.timeout)
 }
 
-func (a foreignAdapter) read(ctx context.Context, sid string) (Session, bool, error) {
+// read reads what does not exist, too: a store that cannot be asked says that nothing
+// exists, but here it returns an error.
+func (a foreignAdapter) read(ctx context.Context, sid string) (Session, commit.Status, error) {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
-	found := a.store.Exist(ctx, sid)
+	status := commit.Live
+	if !a.store.Exist(ctx, sid) {
+		if status = commit.Gone; a.renewed.hasSince(sid, state.MarkFor) {
+			status = commit.Renewed
+		}
+	}
 	sess, err := a.session(ctx, sid)
-	return sess, found, err
+	return sess, status, err
 }
 
 func (a foreignAdapter) create(ctx context.Context, sid string) (Session, error) {
@@ -48,15 +57,17 @@ func (a foreignAdapter) session(ctx context.Context, sid string) (Session, error
 }
 
 // attach tells the session nothing: the store may have given it to many requests.
-func (a foreignAdapter) attach(*request) Store { return a.store }
+// Handlers may ask for the store and the session by their own types.
+func (a foreignAdapter) attach(rq *request) Store {
+	rq.Context.Map(a.store, rq.sess)
+	return a.store
+}
 
 // takeFlash takes the flash out of the session, from where the next save takes it
 // out of the store.
 func (a foreignAdapter) takeFlash(_ context.Context, rs *requestSession) (Flash, error) {
 	flash := rs.sess.Get(state.FlashKey)
-	if flash != nil {
-		rs.sess.Delete(state.FlashKey)
-	}
+	rs.sess.Delete(state.FlashKey)
 	return flash, nil
 }
 
@@ -69,8 +80,14 @@ func (a foreignAdapter) undo(*requestSession, bool) bool { return false }
 
 // look calls the session idle for long: nobody knows its lifetime, so each request
 // extends it.
-func (a foreignAdapter) look(rs *requestSession) (changed, ended bool, idle time.Duration) {
-	return a.changed(rs), rs.hasEnded(), math.MaxInt64
+func (a foreignAdapter) look(rs *requestSession) look {
+	if a.renewed.hasSince(rs.lastID, state.MarkFor) { // by another request, after this one began
+		rs.stored, rs.renewed = false, true
+	}
+	return look{
+		sid: rs.sess.ID(), changed: !rs.isVoid() && a.changed(rs), ended: rs.hasEnded(), destroyed: rs.isDestroyed(),
+		idle: math.MaxInt64,
+	}
 }
 
 // changed asks the session. One that says forever that it has changed is compared
@@ -100,7 +117,19 @@ func sameData(a, b []byte) bool {
 
 func (a foreignAdapter) changedIsReliable() bool { return false }
 
-func (a foreignAdapter) isEmpty(*requestSession) bool { return false }
+// isEmpty knows only of a session that has got a new ID. Otherwise a session that says
+// that it has changed is saved.
+func (a foreignAdapter) isEmpty(rs *requestSession) bool {
+	if rs.sess.ID() == rs.lastID {
+		return false
+	}
+	raw, err := rs.sess.Encode()
+	if err != nil {
+		return false
+	}
+	data, err := GobDecoder(raw)
+	return err == nil && len(data) == 0
+}
 
 // save destroys a session that has ended. Any other it saves whole; if the session has
 // a new ID it then destroys the old one.
@@ -113,20 +142,24 @@ func (a foreignAdapter) save(ctx context.Context, rs *requestSession) error {
 	}
 	count := 0
 	if rs.base != nil {
-		count = rs.base.changeCount()
+		count = rs.base.writeThrough()
 	}
 	if err := a.store.Save(ctx, rs.sess); err != nil {
 		return err
 	}
 	if sid := rs.sess.ID(); sid != rs.lastID {
+		if !rs.created {
+			a.renewed.add(rs.lastID)
+		}
 		if rs.stored {
 			if err := a.store.Destroy(ctx, rs.lastID); err != nil {
+				a.renewed.remove(rs.lastID)
 				return err
 			}
 		}
 		rs.lastID = sid
 	}
-	rs.stored = true
+	rs.stored, rs.renewed = true, false
 	if rs.base != nil {
 		rs.base.settle(count)
 	} else if rs.sess.HasChanged() {
@@ -142,4 +175,10 @@ func (a foreignAdapter) touch(ctx context.Context, sid string) error {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
 	return a.store.Touch(ctx, sid)
+}
+
+func (a foreignAdapter) isLive(ctx context.Context, sid string) bool {
+	ctx, cancel := a.bound(ctx)
+	defer cancel()
+	return a.store.Exist(ctx, sid)
 }

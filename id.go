@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -105,35 +106,68 @@ func (r *randomBytes) appendTo(id []byte, length int) []byte {
 	return id
 }
 
-// recentIDs is a set of IDs that forgets: a table of fixed size (512 KiB) with one
-// place for each ID, which a later ID may take. One table serves several sets.
+// recentIDs is a set of IDs that forgets: a table of fixed size with one place for each
+// ID, which a later ID may take. It knows when an ID was added.
 type recentIDs struct {
 	seed  maphash.Seed
-	table *recentTable
+	born  time.Time // times are counted from here
+	table []atomic.Uint64
 }
 
-type recentTable [1 << 16]atomic.Uint64
+// recentPlaces is how many places a table for a whole process has.
+const recentPlaces = 1 << 16
 
-func newRecentIDs(table *recentTable) *recentIDs {
-	return &recentIDs{seed: maphash.MakeSeed(), table: table}
+// newRecentIDs returns a table with so many places, of 8 bytes each. The number is a
+// power of two.
+func newRecentIDs(places int) *recentIDs {
+	return &recentIDs{seed: maphash.MakeSeed(), born: time.Now(), table: make([]atomic.Uint64, places)}
 }
 
-func (t *recentIDs) place(sid string) (hash uint64, slot *atomic.Uint64) {
-	hash = maphash.String(t.seed, sid) | 1 // never the zero of an empty place
-	return hash, &t.table[hash>>48]
+// A place holds half of the hash of its ID, never zero, and a time in milliseconds,
+// which starts over every 49 days. The time of an ID that has ended is zero.
+const timeBits = 32
+
+func (t *recentIDs) now() uint32 {
+	return uint32(time.Since(t.born).Milliseconds()%(1<<timeBits-1)) + 1
+}
+
+func (t *recentIDs) place(sid string) (tag uint32, place *atomic.Uint64) {
+	hash := maphash.String(t.seed, sid)
+	return uint32(hash>>timeBits) | 1, &t.table[hash&uint64(len(t.table)-1)]
 }
 
 func (t *recentIDs) add(sid string) {
-	hash, slot := t.place(sid)
-	slot.Store(hash)
+	tag, place := t.place(sid)
+	place.Store(uint64(tag)<<timeBits | uint64(t.now()))
 }
 
 func (t *recentIDs) has(sid string) bool {
-	hash, slot := t.place(sid)
-	return slot.Load() == hash
+	tag, place := t.place(sid)
+	v := place.Load()
+	return uint32(v>>timeBits) == tag && uint32(v) != 0
+}
+
+// hasSince reports whether the ID was added less than d ago.
+func (t *recentIDs) hasSince(sid string, d time.Duration) bool {
+	tag, place := t.place(sid)
+	v := place.Load()
+	return uint32(v>>timeBits) == tag && time.Duration(t.now()-uint32(v))*time.Millisecond < d
+}
+
+// end notes that an ID is not one of the set any more, for those who have seen it there.
+func (t *recentIDs) end(sid string) {
+	tag, place := t.place(sid)
+	place.Store(uint64(tag) << timeBits)
+}
+
+func (t *recentIDs) hasEnded(sid string) bool {
+	tag, place := t.place(sid)
+	return place.Load() == uint64(tag)<<timeBits
 }
 
 func (t *recentIDs) remove(sid string) {
-	hash, slot := t.place(sid)
-	slot.CompareAndSwap(hash, 0)
+	tag, place := t.place(sid)
+	if v := place.Load(); uint32(v>>timeBits) == tag {
+		place.CompareAndSwap(v, 0)
+	}
 }

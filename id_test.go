@@ -93,7 +93,7 @@ func TestInvalidIDsNeverReachTheStore(t *testing.T) {
 	var seen []string
 	a := newApp(t, backendOptions(noting(&seen)))
 	a.Get("/", func() string { return "ok" })
-	for _, value := range []string{"", "a", "short", "AAAAAAAAAAAAAAAA", "aaaaaaaaaaaaaaaaa", "../../../../../..", "aaaaaaaa%00aaaaa", `"aaaaaaaaaaaaaa"`, strings.Repeat("a", 4096)} {
+	for _, value := range []string{"", "a", "aa", "Short", "AAAAAAAAAAAAAAAA", "../../../../../..", "aaaaaaaa%00aaaaa", `"aaaaaaaaaaaaa-"`, strings.Repeat("a", 4096)} {
 		a.cookie = "flamego_session=" + value
 		w := a.get("/")
 		require.Equal(t, http.StatusOK, w.Code)

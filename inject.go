@@ -2,8 +2,10 @@ package session
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 
 	"github.com/flamego/flamego"
 )
@@ -33,6 +35,7 @@ var (
 	sessionType       = reflect.TypeFor[Session]()
 	flashType         = reflect.TypeFor[Flash]()
 	storeType         = reflect.TypeFor[Store]()
+	baseType          = reflect.TypeFor[*BaseSession]()
 	writerType        = reflect.TypeFor[http.ResponseWriter]()
 )
 
@@ -47,6 +50,9 @@ func (rq *request) inject() {
 		rq.asWriter = &writer{ResponseWriter: mapped, rq: rq} // middleware before us has its own
 	}
 	c.Set(sessionType, reflect.ValueOf(&rq.sess).Elem())
+	if rq.base != nil {
+		c.Set(baseType, reflect.ValueOf(rq.base))
+	}
 	c.Set(flashType, reflect.ValueOf(&rq.flash).Elem())
 	c.Set(storeType, reflect.ValueOf(&rq.asStore).Elem())
 	c.Set(writerType, reflect.ValueOf(&rq.asWriter).Elem())
@@ -97,19 +103,42 @@ func (s *requestStore) Destroy(ctx context.Context, sid string) error {
 	return nil
 }
 
+// Save may be called by a goroutine of the handler, also after the request. So it leaves
+// the header of the response alone: the cookie is set when the response begins.
 func (s *requestStore) Save(ctx context.Context, sess Session) error {
-	if b, _ := baseOf(sess); b == nil || b != s.rq.base {
+	rq := s.rq
+	if b, _ := baseOf(sess); b == nil || b != rq.base {
+		if isUnknown(rq, sess, b) {
+			return errUnknownID
+		}
 		return s.Store.Save(ctx, sess)
 	}
 	// The time that it takes to wait for another save of the session counts.
-	ctx, cancel := context.WithTimeout(ctx, s.rq.m.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, rq.m.opts.Timeout)
 	defer cancel()
-	s.rq.mu.Lock()
-	defer s.rq.mu.Unlock()
-	if err := s.rq.save(ctx); err != nil {
+	rq.mu.Lock()
+	defer rq.mu.Unlock()
+	now := rq.m.adapter.look(&rq.requestSession)
+	if now.changed && !rq.isKnownTo(now) {
+		return errNotSent
+	}
+	if err := rq.save(ctx); err != nil {
 		return err
 	}
-	s.rq.extended = true
-	s.rq.sendID()
+	rq.extended, rq.refresh = true, true
 	return nil
+}
+
+var errUnknownID = errors.New("session: save: the client sent this session ID, and the store did not know it: nothing is stored under an ID that a client may have chosen")
+
+// isUnknown reports whether somebody saves a new session under an ID that this request
+// sent and that the store did not know. The base is that of the session, if it has one.
+func isUnknown(rq *request, sess Session, base *BaseSession) bool {
+	if len(rq.unknown) == 0 || sess == nil || base != nil && base.status().stored {
+		return false
+	}
+	if _, hasBase := baseOf(sess); hasBase && base == nil {
+		return false // a nil pointer, which the store refuses
+	}
+	return slices.Contains(rq.unknown, sess.ID())
 }

@@ -40,11 +40,16 @@ type Options struct {
 	// below one minute.
 	TouchInterval time.Duration
 	// AdoptUnknownIDs lets a session be stored under an ID that came from the
-	// client and that the store does not know. Otherwise such a session moves to a
-	// new ID when something is first stored, unless this process gave out the ID
+	// client and that the store does not know. Otherwise a request with such an ID has a
+	// session under a new one from the start, unless this process gave out the ID
 	// lately, so that nobody can choose the ID of somebody else's session. Default
 	// is false.
 	AdoptUnknownIDs bool
+	// FlashFor tells whether a request may show a flash. From any other the flash is kept
+	// for the next one. Default is every request but HEAD and OPTIONS, a prefetch
+	// (Sec-Purpose), and what a browser fetches as an image, a style, a script or the
+	// like (Sec-Fetch-Dest).
+	FlashFor func(r *http.Request) bool
 	// ErrorFunc receives the errors of the store, from requests and from GC. It
 	// may be called in parallel. Default is to drop them.
 	ErrorFunc func(err error)
@@ -53,8 +58,8 @@ type Options struct {
 	ReadIDFunc func(r *http.Request) string
 	// WriteIDFunc sends the session ID to the client. It is called once for
 	// every request, before the handlers, with created telling whether the ID is
-	// new to the client, and for every change of the ID. Default is to send the
-	// cookie when the ID is new.
+	// new to the client, and for every RegenerateID. Default is to send the cookie when
+	// the ID is new.
 	WriteIDFunc func(w http.ResponseWriter, r *http.Request, sid string, created bool)
 }
 
@@ -75,6 +80,9 @@ func (o Options) withDefaults() Options {
 	if o.ErrorFunc == nil {
 		o.ErrorFunc = func(error) {}
 	}
+	if o.FlashFor == nil {
+		o.FlashFor = canShowFlash
+	}
 	return o
 }
 
@@ -86,10 +94,11 @@ type Manager struct {
 
 	adapter      storeAdapter // what the middleware asks of the store
 	issued       *recentIDs   // IDs that were given out and have nothing stored yet, so the client did not invent them
-	renamed      *recentIDs   // IDs whose sessions lately got another one
 	cookie       *cookie
-	readsCookie  bool // the ID comes from the cookie
-	writesCookie bool // the ID is sent in the cookie
+	readsCookie  bool          // the ID comes from the cookie
+	writesCookie bool          // the ID is sent in the cookie
+	sent         *recentIDs    // IDs whose cookies were sent; nil without MaxAge
+	refreshAfter time.Duration // how long ago that must be for a cookie to be sent again
 
 	stop    context.CancelFunc // ends the GC
 	stopped sync.WaitGroup
@@ -114,6 +123,9 @@ func New(opts ...Options) (*Manager, error) {
 		opt = opts[0]
 	}
 	opt = opt.withDefaults()
+	for _, warning := range opt.Cookie.settle() {
+		opt.ErrorFunc(warning)
+	}
 	if err := opt.Cookie.check(); err != nil {
 		return nil, err
 	}
@@ -121,13 +133,13 @@ func New(opts ...Options) (*Manager, error) {
 		return nil, fmt.Errorf("IDLength is %d, more than %d", opt.IDLength, maxSIDLength)
 	}
 
-	table := new(recentTable)
 	m := &Manager{
-		opts: opt, cookie: newCookie(opt.Cookie), issued: newRecentIDs(table), renamed: newRecentIDs(table),
+		opts: opt, cookie: newCookie(opt.Cookie), issued: newRecentIDs(recentPlaces),
 		readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil,
 	}
-	if m.writesCookie {
-		m.opts.WriteIDFunc = m.writeCookie
+	if m.writesCookie && opt.Cookie.MaxAge > 0 {
+		m.sent = newRecentIDs(recentPlaces)
+		m.refreshAfter = min(time.Duration(opt.Cookie.MaxAge)*time.Second/60, time.Minute)
 	}
 
 	var err error
@@ -150,7 +162,7 @@ func New(opts ...Options) (*Manager, error) {
 func (m *Manager) setAdapter() error {
 	store, ok := m.store.(ownStore)
 	if !ok {
-		m.adapter = foreignAdapter{m.store, m.opts.Timeout}
+		m.adapter = foreignAdapter{m.store, m.opts.Timeout, newRecentIDs(recentPlaces)}
 		return nil
 	}
 	m.adapter = ownAdapter{store}
@@ -231,13 +243,15 @@ func (m *Manager) startGC() {
 func (m *Manager) idWriter() IDWriter {
 	return func(w http.ResponseWriter, r *http.Request, sid string) {
 		m.issued.add(sid)
-		m.opts.WriteIDFunc(w, r, sid, true)
-	}
-}
-
-func (m *Manager) writeCookie(w http.ResponseWriter, _ *http.Request, sid string, created bool) {
-	if created {
-		m.cookie.write(w.Header(), sid)
+		if !m.writesCookie {
+			m.opts.WriteIDFunc(w, r, sid, true)
+			return
+		}
+		line := m.cookie.line(sid)
+		m.cookie.replace(w.Header(), line)
+		if r != nil {
+			m.cookie.putInRequest(r.Header, line, nil)
+		}
 	}
 }
 
@@ -247,27 +261,36 @@ func (m *Manager) writeCookie(w http.ResponseWriter, _ *http.Request, sid string
 type candidates [4]string
 
 // readIDs returns what can be an ID of ours. A browser sends several when it holds
-// cookies of one name with different paths or domains.
+// cookies of one name with different paths or domains. Those of IDLength come first: the
+// others may be from before it was changed, and may be anything.
 func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 	if m.opts.ReadIDFunc != nil {
-		if sid := m.opts.ReadIDFunc(r); m.valid(sid) {
+		if sid := m.opts.ReadIDFunc(r); checkSID(sid) == nil {
 			ids[0] = sid
 		}
 		return ids
 	}
-	n := 0
+	var others candidates
+	n, nOthers := 0, 0
 	for _, line := range r.Header["Cookie"] {
 		for part := range strings.SplitSeq(line, ";") {
-			if sid, ok := m.cookie.value(part); ok && n < len(ids) && m.valid(sid) {
+			switch sid, ok := m.cookie.value(part); {
+			case !ok || checkSID(sid) != nil:
+			case len(sid) == m.opts.IDLength && n < len(ids):
 				ids[n] = sid
 				n++
+			case len(sid) != m.opts.IDLength && nOthers < len(others):
+				others[nOthers] = sid
+				nOthers++
 			}
 		}
 	}
+	copy(ids[n:], others[:nOthers])
 	return ids
 }
 
-// valid reports whether the ID can be one that we made.
-func (m *Manager) valid(sid string) bool {
-	return len(sid) == m.opts.IDLength && checkSID(sid) == nil
+// mayUse reports whether a session may be stored under an ID that came from the client
+// and that the store does not know.
+func (m *Manager) mayUse(sid string) bool {
+	return m.issued.has(sid) || m.opts.AdoptUnknownIDs && len(sid) == m.opts.IDLength
 }

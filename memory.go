@@ -54,7 +54,7 @@ func (m *memoryStore) setTimeout(time.Duration) {}
 func (m *memoryStore) sessionLifetime() lifetime { return m.lifetime }
 
 func (m *memoryStore) newSession(sid string) *BaseSession {
-	b := NewBaseSession(sid, GobEncoder, m.writeID)
+	b := &BaseSession{sid: sid, encode: GobEncoder, writeID: m.writeID}
 	b.origin = origin{store: m, Origin: commit.Origin{ID: sid}}
 	return b
 }
@@ -64,15 +64,31 @@ func (m *memoryStore) load(_ context.Context, sid string) (*BaseSession, error) 
 		return nil, memoryError("read", err)
 	}
 	b := m.newSession(sid)
-	if values, left := m.sessions.Get(sid); values != nil {
+	switch values, left := m.sessions.Get(sid); memoryStatus(values, left) {
+	case commit.Live:
 		b.base, b.origin.Stored, b.origin.idle = values, true, m.lifetime.idle(left)
+	case commit.Renewed:
+		b.origin.Renewed = true
 	}
 	return b, nil
 }
 
+// memoryStatus says what an entry with so much time left means for its ID.
+func memoryStatus(values *state.List, left time.Duration) commit.Status {
+	switch {
+	case values == nil:
+		return commit.Gone
+	case !values.IsMark():
+		return commit.Live
+	case state.MarkCounts(values, left, time.Now()):
+		return commit.Renewed
+	default:
+		return commit.Gone
+	}
+}
+
 func (m *memoryStore) Exist(_ context.Context, sid string) bool {
-	values, _ := m.sessions.Get(sid)
-	return values != nil
+	return memoryStatus(m.sessions.Get(sid)) == commit.Live
 }
 
 func (m *memoryStore) Read(ctx context.Context, sid string) (Session, error) {
@@ -107,7 +123,7 @@ func (m *memoryStore) Save(ctx context.Context, sess Session) error {
 func (m *memoryStore) commit(_ context.Context, b *BaseSession, when commit.Condition) (*commit.Change, error) {
 	c := b.checkOut(m, when)
 	err := checkSID(c.ID)
-	if err == nil && !c.Vanished {
+	if err == nil && !c.Vanished && (c.Log.Destroyed || !c.IsVoid()) {
 		m.write(c)
 	}
 	b.checkIn(m, c, err == nil)
@@ -117,27 +133,36 @@ func (m *memoryStore) commit(_ context.Context, b *BaseSession, when commit.Cond
 // write applies a change to what the session holds at this moment. Nobody else can
 // write meanwhile, so there are no conflicts.
 func (m *memoryStore) write(c *commit.Change) {
-	written := m.sessions.Update(c.Origin.ID, c.ID, func(now *state.List) (state.List, time.Duration, expiring.Verdict) {
+	from := c.Origin.ID
+	if c.Origin.Renewed {
+		from = c.ID // the mark stays
+	}
+	written := m.sessions.Update(from, c.ID, func(now *state.List, left time.Duration) (d expiring.Decision[state.List]) {
 		if c.Log.Destroyed {
 			c.Vanish()
-			return nil, 0, expiring.Remove
+			d.Remove = !c.Origin.Renewed
+			return d
 		}
-		switch {
-		case now != nil:
+		switch status := memoryStatus(now, left); {
+		case status == commit.Live:
 			c.Values = now
-		case !c.Origin.Stored:
+		case !c.Origin.Stored && status == commit.Gone:
 			c.Values = nil
 		default:
-			if insert := c.LoseRecord(); !insert {
-				return nil, 0, expiring.Keep
+			if insert := c.LoseRecord(status == commit.Renewed); !insert {
+				return d
 			}
 		}
 		if !c.CheckCondition(c.Values) {
-			return nil, 0, expiring.Keep
+			return d
 		}
 		next := state.Copy(c.Values)
 		c.Log.Apply(next)
-		return state.ListOf(next), m.lifetime.ttl(), expiring.Put
+		d.Put, d.Value, d.TTL = true, state.ListOf(next), m.lifetime.ttl()
+		if c.ID != from {
+			d.Left, d.LeftTTL = state.ListOf(state.Mark(time.Now())), state.MarkFor
+		}
+		return d
 	})
 	if written != nil {
 		c.Written(commit.Origin{ID: c.ID, Stored: true}, written)

@@ -68,6 +68,7 @@ func NewStore(backend Backend, config StoreConfig) Store {
 		encoder:  config.Encoder,
 		writeID:  config.IDWriter,
 		backend:  backend,
+		renewed:  newRecentIDs(1 << 12),
 	}
 	s.codec = state.Codec{
 		EncodeFunc: func(m map[interface{}]interface{}) ([]byte, error) { return config.Encoder(m) },
@@ -94,6 +95,7 @@ type recordStore struct {
 	codec    state.Codec
 	backend  Backend
 	engine   *commit.Engine
+	renewed  *recentIDs   // IDs that were given up by this process, until their marks are in the backend
 	timeout  atomic.Int64 // a time.Duration
 }
 
@@ -107,7 +109,7 @@ func (s *recordStore) bound(ctx context.Context) (context.Context, context.Cance
 func (s *recordStore) sessionLifetime() lifetime { return s.lifetime }
 
 func (s *recordStore) newSession(sid string) *BaseSession {
-	b := NewBaseSession(sid, s.encoder, s.writeID)
+	b := &BaseSession{sid: sid, encode: s.encoder, writeID: s.writeID}
 	b.origin = origin{store: s, Origin: commit.Origin{ID: sid}}
 	return b
 }
@@ -125,16 +127,40 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	if err != nil {
 		return nil, s.fail("read", err, sid)
 	}
-	if !found {
+	var values state.Map
+	if found {
+		values, err = s.codec.Decode(rec.Data)
+	}
+	switch s.status(sid, rec, found, values) {
+	case commit.Renewed:
+		b.origin.Renewed = true
+		return b, nil
+	case commit.Gone:
 		return b, nil
 	}
 	b.origin.Stored, b.origin.Data, b.origin.idle = true, rec.Data, s.lifetime.idle(rec.TTL)
-	values, err := s.codec.Decode(rec.Data)
 	if err != nil {
 		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, err), sid)
 	}
-	b.base, b.origin.Values = state.Map(values), values
+	b.base, b.origin.Values = values, values
 	return b, nil
+}
+
+// status says what a record, if one was found, means for its ID. The values are what is
+// in the record, nil if that is not known.
+func (s *recordStore) status(sid string, rec Record, found bool, values state.Map) commit.Status {
+	switch {
+	case !found && s.renewed.hasSince(sid, state.MarkFor):
+		return commit.Renewed
+	case !found:
+		return commit.Gone
+	case !state.IsMark(values):
+		return commit.Live
+	case state.MarkCounts(values, rec.TTL, time.Now()):
+		return commit.Renewed
+	default:
+		return commit.Gone
+	}
 }
 
 func (s *recordStore) Exist(ctx context.Context, sid string) bool {
@@ -143,8 +169,8 @@ func (s *recordStore) Exist(ctx context.Context, sid string) bool {
 	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	_, found, err := s.backend.Load(ctx, sid)
-	return found && err == nil
+	found, err := records{s}.Load(ctx, sid)
+	return found.Status == commit.Live && err == nil
 }
 
 func (s *recordStore) Read(ctx context.Context, sid string) (Session, error) {
@@ -245,9 +271,19 @@ func (s records) Decode(data []byte) (map[interface{}]interface{}, error) {
 
 func (s records) TTL(map[interface{}]interface{}) time.Duration { return s.lifetime.ttl() }
 
-func (s records) Load(ctx context.Context, sid string) ([]byte, bool, error) {
+func (s records) Load(ctx context.Context, sid string) (commit.Found, error) {
 	rec, found, err := s.backend.Load(ctx, sid)
-	return rec.Data, found, err
+	if err != nil {
+		return commit.Found{}, err
+	}
+	f := commit.Found{Data: rec.Data}
+	if found {
+		if values, err := s.codec.Decode(rec.Data); err == nil {
+			f.Values = values
+		}
+	}
+	f.Status = s.status(sid, rec, found, f.Values)
+	return f, nil
 }
 
 func (s records) Insert(ctx context.Context, sid string, rec commit.Record) (bool, error) {
@@ -258,8 +294,28 @@ func (s records) Swap(ctx context.Context, sid string, old []byte, rec commit.Re
 	return s.backend.Swap(ctx, sid, old, Record(rec))
 }
 
-func (s records) Rename(ctx context.Context, sid, newSID string, old []byte, rec commit.Record) (bool, error) {
-	return s.backend.Rename(ctx, sid, newSID, old, Record(rec))
+// Rename makes the mark in a step of its own. So this process notes the ID before: its
+// other requests must not find it gone and not know why. A mark that cannot be stored is
+// no error, as the session has its new ID by then.
+func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, rec commit.Record) (ok bool, err error) {
+	s.renewed.add(old.ID)
+	if old.Stored {
+		ok, err = s.backend.Rename(ctx, old.ID, newSID, old.Data, Record(rec))
+	} else {
+		ok, err = s.Insert(ctx, newSID, rec)
+	}
+	if err != nil || !ok || s.mark(ctx, old.ID) == nil {
+		s.renewed.remove(old.ID)
+	}
+	return ok, err
+}
+
+func (s records) mark(ctx context.Context, sid string) error {
+	data, err := s.codec.Encode(state.Mark(time.Now()))
+	if err == nil {
+		_, err = s.backend.Insert(ctx, sid, Record{Data: data, TTL: state.MarkFor})
+	}
+	return err
 }
 
 func (s records) Delete(ctx context.Context, sid string) error { return s.backend.Delete(ctx, sid) }

@@ -8,13 +8,17 @@ import (
 	"sync/atomic"
 
 	"github.com/flamego/flamego"
+
+	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/state"
 )
 
 // request is the life of one request: open the session, run the handlers, commit
 // before the first byte of the response, commit what changed after that.
 //
 // It is also the flamego.Context that the handlers receive: see inject.go. What it
-// does about the response is in response.go.
+// does about the response is in response.go, what it tells the client of the session in
+// announce.go.
 type request struct {
 	flamego.Context
 	m *Manager
@@ -23,18 +27,22 @@ type request struct {
 	err error      // why the commit failed
 
 	requestSession // see adapter.go; guarded by mu once the handlers run
+	announcement   // see announce.go; guarded by mu likewise
 	injected       // see inject.go
 	response       // see response.go
 
+	unknown  []string // IDs that the client sent and the store does not know
 	flash    Flash
 	returned bool        // the flash was given back
-	aborted  bool        // a handler panicked, and what it did cannot be undone: nothing is committed any more
-	renewing atomic.Bool // a save, which holds mu, is calling WriteIDFunc: if that begins the response, it must not commit
+	aborted  bool        // what the handlers did is void, and cannot be undone: nothing is committed any more
+	over     atomic.Bool // the request has ended, and nothing is committed any more
+	lost     atomic.Bool // ErrorFunc knows that changes were lost
 }
 
 // serve is the middleware.
 func (m *Manager) serve(c flamego.Context) {
 	rq := &request{Context: c, m: m}
+	defer rq.over.Store(true)
 	if err := rq.open(); err != nil {
 		if c.Request().Context().Err() == nil { // else the client has hung up, and nobody is to blame
 			m.opts.ErrorFunc(err)
@@ -63,50 +71,57 @@ func (rq *request) Next() {
 
 // open finds or makes the session of the request and takes its flash.
 func (rq *request) open() error {
-	m, w, r := rq.m, rq.Context.ResponseWriter(), rq.Request().Request
+	r := rq.Request().Request
 	if err := rq.load(r); err != nil {
 		return err
 	}
 	rq.lastID = rq.sess.ID()
-	if rq.created {
-		m.issued.add(rq.lastID)
-	}
 	rq.base, _ = baseOf(rq.sess)
-	m.opts.WriteIDFunc(w, r, rq.lastID, rq.created)
+	rq.introduce(r)
 
-	var err error
-	if rq.flash, err = m.adapter.takeFlash(r.Context(), &rq.requestSession); err != nil {
-		return err
-	}
-	if !rq.extended { // there was no flash to take out of the store
+	if rq.created || rq.sess.Get(state.FlashKey) == nil || !rq.m.opts.FlashFor(r) {
 		return nil
 	}
-	if err := r.Context().Err(); err != nil {
+	var err error
+	if rq.flash, err = rq.m.adapter.takeFlash(r.Context(), &rq.requestSession); err != nil {
+		return err
+	}
+	rq.refresh = rq.extended
+	if err := r.Context().Err(); rq.extended && err != nil {
 		// The client has hung up, so Flamego will not call any handler.
 		rq.returnFlash()
 		return err
 	}
-	rq.sendID()
 	return nil
 }
 
-// load reads the session of the first ID in the request that the store knows;
-// failing that, of the first that could be one of ours; failing that, a new one.
+// load reads the session of the first ID in the request that the store knows. Failing
+// that, it makes a new one: under an ID of the request if that one was given out by
+// this process, or else under a new ID, as nobody may choose the ID of a session that is
+// going to be worth something (session fixation).
 func (rq *request) load(r *http.Request) error {
+	var ours Session
 	for _, sid := range rq.m.readIDs(r) {
 		if sid == "" {
 			break
 		}
-		sess, found, err := rq.read(r.Context(), sid)
-		if err != nil {
+		sess, status, err := rq.read(r.Context(), sid)
+		switch {
+		case err != nil:
 			return err
-		}
-		if found || rq.sess == nil {
-			rq.sess, rq.stored = sess, found
-		}
-		if found {
+		case status == commit.Live:
+			rq.sess, rq.stored, rq.renewed = sess, true, false
 			return nil
+		case status == commit.Renewed:
+			rq.sess, rq.renewed = sess, true
+		case ours == nil && rq.m.mayUse(sid):
+			ours = sess
+		default:
+			rq.unknown = append(rq.unknown, sid)
 		}
+	}
+	if rq.sess == nil {
+		rq.sess = ours
 	}
 	if rq.sess != nil {
 		return nil
@@ -121,16 +136,16 @@ func (rq *request) load(r *http.Request) error {
 	return err
 }
 
-// read returns the session with the ID and whether the store has it. What cannot be
-// read is an empty session that is there: it locks nobody out, and its bytes stay
+// read returns the session with the ID and what the store knows of the ID. What cannot
+// be read is an empty session that is there: it locks nobody out, and its bytes stay
 // until something is set.
-func (rq *request) read(ctx context.Context, sid string) (Session, bool, error) {
-	sess, found, err := rq.m.adapter.read(ctx, sid)
+func (rq *request) read(ctx context.Context, sid string) (Session, commit.Status, error) {
+	sess, status, err := rq.m.adapter.read(ctx, sid)
 	if sess != nil && errors.Is(err, errUnreadable) {
 		rq.m.opts.ErrorFunc(err)
 		err = nil
 	}
-	return sess, found, err
+	return sess, status, err
 }
 
 // returnFlash gives back a flash that nobody has seen, for the next request.
@@ -148,33 +163,33 @@ func (rq *request) returnFlash() {
 // is due, and tells the client what became of it. A client that has hung up makes no
 // difference. An error of a save is final, and ErrorFunc is told once.
 func (rq *request) commit() error {
-	if rq.renewing.Load() {
-		return nil
-	}
 	rq.mu.Lock()
 	defer rq.mu.Unlock()
 	if rq.aborted || rq.err != nil {
 		return rq.err
 	}
-	changed, ended, idle := rq.m.adapter.look(&rq.requestSession)
+	now := rq.m.adapter.look(&rq.requestSession)
 	switch {
-	case changed:
+	case now.changed && !rq.isKnownTo(now):
+		rq.aborted = !rq.m.adapter.undo(&rq.requestSession, true)
+		rq.reportLost(errNotSent)
+		return nil
+	case now.changed:
 		if rq.err = rq.save(rq.uncancelled()); rq.err != nil {
 			rq.m.opts.ErrorFunc(rq.err)
 			return rq.err
 		}
-		rq.extended = true
-	case rq.stored && !rq.extended && idle >= rq.m.opts.TouchInterval:
+		rq.extended, rq.refresh = true, true
+	case rq.stored && !rq.extended && !now.ended && now.idle >= rq.m.opts.TouchInterval:
 		rq.extended = true
 		// A session that could not be extended still is what the handler saw.
 		if err := rq.m.adapter.touch(rq.uncancelled(), rq.lastID); err != nil {
 			rq.m.opts.ErrorFunc(err)
 			return nil
 		}
-	case !ended:
-		return nil
+		rq.refresh = true
 	}
-	rq.sendID()
+	rq.announce(now)
 	return nil
 }
 
@@ -184,93 +199,65 @@ func (rq *request) uncancelled() context.Context {
 }
 
 // save saves the session. The caller has the lock of the request.
-func (rq *request) save(ctx context.Context) (err error) {
-	known := rq.mayUseID()
-	if err := rq.catchUp(ctx, known); err != nil {
+func (rq *request) save(ctx context.Context) error {
+	if err := rq.catchUp(ctx); err != nil {
 		return err
 	}
-	if !rq.stored && !rq.hasEnded() && rq.m.adapter.isEmpty(&rq.requestSession) {
-		rq.lastID = rq.sess.ID()
+	if !rq.stored && !rq.created && rq.m.issued.hasEnded(rq.lastID) {
+		rq.aborted = true // a logout of a session that held nothing is one all the same
 		return nil
 	}
-	if err := rq.leaveUnknownID(known); err != nil {
-		return err
+	if !rq.stored && !rq.hasEnded() && rq.m.adapter.isEmpty(&rq.requestSession) {
+		if !rq.renewed {
+			rq.lastID = rq.sess.ID()
+		}
+		return nil
 	}
-	old := rq.lastID
-	if rq.stored && rq.sess.ID() != old && !rq.hasEnded() {
-		// Noted before the save: whoever finds the old ID gone must know why.
-		rq.m.renamed.add(old)
-		defer func() {
-			if err != nil {
-				rq.m.renamed.remove(old)
-			}
-		}()
-	}
+	old, wasStored := rq.lastID, rq.stored
 	if err := rq.m.adapter.save(ctx, &rq.requestSession); err != nil {
 		return err
 	}
-	if rq.hasEnded() {
-		rq.m.issued.remove(old)
+	if rq.isDestroyed() && !wasStored {
+		rq.m.issued.end(old)
 	}
 	if rq.stored {
+		rq.m.issued.remove(old)
 		rq.m.issued.remove(rq.lastID)
 	}
 	return nil
 }
 
-// mayUseID reports whether the session may be stored under its ID even if the store
-// does not know it. The answer may change while a request is saved.
-func (rq *request) mayUseID() bool {
-	return rq.created || rq.m.opts.AdoptUnknownIDs || rq.m.issued.has(rq.lastID)
-}
-
 // catchUp looks for the session once more if it was not there before and is about
 // to get another ID. Of several first requests of a visitor one stores it first;
 // the others must join it, not leave it behind.
-func (rq *request) catchUp(ctx context.Context, known bool) error {
-	renewed := rq.sess.ID() != rq.lastID
-	switch {
-	case rq.stored || rq.hasEnded():
-		return nil
-	case rq.created && !rq.begun(): // nobody has the ID yet
-		return nil
-	case known && !renewed: // it keeps its ID
+func (rq *request) catchUp(ctx context.Context) error {
+	if rq.stored || rq.created || rq.renewed || rq.hasEnded() || rq.sess.ID() == rq.lastID {
 		return nil
 	}
-	sess, found, err := rq.read(ctx, rq.lastID)
-	if err != nil || !found {
+	sess, status, err := rq.read(ctx, rq.lastID)
+	if err != nil {
 		return err
 	}
-	rq.stored = true
-	rq.m.adapter.follow(&rq.requestSession, sess)
+	switch status {
+	case commit.Live:
+		rq.stored = true
+		rq.m.adapter.follow(&rq.requestSession, sess)
+	case commit.Renewed:
+		rq.renewed = true
+		rq.m.adapter.follow(&rq.requestSession, sess)
+	}
 	return nil
 }
 
-// leaveUnknownID gives the session a new ID if nobody knows the one that the
-// client sent: it may have been planted by somebody who waits for it to become
-// worth something (session fixation).
-func (rq *request) leaveUnknownID(known bool) error {
-	if rq.stored || rq.hasEnded() || known || rq.sess.ID() != rq.lastID {
-		return nil
-	}
-	rq.renewing.Store(true)
-	defer rq.renewing.Store(false)
-	return rq.sess.RegenerateID(rq.Context.ResponseWriter(), rq.Request().Request)
-}
+var (
+	errNotSent  = errors.New("session: changes are lost: they were made after the response began, and it did not send the client the ID of its new session")
+	errAfterEnd = errors.New("session: a session was changed after its request had ended: only Store.Save stores that")
+)
 
-// sendID tells the client what became of its session: gone, or good for another
-// MaxAge.
-func (rq *request) sendID() {
-	w := rq.Context.ResponseWriter()
-	switch {
-	case !rq.m.writesCookie || w.Written():
-	case rq.m.renamed.has(rq.lastID) && !rq.isDestroyed():
-		// Another request gave the session a new ID. The browser may have the new
-		// cookie by now, and our cookie, or an expired one, would replace it.
-	case rq.hasEnded():
-		rq.m.cookie.expire(w.Header())
-	case rq.m.cookie.MaxAge > 0:
-		rq.m.cookie.write(w.Header(), rq.lastID)
+// reportLost tells ErrorFunc, once, that changes were lost.
+func (rq *request) reportLost(err error) {
+	if !rq.lost.Swap(true) {
+		rq.m.opts.ErrorFunc(err)
 	}
 }
 
@@ -280,18 +267,12 @@ func (rq *request) sendID() {
 func (rq *request) abort() {
 	rq.mu.Lock()
 	defer rq.mu.Unlock()
-	renewed, begun := rq.sess.ID() != rq.lastID, rq.begun()
+	begun := rq.begun()
+	rq.withdraw(begun)
 	rq.aborted = !rq.m.adapter.undo(&rq.requestSession, begun)
-	if begun {
-		return
+	if !begun {
+		rq.returnFlash()
 	}
-	if h := rq.Context.ResponseWriter().Header(); rq.m.writesCookie && renewed {
-		rq.m.cookie.drop(h)
-		if rq.created {
-			rq.m.cookie.write(h, rq.lastID)
-		}
-	}
-	rq.returnFlash()
 }
 
 // finish commits what changed after the first byte, or all of it when nothing
@@ -299,9 +280,13 @@ func (rq *request) abort() {
 func (rq *request) finish() {
 	switch err := rq.commit(); {
 	case err == nil || rq.refused:
-		if !rq.begun() {
-			rq.informCaches()
+		if rq.begun() {
+			return
 		}
+		if rq.Request().Context().Err() != nil { // the client has hung up: no handler may have seen the flash
+			rq.returnFlash()
+		}
+		rq.seal()
 	case !rq.begun():
 		rq.refuse()
 	default:

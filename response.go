@@ -26,8 +26,6 @@ type response struct {
 	triedCommit bool // our writer has committed, or tried to, before it let the response begin
 	refused     bool // the response is our 500
 	hijacked    bool // the connection is no longer ours
-
-	headers [2]string // room for values of the header
 }
 
 // begun reports whether it is too late for another status or header.
@@ -56,22 +54,7 @@ func (rq *request) beforeHeader(w flamego.ResponseWriter) {
 			rq.m.cookie.drop(w.Header())
 		}
 	}
-	rq.informCaches()
-}
-
-// informCaches sets the headers for caches as late as possible: only now is it
-// known what the app says itself, which often means to replace what is there.
-func (rq *request) informCaches() {
-	h := rq.Context.ResponseWriter().Header()
-	if rq.m.readsCookie && !variesByCookie(h) {
-		if h["Vary"] == nil {
-			h["Vary"] = rq.headers[0:0:1]
-		}
-		h["Vary"] = append(h["Vary"], "Cookie")
-	}
-	if rq.m.writesCookie && rq.m.cookie.isIn(h) && len(h["Cache-Control"]) == 0 {
-		h["Cache-Control"] = append(rq.headers[1:1:2], "no-store")
-	}
+	rq.seal()
 }
 
 // refuse answers with status 500 and a generic body. The length, once it is sent,
@@ -86,7 +69,10 @@ func (rq *request) refuse() {
 	} {
 		h.Del(name)
 	}
-	rq.informCaches()
+	if rq.err != nil && rq.m.writesCookie {
+		rq.m.cookie.drop(h)
+	}
+	rq.seal()
 	body := http.StatusText(http.StatusInternalServerError) + "\n"
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -173,7 +159,10 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, errNotSaved
 	}
 	conn, buf, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.rq.hijacked = w.rq.hijacked || err == nil
+	if err == nil {
+		w.rq.hijacked = true
+		w.rq.seal() // an app that writes the header itself may take ours
+	}
 	return conn, buf, err
 }
 

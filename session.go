@@ -80,6 +80,7 @@ func Destroy(w http.ResponseWriter, r *http.Request, s Session) error {
 	if b == nil {
 		return fmt.Errorf("session: a session of type %T is for its own store to destroy", s)
 	}
+	b.noteLate()
 	b.destroy()
 	if b.headerSent(w) {
 		return errHeaderSent
@@ -92,8 +93,8 @@ var _ Session = (*BaseSession)(nil)
 // BaseSession is the Session of all stores of this module. A store of one's own
 // may use it as it is or embed it.
 //
-// It is what was read from the store, which is never written to, and the log of
-// what happened since, which the store commits.
+// It is what was read from the store, and the log of what happened since, which the
+// store commits.
 type BaseSession struct {
 	encode  Encoder
 	writeID IDWriter
@@ -109,6 +110,7 @@ type BaseSession struct {
 	changes int          // how many changes there were
 	origin  origin       // where base is from
 
+	fresh     bool // nobody but the request that has made the session knows its ID
 	destroyed bool // by Destroy, through this session
 	vanished  bool // the record was gone when it was to be changed: nothing is saved any more
 }
@@ -120,10 +122,15 @@ func NewBaseSession(sid string, encoder Encoder, writer IDWriter) *BaseSession {
 	return NewBaseSessionWithData(sid, encoder, writer, nil)
 }
 
-// NewBaseSessionWithData returns a session with the given data, which it never
-// writes to.
+// NewBaseSessionWithData returns a session with the given data. It is for stores of
+// another make, which may keep the data: the middleware writes the changes of the request
+// to it, just before it calls the Save of such a store. Nothing else writes to the data.
 func NewBaseSessionWithData(sid string, encoder Encoder, writer IDWriter, data Data) *BaseSession {
-	return &BaseSession{sid: sid, encode: encoder, writeID: writer, base: state.Map(data)}
+	s := &BaseSession{sid: sid, encode: encoder, writeID: writer}
+	if data != nil {
+		s.base = state.Share(data)
+	}
+	return s
 }
 
 // ID returns the session ID.
@@ -138,8 +145,9 @@ var (
 	errEnded      = errors.New("session: the session has been destroyed or has expired")
 )
 
-// RegenerateID gives the session a new ID of the same length and sends it with
-// w. It returns an error and changes nothing when the random source fails, when
+// RegenerateID gives the session a new ID and sends it with w. The ID has the length that
+// Options.IDLength says; outside of a request of the middleware, that of the old one.
+// RegenerateID returns an error and changes nothing when the random source fails, when
 // the session has ended, or when the header is already sent. The middleware knows
 // whether it is; any other w may tell by a method Written() bool, as Flamego's does.
 func (s *BaseSession) RegenerateID(w http.ResponseWriter, r *http.Request) error {
@@ -164,7 +172,11 @@ func (s *BaseSession) renew() (string, error) {
 	if s.hasEnded() {
 		return "", errEnded
 	}
-	sid, err := newID(len(s.sid))
+	length := len(s.sid)
+	if s.request != nil {
+		length = s.request.m.opts.IDLength
+	}
+	sid, err := newID(length)
 	if err != nil {
 		return "", err
 	}
@@ -175,8 +187,11 @@ func (s *BaseSession) renew() (string, error) {
 }
 
 func (s *BaseSession) headerSent(w http.ResponseWriter) bool {
+	if s.request != nil && (s.request.over.Load() || s.request.begun()) {
+		return true
+	}
 	hw, ok := w.(interface{ Written() bool })
-	return ok && hw.Written() || s.request != nil && s.request.begun()
+	return ok && hw.Written()
 }
 
 // Get returns the value of the key, or nil.
@@ -194,10 +209,18 @@ func (s *BaseSession) Get(key interface{}) interface{} {
 
 // change makes a change of the log.
 func (s *BaseSession) change(f func(log *state.Log)) {
+	s.noteLate()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f(&s.log)
 	s.changes++
+}
+
+// noteLate tells ErrorFunc of a change that no commit follows.
+func (s *BaseSession) noteLate() {
+	if s.request != nil && s.request.over.Load() {
+		s.request.reportLost(errAfterEnd)
+	}
 }
 
 // Set sets the value of the key.
@@ -210,9 +233,11 @@ func (s *BaseSession) SetFlash(val interface{}) {
 	s.Set(state.FlashKey, val)
 }
 
-// Delete removes the key.
+// Delete removes the key. For a key that is not there that is no change.
 func (s *BaseSession) Delete(key interface{}) {
-	s.change(func(log *state.Log) { log.Delete(key) })
+	if s.Get(key) != nil {
+		s.change(func(log *state.Log) { log.Delete(key) })
+	}
 }
 
 // Flush removes all keys.

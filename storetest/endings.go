@@ -36,7 +36,7 @@ var endingRules = []rule{
 	},
 	{
 		name: "destroy/beside another request",
-		text: "A request that was under way when its session was destroyed changes nothing any more; its cookie is expired and its status is its own.",
+		text: "A request that was under way when its session was destroyed changes nothing any more, also if it renews the session; it leaves the cookie alone, and its status is its own.",
 		check: func(e *env) {
 			v := e.loggedIn()
 			late := v.copy()
@@ -46,9 +46,21 @@ var endingRules = []rule{
 				s.SetFlash("late")
 			})
 			e.wantExist(late.sid, false)
-			if late.cookie == nil || late.cookie.MaxAge >= 0 {
-				e.Error("the cookie of the request that came too late is not expired")
-			}
+			e.wantNoCookie(late)
+
+			// An administrator ends a session while its owner logs in again.
+			renewing, sid := e.loggedIn(), ""
+			old := renewing.sid
+			renewing.do(func(s session.Session, w http.ResponseWriter, r *http.Request) {
+				user := s.Get("user")
+				e.check(e.store.Destroy(e.context(), old))
+				e.check(s.RegenerateID(w, r))
+				s.Set("user", user)
+				sid = s.ID()
+			})
+			e.wantExist(old, false)
+			e.wantExist(sid, false)
+			e.wantNoCookie(renewing)
 		},
 	},
 	{
@@ -107,16 +119,32 @@ var endingRules = []rule{
 	},
 	{
 		name: "id/planted",
-		text: "Nothing is ever stored under an ID that a client made up: the session moves to a new one, which is sent once.",
+		text: "Nothing is ever stored under an ID that a client made up: the request has a session under a new ID from the start, which is sent once.",
 		check: func(e *env) {
 			v := e.visitor()
 			v.cookie = planted()
-			v.do(func(s session.Session) { s.Set("key", 1) })
+			sid := ""
+			v.do(func(s session.Session) { s.Set("key", 1); sid = s.ID() })
 			e.wantExist(planted().Value, false)
-			if len(v.setCookies) != 1 || v.cookie.Value == planted().Value {
-				e.Fatalf("%d cookies were sent, the ID is new: %t", len(v.setCookies), v.cookie.Value != planted().Value)
+			if len(v.setCookies) != 1 || sid == planted().Value {
+				e.Fatalf("%d cookies were sent, the ID is new: %t", len(v.setCookies), sid != planted().Value)
 			}
-			e.want(v.cookie.Value, "key", 1)
+			if v.cookie.Value != sid {
+				e.Error("the handler has seen another ID than the one that was sent")
+			}
+			e.want(sid, "key", 1)
+
+			// Nor through the store that handlers get.
+			v.cookie = planted()
+			v.do(func(store session.Store) {
+				s, err := store.Read(e.context(), planted().Value)
+				e.check(err)
+				s.Set("key", 1)
+				if err := store.Save(e.context(), s); err == nil {
+					e.Error("Save of a session with such an ID returns no error")
+				}
+			})
+			e.wantExist(planted().Value, false)
 		},
 	},
 	{
@@ -150,8 +178,65 @@ var endingRules = []rule{
 		},
 	},
 	{
+		name: "id/renewed",
+		text: "What arrives under an ID that was given up for a new one, up to ten seconds later, changes nothing and sends no cookie, unless it renews too: then what it set itself is stored under its own new ID.",
+		check: func(e *env) {
+			v := e.loggedIn()
+			old, late, twice := v.sid, v.copy(), v.copy()
+			v.do(renew)
+			e.want(v.cookie.Value, "user", 123)
+			e.wantExist(old, false)
+			e.want(old, "user", nil)
+
+			late.do(func(s session.Session) {
+				if got := s.Get("user"); got != nil {
+					e.Errorf("under the old ID the user is still %v", got)
+				}
+				s.Set("late", 1)
+				s.SetFlash("late")
+			})
+			e.wantNoCookie(late)
+			e.want(old, "late", nil)
+			e.want(v.cookie.Value, "user", 123, "late", nil)
+
+			s, err := e.store.Read(e.context(), old)
+			e.check(err)
+			s.Set("late", 1)
+			e.check(e.store.Save(e.context(), s))
+			e.wantExist(old, false)
+
+			twice.do(func(s session.Session) { s.Set("user", 123) }, renew)
+			e.want(twice.cookie.Value, "user", 123)
+			e.want(v.cookie.Value, "user", 123)
+			if twice.cookie.Value == old || twice.cookie.Value == v.cookie.Value {
+				e.Error("the second login has no ID of its own")
+			}
+		},
+	},
+	{
+		name: "id/renewed by another instance",
+		text: "The same holds where another store on the same storage has renewed the session, before the request or while it is under way.",
+		not:  []Trait{Private},
+		check: func(e *env) {
+			v := e.loggedIn()
+			old, late := v.sid, v.copy()
+			v.env = e.another()
+			late.do(func(s session.Session) {
+				v.do(renew)
+				s.Set("late", 1)
+			})
+			e.wantNoCookie(late)
+			late.do(func(s session.Session) { s.Set("late", 1) })
+			e.wantNoCookie(late)
+			e.wantExist(old, false)
+			e.want(v.cookie.Value, "user", 123, "late", nil)
+			late.do(renew)
+			e.wantNoCookie(late)
+		},
+	},
+	{
 		name: "id/renewed twice in parallel",
-		text: "Of two requests that renew the same session one inherits its data, the other has what it set itself.",
+		text: "Of two requests that renew the same session one inherits its data, the other has what it set itself. If it has set nothing, it leaves the cookie alone.",
 		check: func(e *env) {
 			for range 20 {
 				a := e.loggedIn()
@@ -190,6 +275,21 @@ var endingRules = []rule{
 // planted is the cookie of a victim: well formed, and chosen by somebody else.
 func planted() *http.Cookie {
 	return &http.Cookie{Name: "flamego_session", Value: "attackersession0"}
+}
+
+// renew gives the session a new ID, as a login does.
+func renew(s session.Session, w http.ResponseWriter, r *http.Request) {
+	if err := s.RegenerateID(w, r); err != nil {
+		panic(err)
+	}
+}
+
+// wantNoCookie checks that the last response has left the cookie alone.
+func (e *env) wantNoCookie(v *visitor) {
+	e.Helper()
+	if len(v.setCookies) > 0 {
+		e.Error("the response sends a cookie")
+	}
 }
 
 // loggedIn returns a visitor whose session is stored.

@@ -136,6 +136,9 @@ func (c *historyClient) save(sid string, create bool) {
 			s.saved = s.saved || val != "" && key != flashKey && sess.Get(key) == val
 			s.dropped = s.dropped || val != "" && key != flashKey && sess.Get(key) == nil
 		}
+		if sess.HasChanged() { // the session has another ID by now
+			s.saved, s.dropped = false, true
+		}
 	} else {
 		s.flushed, s.keys, s.did = false, nil, nil
 	}
@@ -178,6 +181,9 @@ func (c *historyClient) request(sid string, f func(*step, http.ResponseWriter, *
 			s.seen[flashKey] = fmt.Sprint(flash)
 		}
 		c.look(s, sess)
+		if sess.ID() != sid { // the store does not know that ID: this is a new session
+			s.sent = ""
+		}
 		if f != nil {
 			f(s, w, r, sess)
 			c.pause()
@@ -210,13 +216,13 @@ func (c *historyClient) request(sid string, f func(*step, http.ResponseWriter, *
 	s.id = sid
 	var cookie *http.Cookie
 	for _, cookie = range w.Result().Cookies() {
-		if s.dropped = cookie.MaxAge < 0 && !s.ended; cookie.MaxAge >= 0 {
+		if cookie.MaxAge >= 0 {
 			s.id = cookie.Value
 		}
 	}
-	// The browser is told that the session is gone, unless it has a new ID by now;
-	// what the session holds after its commit tells in any case.
-	if marked != nil && s.id == sid && marked.Get("mark") == nil {
+	// What is in the session after its commit tells whether it was gone, and whether it
+	// has changed still, that it has another ID.
+	if marked != nil && s.id == sid && (marked.Get("mark") == nil || marked.HasChanged()) {
 		s.dropped = true
 	}
 	if s.ended || s.dropped {
@@ -263,8 +269,10 @@ func (c *historyClient) act(s *step, w http.ResponseWriter, r *http.Request, ses
 			sess.SetFlash(val)
 			c.note(s, flashKey, val)
 		case n < 45 && key != "root":
+			if sess.Get(key) != nil { // or else it is no change
+				c.note(s, key, "")
+			}
 			sess.Delete(key)
-			c.note(s, key, "")
 		default:
 			c.set(s, sess, key)
 		}

@@ -216,16 +216,16 @@ func (v *visitor) copy() *visitor {
 	return &c
 }
 
-// do makes a request that runs the handler, keeps the cookie of the answer and
+// do makes a request that runs the handlers, keeps the cookie of the answer and
 // returns the visitor.
-func (v *visitor) do(handler flamego.Handler) *visitor {
+func (v *visitor) do(handlers ...flamego.Handler) *visitor {
 	v.env.Helper()
 	f := flamego.NewWithLogger(io.Discard)
 	f.Use(v.env.m.Handler())
-	f.Get("/", handler, func(s session.Session) string {
+	f.Get("/", append(handlers, func(s session.Session) string {
 		v.sid = s.ID()
 		return fmt.Sprintf("%d bytes", len(s.ID()))
-	})
+	})...)
 
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	if v.cookie != nil {

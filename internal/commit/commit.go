@@ -11,9 +11,15 @@
 // # Conflicts
 //
 // A write that was refused is resolved in one place, [Engine.resolve]: the record that
-// is there now gets the same log, and where no record is there any more the changes
-// are dropped ([Change.LoseRecord] has the one exception). So requests that change different keys never undo each other, the same
-// key goes to the last commit, and nothing brings a session back.
+// is there now gets the same log, and where no record is there any more
+// [Change.LoseRecord] decides. So requests that change different keys never undo each
+// other, the same key goes to the last commit, and nothing brings a session back.
+//
+// # Renewals
+//
+// A store leaves a mark under an ID that was given up for a new one ([state.Mark]). A
+// change of a session that has lost its record to a renewal is void, unless it is a
+// renewal itself. Without a mark the session was destroyed or has expired.
 //
 // # Turns
 //
@@ -36,13 +42,14 @@ import (
 	"github.com/flamego/session/internal/state"
 )
 
-// Store is what the engine needs of a store. Its five operations on records are those
-// of a session.Backend, where their contract is.
+// Store is what the engine needs of a store. Its operations on records are those of a
+// session.Backend, where their contract is, but for what is said here.
 type Store interface {
-	Load(ctx context.Context, id string) (data []byte, found bool, err error)
+	Load(ctx context.Context, id string) (Found, error)
 	Insert(ctx context.Context, id string, rec Record) (bool, error)
 	Swap(ctx context.Context, id string, old []byte, rec Record) (bool, error)
-	Rename(ctx context.Context, id, newID string, old []byte, rec Record) (bool, error)
+	// Rename leaves a mark under the old ID. If nothing is stored there, it is an insert.
+	Rename(ctx context.Context, old Origin, newID string, rec Record) (bool, error)
 	Delete(ctx context.Context, id string) error
 
 	// Encode returns the bytes of values.
@@ -60,15 +67,34 @@ type Record struct {
 	TTL  time.Duration
 }
 
+// Status is what stands under an ID.
+type Status int
+
+// The status of an ID. Where it is Gone, a record may stand in the way of an insert all
+// the same: a mark that counts no more.
+const (
+	Gone    Status = iota // no session
+	Live                  // a session
+	Renewed               // no session, as it got a new ID a moment ago
+)
+
+// Found is what a store has under an ID.
+type Found struct {
+	Status Status
+	Data   []byte    // the bytes of the record, nil if there is none
+	Values state.Map // what the bytes decode to; nil if that is not known
+}
+
 // ErrContended says that other writers were faster each time.
 var ErrContended = errors.New("other requests changed the session faster, time and again")
 
 // Origin is what is known of a record: as it was read, or as it was last written.
 type Origin struct {
-	ID     string // the ID of the record
-	Stored bool   // there is one
-	Data   []byte // its bytes
-	Seq    uint64 // the number of the last commit before it was read: see Engine.Seq
+	ID      string // the ID of the record
+	Stored  bool   // there is one, which is a session
+	Renewed bool   // there is none, as the session got a new ID a moment ago
+	Data    []byte // its bytes
+	Seq     uint64 // the number of the last commit before it was read: see Engine.Seq
 
 	// Values are what the bytes decode to, nil if that is not known.
 	Values state.Map
@@ -126,19 +152,26 @@ func (c *Change) CheckCondition(now state.Values) bool {
 	return (c.When == IfFlash) == (flash != nil)
 }
 
-// LoseRecord decides what becomes of the changes when the record that they were
-// made on is gone: somebody destroyed the session or gave it a new ID, or it has
-// expired. The changes are dropped with the record. There is one exception: a change
-// that gives the session a new ID itself, as a login does. What it has set is then
-// stored under the new ID, with nothing of the old values, and LoseRecord reports that
-// there is something to insert.
-func (c *Change) LoseRecord() (insert bool) {
-	if c.ID == c.Origin.ID {
+// LoseRecord decides what becomes of the changes when the record that they were made on
+// is gone. If the session was destroyed or has expired, they are dropped with it. If
+// it was renewed, they are void, with one exception: a change that gives the session a
+// new ID itself, as the same login does that was sent twice. What that change has set is
+// stored under its own new ID, with nothing of the old values, and LoseRecord reports
+// that there is something to insert.
+func (c *Change) LoseRecord(renewed bool) (insert bool) {
+	if !renewed {
 		c.Vanish()
 		return false
 	}
-	c.Values, c.Origin = nil, Origin{ID: c.ID}
-	return c.Log.SetsKeys()
+	c.Values, c.Origin = nil, Origin{ID: c.Origin.ID, Renewed: true}
+	return !c.IsVoid()
+}
+
+// IsVoid reports whether there is nothing to write because the session got a new ID
+// that the changes do not know. They stay with the session, which may yet get a new ID of
+// its own.
+func (c *Change) IsVoid() bool {
+	return c.Origin.Renewed && (c.ID == c.Origin.ID || !c.Log.SetsKeys())
 }
 
 // Vanish notes that the store holds no record of the session any more.

@@ -40,12 +40,11 @@ func (e *Engine) Commit(ctx context.Context, c *Change) error { return e.inLane(
 // write brings a change into the store, starting over on the record that is there
 // by then for as long as other writers are faster.
 func (e *Engine) write(ctx context.Context, c *Change) error {
-	if c.Log.Destroyed {
-		err := e.store.Delete(ctx, c.Origin.ID)
-		if err == nil {
-			c.Vanish()
-		}
-		return err
+	switch {
+	case c.Log.Destroyed:
+		return e.destroy(ctx, c)
+	case c.IsVoid():
+		return nil
 	}
 	const tries = 30
 	for try := range tries {
@@ -62,6 +61,17 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 		}
 	}
 	return ErrContended
+}
+
+// destroy deletes the record. A mark is none.
+func (e *Engine) destroy(ctx context.Context, c *Change) error {
+	if !c.Origin.Renewed {
+		if err := e.store.Delete(ctx, c.Origin.ID); err != nil {
+			return err
+		}
+	}
+	c.Vanish()
+	return nil
 }
 
 // attempt writes a change on top of its origin. If another writer was faster, the
@@ -120,10 +130,10 @@ func (e *Engine) values(o Origin) map[any]any {
 // put makes the one write that a change calls for.
 func (e *Engine) put(ctx context.Context, c *Change, rec Record) (bool, error) {
 	switch {
+	case c.ID != c.Origin.ID && !c.Origin.Renewed:
+		return e.store.Rename(ctx, c.Origin, c.ID, rec)
 	case !c.Origin.Stored:
 		return e.store.Insert(ctx, c.ID, rec)
-	case c.ID != c.Origin.ID:
-		return e.store.Rename(ctx, c.Origin.ID, c.ID, c.Origin.Data, rec)
 	default:
 		return e.store.Swap(ctx, c.ID, c.Origin.Data, rec)
 	}
@@ -136,24 +146,27 @@ func (e *Engine) put(ctx context.Context, c *Change, rec Record) (bool, error) {
 // has lost the first answer asks again, and is refused.
 func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, again bool, err error) {
 	id := c.ID
-	now, found, err := e.store.Load(ctx, id)
+	now, err := e.store.Load(ctx, id)
 	// Two requests that take the same flash write the same bytes, so here equal
 	// bytes prove nothing. A flash is rather lost than shown twice.
-	if err == nil && found && c.When != IfFlash && bytes.Equal(now, data) {
+	if err == nil && now.Status == Live && c.When != IfFlash && bytes.Equal(now.Data, data) {
 		return true, false, nil
 	}
 	if err == nil && c.Origin.Stored && id != c.Origin.ID {
 		id = c.Origin.ID
-		now, found, err = e.store.Load(ctx, id)
+		now, err = e.store.Load(ctx, id)
 	}
 	switch {
 	case err != nil:
 		return false, false, err
-	case found:
-		c.Origin = Origin{ID: id, Stored: true, Data: now, Seq: c.Origin.Seq}
+	case now.Status == Live:
+		c.Origin = Origin{ID: id, Stored: true, Data: now.Data, Values: now.Values, Seq: c.Origin.Seq}
 		return false, true, nil
-	case c.Origin.Stored:
-		return false, c.LoseRecord(), nil
+	case c.Origin.Stored || now.Status == Renewed:
+		return false, c.LoseRecord(now.Status == Renewed), nil
+	case now.Data != nil: // a mark that counts no more is replaced
+		c.Origin = Origin{ID: id, Stored: true, Data: now.Data, Values: state.Map{}, Seq: c.Origin.Seq}
+		return false, true, nil
 	default: // the record of another writer refused our insert, and is gone
 		return false, true, nil
 	}

@@ -20,14 +20,15 @@ var ctx = context.Background()
 // store is a commit.Store in a map, which somebody can interfere with.
 type store struct {
 	data   map[string][]byte
-	before func()   // called before each write
-	lose   bool     // the answer to the next write that succeeds is lost; the driver asks again
-	calls  []string // the writes, in order
-	fail   error    // of the next encoding
+	marks  map[string]bool // the IDs that were given up: true while that counts
+	before func()          // called before each write
+	lose   bool            // the answer to the next write that succeeds is lost; the driver asks again
+	calls  []string        // the writes, in order
+	fail   error           // of the next encoding
 }
 
 func newStore(id string, values map[any]any) *store {
-	s := &store{data: make(map[string][]byte)}
+	s := &store{data: make(map[string][]byte), marks: make(map[string]bool)}
 	if values != nil {
 		s.put(id, values)
 	}
@@ -47,10 +48,22 @@ func (s *store) values(id string) map[any]any {
 	return values
 }
 
-func (s *store) Load(_ context.Context, id string) ([]byte, bool, error) {
+func (s *store) Load(_ context.Context, id string) (commit.Found, error) {
 	data, ok := s.data[id]
-	return data, ok, nil
+	counts, marked := s.marks[id]
+	switch {
+	case ok:
+		return commit.Found{Status: commit.Live, Data: data}, nil
+	case counts:
+		return commit.Found{Status: commit.Renewed, Data: markData}, nil
+	case marked:
+		return commit.Found{Data: markData}, nil
+	default:
+		return commit.Found{}, nil
+	}
 }
+
+var markData = []byte("mark")
 
 // write is an atomic step: from the ID with the old data, nil for none, to the new.
 func (s *store) write(op, from, to string, old []byte, rec commit.Record) (bool, error) {
@@ -58,10 +71,18 @@ func (s *store) write(op, from, to string, old []byte, rec commit.Record) (bool,
 		s.before()
 	}
 	s.calls = append(s.calls, op)
-	if data, ok := s.data[from]; ok != (old != nil) || !bytes.Equal(data, old) {
+	data, ok := s.data[from]
+	if _, marked := s.marks[from]; marked {
+		data, ok = markData, true
+	}
+	if ok != (old != nil) || !bytes.Equal(data, old) {
 		return false, nil
 	}
 	delete(s.data, from)
+	delete(s.marks, from)
+	if from != to {
+		s.marks[from] = true
+	}
 	s.data[to] = rec.Data
 	answered := !s.lose
 	s.lose = false
@@ -76,8 +97,8 @@ func (s *store) Swap(_ context.Context, id string, old []byte, rec commit.Record
 	return s.write("swap", id, id, old, rec)
 }
 
-func (s *store) Rename(_ context.Context, id, newID string, old []byte, rec commit.Record) (bool, error) {
-	return s.write("rename", id, newID, old, rec)
+func (s *store) Rename(_ context.Context, old commit.Origin, newID string, rec commit.Record) (bool, error) {
+	return s.write("rename", old.ID, newID, old.Data, rec)
 }
 
 func (s *store) Delete(_ context.Context, id string) error {
@@ -128,6 +149,7 @@ func set(key, val string) func(*state.Log) { return func(l *state.Log) { l.Set(k
 // What becomes of a change when the record is no longer as it was read.
 func TestConflicts(t *testing.T) {
 	type values = map[any]any
+	renewed := func(s *store) { s.data["other"] = s.data["abc"]; delete(s.data, "abc"); s.marks["abc"] = true }
 	for name, tt := range map[string]struct {
 		stored    values            // what the change was made on, nil for no record
 		meanwhile func(s *store)    // what others do after that
@@ -135,6 +157,7 @@ func TestConflicts(t *testing.T) {
 		change    func(*state.Log)  //
 		want      map[string]values // all that is stored then
 		vanished  bool
+		void      bool
 		calls     []string
 	}{
 		"none": {
@@ -180,12 +203,36 @@ func TestConflicts(t *testing.T) {
 		},
 		"renewed, and gone": {
 			stored: values{"a": "1"}, meanwhile: func(s *store) { delete(s.data, "abc") }, newID: "new", change: set("b", "2"),
-			want: map[string]values{"new": {"b": "2"}}, calls: []string{"rename", "insert"},
+			want: map[string]values{}, vanished: true, calls: []string{"rename"},
 		},
-		"renewed with nothing set, and gone": {
-			stored: values{"a": "1"}, meanwhile: func(s *store) { delete(s.data, "abc") }, newID: "new",
+		"renewed for the first time": {
+			newID: "new", change: set("b", "2"),
+			want: map[string]values{"new": {"b": "2"}}, calls: []string{"rename"},
+		},
+		"renewed by another": {
+			stored: values{"a": "1"}, meanwhile: renewed, change: set("b", "2"),
+			want: map[string]values{"other": {"a": "1"}}, void: true, calls: []string{"swap"},
+		},
+		"renewed twice": {
+			stored: values{"a": "1"}, meanwhile: renewed, newID: "new", change: set("b", "2"),
+			want: map[string]values{"other": {"a": "1"}, "new": {"b": "2"}}, calls: []string{"rename", "insert"},
+		},
+		"renewed twice with nothing set": {
+			stored: values{"a": "1"}, meanwhile: renewed, newID: "new",
 			change: func(l *state.Log) { l.Renewed = true; l.Delete("a") },
-			want:   map[string]values{}, calls: []string{"rename"},
+			want:   map[string]values{"other": {"a": "1"}}, void: true, calls: []string{"rename"},
+		},
+		"begun under an ID that was given up": {
+			meanwhile: func(s *store) { s.marks["abc"] = true }, change: set("b", "2"),
+			want: map[string]values{}, void: true, calls: []string{"insert"},
+		},
+		"begun under an ID that was given up long ago": {
+			meanwhile: func(s *store) { s.marks["abc"] = false }, change: set("b", "2"),
+			want: map[string]values{"abc": {"b": "2"}}, calls: []string{"insert", "swap"},
+		},
+		"under an ID that was given up long ago": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { renewed(s); s.marks["abc"] = false }, change: set("b", "2"),
+			want: map[string]values{"other": {"a": "1"}}, vanished: true, calls: []string{"swap"},
 		},
 		"destroyed": {
 			stored: values{"a": "1"}, meanwhile: func(s *store) { s.put("abc", values{"a": "other"}) },
@@ -227,13 +274,28 @@ func TestConflicts(t *testing.T) {
 			if !reflect.DeepEqual(s.calls, tt.calls) {
 				t.Errorf("the writes are %q, want %q", s.calls, tt.calls)
 			}
-			if c.Vanished != tt.vanished {
-				t.Errorf("vanished is %v", c.Vanished)
+			if c.Vanished != tt.vanished || c.IsVoid() != tt.void {
+				t.Errorf("vanished is %v, void is %v", c.Vanished, c.IsVoid())
 			}
 			if now, ok := s.data[c.ID]; ok != c.Origin.Stored && !c.Vanished || ok && !bytes.Equal(now, c.Origin.Data) {
 				t.Errorf("the change says that stored is %s, and it is %s", c.Origin.Data, now)
 			}
 		})
+	}
+}
+
+// A change that is void from the start asks the store for nothing. The end of a session
+// counts in any case, and leaves the mark alone.
+func TestVoid(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		s := newStore("abc", nil)
+		c := s.change("abc", set("a", "1"))
+		if c.Origin.Renewed = true; ends {
+			c.Log.Destroy()
+		}
+		if err := commit.New(s).Commit(ctx, c); err != nil || len(s.calls) > 0 || c.Vanished != ends {
+			t.Errorf("vanished is %v after %q (%v)", c.Vanished, s.calls, err)
+		}
 	}
 }
 

@@ -187,7 +187,7 @@ func (e *Engine) adopt(c *Change, b *batch) error {
 		return b.err
 	}
 	c.Values, c.Origin, c.Vanished = nil, b.Origin, b.Vanished
-	if !c.Vanished {
+	if c.Origin.Stored && !c.Vanished {
 		values := e.values(b.Origin)
 		c.Log.Apply(values)
 		c.Values = state.Map(values)

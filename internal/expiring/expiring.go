@@ -91,23 +91,25 @@ func (t *Table[V]) Delete(text string) {
 	sh.remove(k)
 }
 
-// Verdict is what is to be done with a key.
-type Verdict int
-
-const (
-	// Keep leaves all as it is.
-	Keep Verdict = iota
-	// Put puts a value under the new key, and removes what is under the old one.
-	Put
-	// Remove removes what is under the old key.
-	Remove
-)
+// Decision is what is to be done with a key. The zero Decision leaves all as it is.
+type Decision[V any] struct {
+	// Put says to put Value under the new key, with so much time to live, and to remove
+	// what is under the old one.
+	Put   bool
+	Value V
+	TTL   time.Duration
+	// Remove says to remove what is under the old key.
+	Remove bool
+	// Left is put under the old key in place of what is removed, if LeftTTL is not zero.
+	Left    V
+	LeftTTL time.Duration
+}
 
 // Update decides and does at once, so that nobody sees or does anything in between:
-// it calls decide with the live value under the old key, nil if there is none, and
-// does what decide says. The two keys may be one. Update returns the value that it
+// it calls decide with the live value under the old key and the time that it has left,
+// nil and zero if there is none, and does what decide says. The two keys may be one. Update returns the value that it
 // has put, if it has. The function must not use the table.
-func (t *Table[V]) Update(oldKey, newKey string, decide func(now *V) (next V, ttl time.Duration, v Verdict)) *V {
+func (t *Table[V]) Update(oldKey, newKey string, decide func(now *V, left time.Duration) Decision[V]) *V {
 	from, to := t.key(oldKey), t.key(newKey)
 	sh, toShard := &t.shards[from.shard()], &t.shards[to.shard()]
 	lockBoth(sh, toShard, from.shard() <= to.shard())
@@ -116,27 +118,31 @@ func (t *Table[V]) Update(oldKey, newKey string, decide func(now *V) (next V, tt
 	now := t.now()
 	old := sh.live(from, now)
 	var val *V
+	var left time.Duration
 	if old != nil {
-		val = &old.value
+		val, left = &old.value, old.expiry-now
 	}
-	next, ttl, verdict := decide(val)
-	switch verdict {
-	case Put:
-		if old != nil && from == to {
-			to = old.key
-		} else {
-			to.text = strings.Clone(to.text) // it may be part of a long header
+	d := decide(val, left)
+	if d.Remove || d.Put && from != to {
+		if old != nil {
+			from = old.key
 		}
-		if from != to {
-			sh.remove(from)
-		}
-		e := &entry[V]{key: to, value: next}
-		toShard.put(e, ttl, now)
-		return &e.value
-	case Remove:
 		sh.remove(from)
+		if d.LeftTTL > 0 {
+			sh.put(&entry[V]{key: from, value: d.Left}, d.LeftTTL, now)
+		}
 	}
-	return nil
+	if !d.Put {
+		return nil
+	}
+	if old != nil && from == to {
+		to = old.key
+	} else {
+		to.text = strings.Clone(to.text) // it may be part of a long header
+	}
+	e := &entry[V]{key: to, value: d.Value}
+	toShard.put(e, d.TTL, now)
+	return &e.value
 }
 
 // lockBoth locks two shards, which may be one, in an order that all agree on.

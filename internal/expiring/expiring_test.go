@@ -44,7 +44,7 @@ func (t *Table[V]) checked(tb testing.TB) int {
 
 // put puts a value under a key.
 func put[V any](t *Table[V], key string, val V, ttl time.Duration) *V {
-	return t.Update(key, key, func(*V) (V, time.Duration, Verdict) { return val, ttl, Put })
+	return t.Update(key, key, func(*V, time.Duration) Decision[V] { return Decision[V]{Put: true, Value: val, TTL: ttl} })
 }
 
 // requireLeft checks how long the keys have left; a key with nothing left is dead.
@@ -151,8 +151,13 @@ func TestUpdate(t *testing.T) {
 	if second := put(table, "a", 2, time.Hour); *first != 1 || *second != 2 {
 		t.Errorf("a value was written to: %d, %d", *first, *second)
 	}
-	change := func(from, to string, want int, next int, verdict Verdict) *int {
-		return table.Update(from, to, func(now *int) (int, time.Duration, Verdict) {
+	type decision = Decision[int]
+	put := func(val int) decision { return decision{Put: true, Value: val, TTL: time.Hour} }
+	change := func(from, to string, want int, d decision) *int {
+		return table.Update(from, to, func(now *int, left time.Duration) decision {
+			if now == nil != (left <= 0) {
+				t.Errorf("%v are left", left)
+			}
 			got := 0
 			if now != nil {
 				got = *now
@@ -160,18 +165,29 @@ func TestUpdate(t *testing.T) {
 			if got != want {
 				t.Errorf("under %s is %d, want %d", from, got, want)
 			}
-			return next, time.Hour, verdict
+			return d
 		})
 	}
-	if change("a", "a", 2, 0, Keep) != nil {
+	if change("a", "a", 2, decision{}) != nil {
 		t.Error("something was put")
 	}
-	if moved := change("a", "b", 2, 3, Put); moved == nil || *moved != 3 {
+	if moved := change("a", "b", 2, put(3)); moved == nil || *moved != 3 {
 		t.Errorf("put was %v", moved)
 	}
-	change("a", "a", 0, 0, Remove)
-	change("b", "b", 3, 0, Remove)
-	change("b", "c", 0, 4, Put)
+	change("a", "a", 0, decision{Remove: true})
+	change("b", "b", 3, decision{Remove: true})
+	change("b", "c", 0, put(4))
+	leaving := put(5)
+	leaving.Left, leaving.LeftTTL = 6, time.Minute
+	for _, was := range []int{4, 0} { // something is left also where nothing was
+		change("c", "d", was, leaving)
+		if left, ttl := table.Get("c"); left == nil || *left != 6 || ttl > time.Minute || table.checked(t) != 2 {
+			t.Errorf("left behind are %v for %v", left, ttl)
+		}
+		table.Delete("c")
+	}
+	change("d", "d", 5, put(4))
+	change("d", "c", 4, put(4))
 	table.Delete("none")
 	if val, _ := table.Get("c"); val == nil || *val != 4 || table.checked(t) != 1 {
 		t.Errorf("c is %v, of %d entries", val, table.Len())
@@ -188,11 +204,12 @@ func TestChangesInParallel(t *testing.T) {
 	const goroutines, rounds = 8, 500
 	table := New[int]()
 	count := func(from, to string) {
-		table.Update(from, to, func(now *int) (int, time.Duration, Verdict) {
-			if now == nil {
-				return 1, time.Hour, Put
+		table.Update(from, to, func(now *int, _ time.Duration) Decision[int] {
+			n := 1
+			if now != nil {
+				n += *now
 			}
-			return *now + 1, time.Hour, Put
+			return Decision[int]{Put: true, Value: n, TTL: time.Hour}
 		})
 	}
 	var wg sync.WaitGroup

@@ -132,7 +132,7 @@ func (s *Server) RoundTrips(t *testing.T) {
 		{"a visitor for whom nothing is stored yet", "/read", 1, "/read"},
 		{"the first thing that is stored for a visitor", "/set", 2, "/read"},
 		{"a request that takes a flash", "/read", 2, "/flash"},
-		{"a new ID", "/renew", 2, "/set"},
+		{"a new ID, and a mark under the old one", "/renew", 3, "/set"},
 		{"a new ID for a new visitor", "/renew", 0, ""},
 		{"a logout", "/logout", 2, "/set"},
 		{"a logout of nobody", "/logout", 0, ""},

@@ -1,0 +1,164 @@
+package session
+
+import "net/http"
+
+// What the client is told of its session: by the cookie, in the header of the response,
+// which also tells caches whose response it is.
+//
+// The cookie of one response may replace, in the browser, what another response has just
+// set. So a request that stores nothing sends a cookie only where nobody can have a
+// better one, and what is sent is settled as late as possible.
+
+// announcement is what one request tells its client.
+type announcement struct {
+	clientID string // the ID that the client has: it came with it, or a header has left with it
+	offered  bool   // the client is sent its ID though nothing is stored under it
+	refresh  bool   // the session lives longer now, and so should the cookie
+	sealed   bool   // it is too late for another header
+
+	headers [3]string // room for values of headers
+}
+
+// introduce tells the client the ID of its session, before the handlers.
+func (rq *request) introduce(r *http.Request) {
+	m, w := rq.m, rq.Context.ResponseWriter()
+	if rq.created {
+		m.issued.add(rq.lastID)
+	}
+	switch {
+	case !m.writesCookie:
+		m.opts.WriteIDFunc(w, r, rq.lastID, rq.created)
+	case !rq.created:
+		rq.clientID = rq.lastID
+	default:
+		line := m.cookie.line(rq.lastID)
+		m.cookie.putInRequest(r.Header, line, rq.headers[0:0:1])
+		if len(rq.unknown) > 0 {
+			rq.offered = isPage(r) // of many requests for its parts none must replace what the page got
+		} else {
+			rq.offered = !m.cookie.isHeldBack(r)
+		}
+		if rq.offered {
+			m.cookie.replace(w.Header(), line)
+		}
+	}
+}
+
+// isPage reports whether the request is for a page, rather than for a part of one. A
+// client that does not say is taken to ask for a page.
+func isPage(r *http.Request) bool {
+	mode := r.Header["Sec-Fetch-Mode"]
+	return len(mode) == 0 || mode[0] == "navigate"
+}
+
+// isHeldBack reports whether the browser may have the cookie and not have sent it, because
+// the request comes from another site (RFC 6265bis, section 5.8.3; Fetch Metadata). Such
+// a request looks like that of a new visitor.
+func (c *cookie) isHeldBack(r *http.Request) bool {
+	if site := r.Header["Sec-Fetch-Site"]; len(site) == 0 || site[0] != "cross-site" {
+		return false
+	}
+	switch c.SameSite {
+	case http.SameSiteNoneMode:
+		return false
+	case http.SameSiteStrictMode:
+		return true
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+	default:
+		return true
+	}
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "iframe", "frame", "fencedframe", "embed", "object":
+		return true
+	}
+	return r.Header.Get("Sec-Fetch-Mode") != "navigate"
+}
+
+// isKnownTo reports whether the client has the ID of the session, or may still be sent it.
+func (rq *request) isKnownTo(now look) bool {
+	return !rq.sealed || now.ended || !rq.m.writesCookie || rq.clientID == now.sid
+}
+
+// announce sets the cookie in the response as the session now is. It is called by those
+// who write the response, with the lock of the request.
+func (rq *request) announce(now look) {
+	m := rq.m
+	if !m.writesCookie || rq.sealed {
+		return
+	}
+	h := rq.Context.ResponseWriter().Header()
+	switch {
+	case now.destroyed:
+		m.cookie.expire(h)
+	case !rq.stored:
+		// An ID with nothing under it must not replace that of a session. It is taken
+		// back, unless the client is new.
+		if now.sid != rq.clientID && !rq.offered {
+			m.cookie.drop(h)
+		}
+	case now.sid != rq.clientID:
+		if !m.cookie.isIn(h) {
+			m.cookie.write(h, now.sid)
+		}
+	case rq.refresh && m.sent != nil && !m.sent.hasSince(now.sid, m.refreshAfter):
+		// Since the session was read others may have ended it or given it another ID.
+		if now.changed || m.adapter.isLive(rq.uncancelled(), now.sid) {
+			m.cookie.write(h, now.sid)
+		}
+	}
+	rq.refresh = false
+}
+
+// withdraw takes back a new ID that is undone. The caller has the lock of the request.
+func (rq *request) withdraw(begun bool) {
+	m := rq.m
+	if begun || !m.writesCookie || rq.sess.ID() == rq.lastID {
+		return
+	}
+	h := rq.Context.ResponseWriter().Header()
+	m.cookie.drop(h)
+	line := m.cookie.line(rq.lastID)
+	m.cookie.putInRequest(rq.Request().Header, line, nil)
+	if rq.offered {
+		m.cookie.replace(h, line)
+	}
+}
+
+// seal settles the header of the response, as late as possible: only now is it known
+// what the app says to caches.
+func (rq *request) seal() {
+	rq.mu.Lock()
+	defer rq.mu.Unlock()
+	h := rq.Context.ResponseWriter().Header()
+	rq.sealCookie(h)
+	if rq.m.readsCookie && !variesByCookie(h) {
+		if h["Vary"] == nil {
+			h["Vary"] = rq.headers[1:1:2]
+		}
+		h["Vary"] = append(h["Vary"], "Cookie")
+	}
+	rq.sealed = true
+}
+
+// sealCookie sees to it that no cache hands the cookie to somebody else. A cookie with
+// nothing behind it gives way to the cache.
+func (rq *request) sealCookie(h http.Header) {
+	m := rq.m
+	if !m.writesCookie || !m.cookie.isIn(h) {
+		return
+	}
+	sharing := sharingOf(h)
+	if sharing.may && !rq.stored && rq.sess != nil && !rq.isDestroyed() {
+		m.cookie.drop(h)
+		return
+	}
+	sharing.keepPrivate(h, rq.headers[2:2:3])
+	if rq.sess != nil {
+		rq.clientID = rq.sess.ID()
+		if m.sent != nil {
+			m.sent.add(rq.clientID)
+		}
+	}
+}

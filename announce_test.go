@@ -1,0 +1,447 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flamego/flamego"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/mapbackend"
+)
+
+// A request whose cookie the browser has held back must not replace that cookie, unless it
+// has stored something.
+func TestCookieThatWasHeldBack(t *testing.T) {
+	lax, strict, none := http.SameSiteLaxMode, http.SameSiteStrictMode, http.SameSiteNoneMode
+	for _, tt := range []struct {
+		sameSite http.SameSite
+		method   string
+		fields   string
+		heldBack bool
+	}{
+		{lax, "POST", "cross-site navigate document", true},
+		{lax, "PUT", "cross-site cors empty", true},
+		{lax, "GET", "cross-site navigate document", false},
+		{lax, "HEAD", "cross-site navigate document", false},
+		{lax, "GET", "cross-site navigate", false},
+		{lax, "GET", "cross-site navigate iframe", true},
+		{lax, "GET", "cross-site navigate object", true},
+		{lax, "GET", "cross-site no-cors image", true},
+		{lax, "GET", "cross-site cors empty", true},
+		{lax, "GET", "cross-site", true},
+		{lax, "POST", "same-site navigate document", false},
+		{lax, "POST", "same-origin navigate document", false},
+		{lax, "POST", "none navigate document", false},
+		{lax, "POST", "", false},
+		{http.SameSiteDefaultMode, "POST", "cross-site navigate document", true},
+		{0, "POST", "cross-site navigate document", true},
+		{strict, "GET", "cross-site navigate document", true},
+		{strict, "POST", "cross-site navigate document", true},
+		{strict, "GET", "same-site navigate document", false},
+		{strict, "GET", "", false},
+		{none, "POST", "cross-site navigate document", false},
+		{none, "GET", "cross-site no-cors image", false},
+	} {
+		t.Run(fmt.Sprintf("%d %s %s", tt.sameSite, tt.method, tt.fields), func(t *testing.T) {
+			onEach(t, func(t *testing.T, opts session.Options) {
+				opts.Cookie.SameSite, opts.Cookie.Secure = tt.sameSite, true
+				a := newApp(t, opts)
+				var fields []string
+				for i, value := range strings.Fields(tt.fields) {
+					fields = append(fields, []string{"Sec-Fetch-Site: ", "Sec-Fetch-Mode: ", "Sec-Fetch-Dest: "}[i]+value)
+				}
+				read := func(s session.Session) string { _ = s.Get("key"); return "ok" }
+				renew := func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) }
+				for _, h := range []flamego.Handler{read, renew} {
+					w := a.with(tt.method, fields, h)
+					require.Equal(t, tt.heldBack, len(ours(w.Header())) == 0)
+					require.Equal(t, tt.heldBack, w.Header().Get("Cache-Control") == "")
+				}
+
+				sid := ""
+				w := a.with(tt.method, fields, func(s session.Session) string { s.Set("key", 1); sid = s.ID(); return "ok" })
+				require.Len(t, ours(w.Header()), 1)
+				require.Equal(t, 1, get(t, a.Store(), sid, "key"))
+
+				cookie := "Cookie: flamego_session=" + sid // this one was not held back
+				w = a.with(tt.method, append(fields, cookie), renew)
+				require.Len(t, ours(w.Header()), 1)
+			})
+		})
+	}
+}
+
+// No response has both our cookie and leave for shared caches to keep it. A cookie with
+// nothing behind it gives way; otherwise the leave does.
+func TestSharedCaches(t *testing.T) {
+	later, before := time.Now().Add(time.Hour).UTC().Format(http.TimeFormat), "Thu, 01 Jan 1970 00:00:00 GMT"
+	for _, tt := range []struct {
+		fields  []string // of the app
+		shared  bool
+		private []string // what is made of them where the cookie must be sent
+	}{
+		{[]string{"Cache-Control: public, max-age=600, s-maxage=900"}, true, []string{"Cache-Control: max-age=600, private"}},
+		{[]string{"Cache-Control: public", "Cache-Control: max-age=600"}, true, []string{"Cache-Control: max-age=600, private"}},
+		{[]string{"Cache-Control: PUBLIC , Immutable"}, true, []string{"Cache-Control: Immutable, private"}},
+		{[]string{"Cache-Control: s-maxage=1"}, true, []string{"Cache-Control: private"}},
+		{[]string{"Cache-Control: max-age=600"}, true, []string{"Cache-Control: max-age=600, private"}},
+		{[]string{`Cache-Control: max-age="600", x="a, public"`}, true, []string{`Cache-Control: max-age="600", x="a, public", private`}},
+		{[]string{`Cache-Control: max-age=600, private="X-User"`}, true, []string{`Cache-Control: max-age=600, private="X-User", private`}},
+		{[]string{"Expires: " + later}, true, []string{"Cache-Control: no-store", "Expires: " + later}},
+		{[]string{"CDN-Cache-Control: max-age=60"}, true, []string{"Cache-Control: no-store"}},
+		{[]string{"Cache-Control: no-store", "Cloudflare-Cdn-Cache-Control: max-age=60"}, true, []string{"Cache-Control: no-store"}},
+		{[]string{"Surrogate-Control: max-age=60"}, true, []string{"Cache-Control: no-store"}},
+		{[]string{"X-Accel-Expires: 60"}, true, []string{"Cache-Control: no-store"}},
+		{[]string{"Cache-Control: private, max-age=600"}, false, []string{"Cache-Control: private, max-age=600"}},
+		{[]string{"Cache-Control: no-store", "Expires: " + later}, false, []string{"Cache-Control: no-store", "Expires: " + later}},
+		{[]string{"Cache-Control: no-cache"}, false, []string{"Cache-Control: no-cache, private"}},
+		{[]string{"Cache-Control: max-age=0, must-revalidate"}, false, []string{"Cache-Control: max-age=0, must-revalidate, private"}},
+		{[]string{"Cache-Control: private, s-maxage=60"}, false, []string{"Cache-Control: private"}},
+		{[]string{"Expires: 0"}, false, []string{"Cache-Control: no-store", "Expires: 0"}},
+		{[]string{"Expires: " + before}, false, []string{"Cache-Control: no-store", "Expires: " + before}},
+		{[]string{"CDN-Cache-Control: no-store"}, false, []string{"Cache-Control: no-store"}},
+		{[]string{"X-Accel-Expires: 0"}, false, []string{"Cache-Control: no-store"}},
+		{nil, false, []string{"Cache-Control: no-store"}},
+	} {
+		t.Run(strings.Join(tt.fields, " "), func(t *testing.T) {
+			onEach(t, func(t *testing.T, opts session.Options) {
+				a := newApp(t, opts)
+				answer := func(change func(session.Session, http.ResponseWriter, *http.Request)) flamego.Handler {
+					return func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+						change(s, w, r)
+						for _, field := range tt.fields {
+							name, value, _ := strings.Cut(field, ": ")
+							w.Header().Add(name, value)
+						}
+						return "ok"
+					}
+				}
+				nothing := func(session.Session, http.ResponseWriter, *http.Request) {}
+				set := func(s session.Session, _ http.ResponseWriter, _ *http.Request) { s.Set("key", 1) }
+				renew := func(s session.Session, w http.ResponseWriter, r *http.Request) {
+					require.NoError(t, s.RegenerateID(w, r))
+				}
+				end := func(s session.Session, w http.ResponseWriter, r *http.Request) {
+					require.NoError(t, session.Destroy(w, r, s))
+				}
+				check := func(h http.Header, cookie bool, want []string) {
+					t.Helper()
+					require.Equal(t, cookie, len(ours(h)) == 1)
+					var got []string
+					for _, name := range []string{"Cache-Control", "CDN-Cache-Control", "Cloudflare-Cdn-Cache-Control", "Surrogate-Control", "X-Accel-Expires", "Expires"} {
+						for _, value := range h.Values(name) {
+							got = append(got, name+": "+value)
+						}
+					}
+					for i := range want { // as the header has it
+						want[i] = strings.Replace(want[i], "Cdn-Cache-Control", "CDN-Cache-Control", 1)
+						want[i] = strings.Replace(want[i], "Cloudflare-CDN-", "Cloudflare-Cdn-", 1)
+					}
+					require.Equal(t, want, got)
+				}
+				untouched := append([]string(nil), tt.fields...)
+				if want := tt.private; tt.shared {
+					check(a.with("GET", nil, answer(nothing)).Header(), false, untouched)
+				} else {
+					check(a.with("GET", nil, answer(nothing)).Header(), true, want)
+				}
+				cookie := "Cookie: " + a.visit(func(s session.Session) { s.Set("old", 1) })
+				check(a.with("GET", []string{cookie}, answer(nothing)).Header(), false, untouched)
+				check(a.with("GET", []string{cookie}, answer(set)).Header(), false, untouched)
+				check(a.with("GET", nil, answer(set)).Header(), true, tt.private)
+				w := a.with("GET", []string{cookie}, answer(renew))
+				check(w.Header(), true, tt.private)
+				renewed, _, _ := strings.Cut(ours(w.Header())[0], ";")
+				check(a.with("GET", []string{"Cookie: " + renewed}, answer(end)).Header(), true, tt.private)
+			})
+		})
+	}
+}
+
+// What a file server that comes after the sessions lets caches keep has no cookie.
+func TestSharedStaticFiles(t *testing.T) {
+	a := newApp(t, session.Options{})
+	a.Use(flamego.Static(flamego.StaticOptions{Directory: "testdata", CacheControl: func() string { return "public, max-age=600" }}))
+	w := a.get("/static.txt")
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Empty(t, ours(w.Result().Header))
+	require.Equal(t, "public, max-age=600", w.Result().Header.Get("Cache-Control"))
+	require.Equal(t, "Cookie", w.Result().Header.Get("Vary"))
+}
+
+// bothStores runs a test with two instances: of the memory store one and the same, of a
+// backend and of its storage two.
+func bothInstances(t *testing.T, opts session.Options, f func(t *testing.T, here, there *app)) {
+	onBoth(t, func(t *testing.T, store session.Options) {
+		opts := opts
+		opts.Initer = store.Initer
+		here := newApp(t, opts)
+		there := here
+		if store.Initer != nil {
+			there = newApp(t, opts)
+		}
+		f(t, here, there)
+		require.Empty(t, here.TakeErrors())
+		require.Empty(t, there.TakeErrors())
+	})
+}
+
+func renewing(t *testing.T) flamego.Handler {
+	return func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+		require.NoError(t, s.RegenerateID(w, r))
+		return s.ID()
+	}
+}
+
+// Of two requests that renew one session at the same time, whichever answer the browser
+// keeps, its owner stays logged in.
+func TestOverlappingRenewals(t *testing.T) {
+	for _, sets := range []bool{false, true} {
+		t.Run(fmt.Sprint("sets ", sets), func(t *testing.T) {
+			bothInstances(t, session.Options{}, func(t *testing.T, here, there *app) {
+				cookie := here.visit(func(s session.Session) { s.Set("user", 1) })
+				var winner []string
+				loser := here.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+					winner = ours(there.once(cookie, renewing(t)).Header())
+					if sets {
+						s.Set("user", 1)
+					}
+					require.NoError(t, s.RegenerateID(w, r))
+					return s.ID()
+				})
+				require.Equal(t, http.StatusOK, loser.Code)
+				require.Len(t, winner, 1)
+				answers := [][]string{winner}
+				if sets {
+					answers = append(answers, ours(loser.Header()))
+				} else {
+					require.Empty(t, ours(loser.Header()))
+					require.False(t, here.Store().Exist(t.Context(), loser.Body.String()))
+				}
+				for _, lines := range answers {
+					sid := sidOf(strings.Split(lines[0], ";")[0])
+					require.Equal(t, 1, get(t, here.Store(), sid, "user"))
+				}
+				require.False(t, here.Store().Exist(t.Context(), sidOf(cookie)))
+			})
+		})
+	}
+}
+
+// The same in parallel, many times: in the end the browser has a session with its data.
+func TestOverlappingRenewalsInParallel(t *testing.T) {
+	bothInstances(t, session.Options{}, func(t *testing.T, here, there *app) {
+		for range 200 {
+			cookie := here.visit(func(s session.Session) { s.Set("user", 1) })
+			var wg sync.WaitGroup
+			answers := make([][]string, 4)
+			for i := range answers {
+				wg.Go(func() {
+					answers[i] = ours([]*app{here, there}[i%2].once(cookie, renewing(t)).Header())
+				})
+			}
+			wg.Wait()
+			sent := 0
+			for _, lines := range answers {
+				if len(lines) > 0 {
+					sent++
+					require.Equal(t, 1, get(t, here.Store(), sidOf(strings.Split(lines[0], ";")[0]), "user"))
+				}
+			}
+			require.Equal(t, 1, sent)
+		}
+	})
+}
+
+// A request that arrives under an ID that was given up changes nothing for ten seconds, and
+// sends no cookie. After that the ID is as good as none. Here with a visitor for whom
+// nothing was stored before the login, and with MaxAge, too.
+func TestLateRequestUnderARenewedID(t *testing.T) {
+	for _, stored := range []bool{true, false} {
+		for _, maxAge := range []int{0, 60} {
+			t.Run(fmt.Sprintf("stored %v, MaxAge %d", stored, maxAge), func(t *testing.T) {
+				test := func(t *testing.T, opts session.Options) {
+					synctest.Test(t, func(t *testing.T) {
+						opts.Cookie.MaxAge, opts.TouchInterval = maxAge, -1
+						a := newApp(t, opts)
+						cookie := a.visit(func(s session.Session) {
+							if stored {
+								s.Set("user", 1)
+							}
+						})
+						w := a.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+							require.NoError(t, s.RegenerateID(w, r))
+							s.Set("user", 2)
+							return s.ID()
+						})
+						renewed := w.Body.String()
+						for range 3 {
+							w = a.once(cookie, func(s session.Session, flash session.Flash) string {
+								require.Nil(t, s.Get("user"))
+								s.Set("user", 3)
+								s.SetFlash("late")
+								return "ok"
+							})
+							require.Equal(t, http.StatusOK, w.Code)
+							require.Empty(t, ours(w.Header()))
+							require.False(t, a.Store().Exist(t.Context(), sidOf(cookie)))
+							require.Equal(t, 2, get(t, a.Store(), renewed, "user"))
+							require.NoError(t, a.Store().Touch(t.Context(), sidOf(cookie)))
+							time.Sleep(3 * time.Second)
+						}
+						time.Sleep(2 * time.Second)
+						w = a.once(cookie, func(s session.Session) string {
+							require.NotEqual(t, sidOf(cookie), s.ID())
+							s.Set("user", 3)
+							return s.ID()
+						})
+						require.Len(t, ours(w.Header()), 1)
+						require.Equal(t, 3, get(t, a.Store(), w.Body.String(), "user"))
+						require.Empty(t, a.TakeErrors())
+					})
+				}
+				onEach(t, test)
+			})
+		}
+	}
+}
+
+// A login that was sent twice works, whichever of the two answers the browser keeps.
+func TestDoubleClickOnLogin(t *testing.T) {
+	login := func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+		if err := s.RegenerateID(w, r); err != nil {
+			panic(err)
+		}
+		s.Set("user", 7)
+		return s.ID()
+	}
+	for _, stored := range []bool{true, false} {
+		bothInstances(t, session.Options{}, func(t *testing.T, here, there *app) {
+			cookie := here.visit(func(s session.Session) {
+				if stored {
+					s.Set("form", 1)
+				}
+			})
+			if !stored {
+				there = here // another instance does not know the ID of a session that is not stored
+			}
+			for _, a := range []*app{here, there} {
+				w := a.once(cookie, login)
+				require.Equal(t, http.StatusOK, w.Code)
+				require.Equal(t, []string{"flamego_session=" + w.Body.String() + "; Path=/; HttpOnly; SameSite=Lax"}, ours(w.Header()))
+				require.Equal(t, 7, get(t, here.Store(), w.Body.String(), "user"))
+			}
+		})
+	}
+}
+
+// A process of an older version takes the mark of a renewal for a session with one odd key.
+func TestMarkInOlderProcesses(t *testing.T) {
+	b := mapbackend.New()
+	a := newApp(t, backendOptions(b))
+	cookie := a.visit(func(s session.Session) { s.Set("user", 1) })
+	a.once(cookie, renewing(t))
+	raw := b.Records[sidOf(cookie)]
+	require.LessOrEqual(t, time.Until(raw.Expiry), 10*time.Second)
+	data, err := session.GobDecoder(raw.Data)
+	require.NoError(t, err)
+	require.Len(t, data, 1)
+	require.Contains(t, data, "flamego::session::renewed")
+
+	// Such a process may set something there, and extend it. The ID stays dead.
+	data["user"] = 2
+	raw.Data, err = session.GobEncoder(data)
+	require.NoError(t, err)
+	b.Put(sidOf(cookie), session.Record{Data: raw.Data, TTL: time.Hour})
+	require.False(t, a.Store().Exist(t.Context(), sidOf(cookie)))
+	require.Nil(t, get(t, a.Store(), sidOf(cookie), "user"))
+}
+
+// A session that an administrator ends does not come back by a login that was under way,
+// and its cookie is left alone.
+func TestDestroyBesideALogin(t *testing.T) {
+	bothInstances(t, session.Options{}, func(t *testing.T, here, there *app) {
+		cookie := here.visit(func(s session.Session) { s.Set("user", 1) })
+		w := here.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+			user := s.Get("user")
+			require.NoError(t, there.Store().Destroy(r.Context(), s.ID()))
+			require.NoError(t, s.RegenerateID(w, r))
+			s.Set("user", user)
+			return s.ID()
+		})
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Empty(t, ours(w.Header()))
+		require.False(t, here.Store().Exist(t.Context(), w.Body.String()))
+		require.False(t, here.Store().Exist(t.Context(), sidOf(cookie)))
+	})
+}
+
+// With MaxAge, a slow request that only reads sends no cookie for a session that was
+// ended or renewed meanwhile, here or by another instance, also if it took a flash.
+func TestSlowReadSendsNoDeadID(t *testing.T) {
+	ends := map[string]flamego.Handler{
+		"login":  renewing(t),
+		"logout": func(s session.Session, w http.ResponseWriter, r *http.Request) error { return session.Destroy(w, r, s) },
+	}
+	for name, end := range ends {
+		for _, flash := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, flash %v", name, flash), func(t *testing.T) {
+				opts := session.Options{Cookie: session.CookieOptions{MaxAge: 60}, TouchInterval: -1}
+				synctest.Test(t, func(t *testing.T) {
+					for _, store := range []session.Options{{}, backendOptions(mapbackend.New()), {Initer: newBlindStore}} {
+						opts.Initer = store.Initer
+						here := newApp(t, opts)
+						there := here
+						if opts.Initer != nil && !isBlind(here) {
+							there = newApp(t, opts)
+						}
+						cookie := here.visit(func(s session.Session) {
+							if s.Set("user", 1); flash {
+								s.SetFlash("hello")
+							}
+						})
+						time.Sleep(time.Minute) // the cookie is due
+						w := here.once(cookie, func(s session.Session) string {
+							_ = s.Get("user")
+							there.with("GET", []string{"Cookie: " + cookie}, end)
+							return "ok"
+						})
+						require.Empty(t, ours(w.Header()), "%T", here.Store())
+					}
+				})
+			})
+		}
+	}
+}
+
+func isBlind(a *app) bool { _, ok := a.Store().(*blindStore); return ok }
+
+// The store is asked for that only where a cookie would be sent.
+func TestCookieCostsOneLookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls []string
+		opts := backendOptions(before(func(_ context.Context, method, _ string) error {
+			calls = append(calls, method)
+			return nil
+		}))
+		opts.Cookie.MaxAge, opts.TouchInterval, opts.GCInterval = 3600, -1, 24*time.Hour
+		a := newApp(t, opts)
+		cookie := a.visit(func(s session.Session) { s.Set("user", 1) })
+		for range 5 {
+			time.Sleep(time.Minute)
+			calls = nil
+			a.once(cookie, func() string { return "ok" })
+			require.Equal(t, []string{"Load", "Extend", "Load"}, calls)
+			a.once(cookie, func() string { return "ok" })
+			require.Equal(t, []string{"Load", "Extend", "Load", "Load", "Extend"}, calls)
+		}
+	})
+}

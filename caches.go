@@ -1,0 +1,143 @@
+package session
+
+import (
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What a response tells caches (RFC 9111). A response with our cookie is for one visitor
+// only: a shared cache that keeps it hands the ID of that visitor to others.
+
+// sharing is what a response says about shared caches.
+type sharing struct {
+	may      bool // they may keep it
+	private  bool // Cache-Control says that they must not: by private or no-store
+	open     bool // it has a public or an s-maxage
+	targeted bool // there are headers that overrule Cache-Control for some of them
+}
+
+// sharingOf reads the header of a response.
+func sharingOf(h http.Header) (s sharing) {
+	for name, lines := range h {
+		if isForSharedCaches(name) {
+			s.targeted = true
+			s.may = s.may || mayKeep(name, lines)
+		}
+	}
+	given := s.read(h["Cache-Control"])
+	if expires := h["Expires"]; !given && len(expires) > 0 {
+		at, err := http.ParseTime(expires[0])
+		given = err == nil && at.After(time.Now())
+	}
+	s.may = s.may || given && !s.private
+	return s
+}
+
+// isForSharedCaches reports whether a header overrules Cache-Control for some shared
+// caches: those that are for a CDN (RFC 9213) and their like.
+func isForSharedCaches(name string) bool {
+	return strings.HasSuffix(name, "-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires"
+}
+
+// mayKeep reports whether such a header lets its caches keep the response.
+func mayKeep(name string, lines []string) bool {
+	if name == "X-Accel-Expires" {
+		return len(lines) > 0 && lines[0] != "0" && lines[0] != "off"
+	}
+	var s sharing
+	return s.read(lines) && !s.private
+}
+
+// read reads the lines of Cache-Control. It reports whether they give leave to keep the
+// response: by public, s-maxage, or a max-age that is not over at once.
+func (s *sharing) read(lines []string) (given bool) {
+	for _, line := range lines {
+		for d := range directives(line) {
+			switch name, value := nameOf(d); name {
+			case "no-store":
+				s.private = true
+			case "private":
+				s.private = s.private || value == "" // else it is about some headers only
+			case "public", "s-maxage":
+				s.open, given = true, true
+			case "max-age":
+				seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 64)
+				given = given || err == nil && seconds > 0
+			}
+		}
+	}
+	return given
+}
+
+// directives yields the directives of a line: what is between commas that are not
+// between quotes.
+func directives(line string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		quoted, start := false, 0
+		for i := range len(line) + 1 {
+			switch {
+			case i < len(line) && line[i] == '"':
+				quoted = !quoted
+			case i == len(line) || line[i] == ',' && !quoted:
+				if d := strings.TrimSpace(line[start:i]); d != "" && !yield(d) {
+					return
+				}
+				start = i + 1
+			}
+		}
+	}
+}
+
+// nameOf returns the name of a directive, in lower case, and what it is set to.
+func nameOf(directive string) (name, value string) {
+	name, value, _ = strings.Cut(directive, "=")
+	return strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
+}
+
+// keepPrivate takes from shared caches the leave to keep the response. The room is for a
+// value of a header.
+func (s sharing) keepPrivate(h http.Header, room []string) {
+	if s.targeted {
+		for name := range h {
+			if isForSharedCaches(name) {
+				delete(h, name)
+			}
+		}
+	}
+	lines := h["Cache-Control"]
+	switch {
+	case len(lines) == 0:
+		h["Cache-Control"] = append(room, "no-store")
+		return
+	case s.private && !s.open:
+		return
+	}
+	var kept []string
+	for _, line := range lines {
+		for d := range directives(line) {
+			if name, _ := nameOf(d); name != "public" && name != "s-maxage" {
+				kept = append(kept, d)
+			}
+		}
+	}
+	if !s.private {
+		kept = append(kept, "private")
+	}
+	h["Cache-Control"] = append(room, strings.Join(kept, ", "))
+}
+
+// variesByCookie reports whether the response tells caches that it depends on the
+// cookie.
+func variesByCookie(h http.Header) bool {
+	for _, line := range h["Vary"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Cookie") {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,41 @@
+package state
+
+import "time"
+
+// A mark is a record that stands under an ID that was given up for a new one, and says
+// so. Whoever comes with the old ID a moment later, because the browser sent its request
+// before it had the new one, is then told from somebody whose session was ended.
+
+// MarkFor is how long a mark counts: longer than a browser takes to have the new ID in
+// all of its requests.
+const MarkFor = 10 * time.Second
+
+// renewedKey is the only key of a mark. Its value is the time of the renewal as text,
+// which every encoder can encode.
+const renewedKey = "flamego::session::renewed"
+
+// Mark returns the values of a mark.
+func Mark(now time.Time) map[any]any {
+	return map[any]any{renewedKey: now.Format(time.RFC3339Nano)}
+}
+
+// IsMark reports whether the values are those of a mark. A process of an older version
+// takes a mark for a session and may set keys in it: it stays a mark all the same, since
+// the ID is dead.
+func IsMark(v Values) bool { return v != nil && v.Get(renewedKey) != nil }
+
+// IsMark is IsMark, faster: no older version has written to the list.
+func (l *List) IsMark() bool { return len(*l) == 1 && (*l)[0].key == renewedKey }
+
+// MarkCounts reports whether a mark is that of a renewal less than MarkFor ago. It is
+// where the store lets it live no longer than that, by the clock of the store. If
+// somebody has extended the mark, the time in it counts.
+func MarkCounts(v Values, left time.Duration, now time.Time) bool {
+	const rounding = time.Second // stores of whole seconds round up
+	if left <= MarkFor+rounding {
+		return true
+	}
+	text, _ := v.Get(renewedKey).(string)
+	at, err := time.Parse(time.RFC3339Nano, text)
+	return err == nil && now.Sub(at) < MarkFor
+}
