@@ -47,8 +47,12 @@ func (a foreignAdapter) session(ctx context.Context, sid string) (Session, error
 	return sess, err
 }
 
-// attach tells the session nothing: the store may have given it to many requests.
-func (a foreignAdapter) attach(*request) Store { return a.store }
+// attach tells the session nothing: the store may have given it to many requests. The
+// store is mapped by its own type as well, whose other methods an app may want.
+func (a foreignAdapter) attach(rq *request) Store {
+	rq.Set(reflect.TypeOf(a.store), reflect.ValueOf(a.store))
+	return a.store
+}
 
 // takeFlash takes the flash out of the session, from where the next save takes it
 // out of the store.

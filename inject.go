@@ -46,6 +46,7 @@ func (rq *request) inject() {
 	if mapped, ok := c.Value(writerType).Interface().(http.ResponseWriter); ok && mapped != w {
 		rq.asWriter = &writer{ResponseWriter: mapped, rq: rq} // middleware before us has its own
 	}
+	c.Set(reflect.TypeOf(rq.sess), reflect.ValueOf(rq.sess)) // a handler may ask for a *BaseSession, or a type of its app
 	c.Set(sessionType, reflect.ValueOf(&rq.sess).Elem())
 	c.Set(flashType, reflect.ValueOf(&rq.flash).Elem())
 	c.Set(storeType, reflect.ValueOf(&rq.asStore).Elem())
