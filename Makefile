@@ -8,6 +8,7 @@ SHELL := /bin/bash
 SERVERS  := ./internal/testing/testserver/servers
 FERRETDB := internal/testing/testserver/ferretdb
 BENCH    := internal/bench
+APPS     := internal/testing/apps
 BUILD    := .build
 NEWEST   := github.com/flamego/flamego@v1.13.0
 
@@ -18,7 +19,7 @@ PLATFORMS := linux/386 linux/arm windows/amd64 darwin/arm64 freebsd/amd64
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .PHONY: test
-test: deps fmt vet test-all test-32bit test-newest bench-once ## Install what is missing, then check and test everything
+test: deps fmt vet test-all test-apps test-32bit test-newest bench-once ## Install what is missing, then check and test everything
 
 # apt-get runs only when something is missing. FerretDB is in no distribution, so
 # it is built here, once per machine. The C compiler is for the race detector.
@@ -57,11 +58,16 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 	done
 	cd $(FERRETDB) && GOFLAGS= CGO_ENABLED=0 go vet -tags=ferretdb_no_postgresql .
 	cd $(BENCH) && go vet ./...
+	cd $(APPS) && go vet ./...
 
 # With CI=true a server that is missing fails its tests instead of skipping them.
 .PHONY: test-all
 test-all: ## Run all tests on all servers
 	CI=true go test -race -shuffle=on ./...
+
+.PHONY: test-apps
+test-apps: deps ## Build and visit apps as users have them, with other middleware
+	cd $(APPS) && CI=true go test -race -shuffle=on ./...
 
 # An int has 32 bits here. The race detector does not know 386, nor does any server
 # run on it.
@@ -85,11 +91,14 @@ test-full: deps ## Run the conformance suites with all rounds of the load rules
 # go.mod has the oldest Flamego that is supported, this is the newest. It wants
 # Go 1.26, which an older Go command fetches for itself.
 .PHONY: test-newest
-test-newest: ## Run the root package's tests with the newest supported Flamego
+test-newest: ## Run the tests of the root package and of apps with the newest supported Flamego
 	@mkdir -p $(BUILD)
 	@cp go.mod $(BUILD)/newest.mod && cp go.sum $(BUILD)/newest.sum
+	@cp $(APPS)/go.mod $(BUILD)/newest-apps.mod && cp $(APPS)/go.sum $(BUILD)/newest-apps.sum
 	go get -modfile=$(BUILD)/newest.mod $(NEWEST)
 	CI=true go test -race -shuffle=on -modfile=$(BUILD)/newest.mod .
+	cd $(APPS) && go get -modfile=$(CURDIR)/$(BUILD)/newest-apps.mod $(NEWEST)
+	cd $(APPS) && CI=true go test -race -shuffle=on -modfile=$(CURDIR)/$(BUILD)/newest-apps.mod .
 
 # Each benchmark once, so that none of them rots.
 .PHONY: bench-once

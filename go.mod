@@ -3,7 +3,6 @@ module github.com/flamego/session
 go 1.25.0
 
 require (
-	github.com/flamego/csrf v1.3.0
 	github.com/flamego/flamego v1.9.7
 	github.com/go-redis/redis/v8 v8.11.5
 	github.com/go-sql-driver/mysql v1.9.3

@@ -1,11 +1,10 @@
 package session_test
 
 import (
+	"context"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 
-	"github.com/flamego/csrf"
 	"github.com/flamego/flamego"
 	"github.com/stretchr/testify/require"
 
@@ -28,37 +27,27 @@ func TestHandlersReceiveTheServices(t *testing.T) {
 	require.Equal(t, "text", a.get("/").Body.String())
 }
 
-// csrf, as it is, on top of our sessions.
-func TestCSRF(t *testing.T) {
-	for name, opts := range map[string]session.Options{
-		"memory":      {},
-		"file":        {Initer: session.FileIniter(), Config: session.FileConfig{RootDir: t.TempDir()}},
-		"third party": {Initer: newBlindStore},
-	} {
-		t.Run(name, func(t *testing.T) {
-			a := newApp(t, opts)
-			a.Use(csrf.Csrfer())
-			a.Get("/form", func(x csrf.CSRF) string { return x.Token() })
-			a.Get("/login", func(s session.Session) { s.Set("userID", 1) })
-			a.Post("/form", csrf.Validate, func() string { return "accepted" })
-			post := func(token string) *httptest.ResponseRecorder {
-				r := httptest.NewRequest(http.MethodPost, "/form", nil)
-				r.Header.Set("Cookie", a.cookie)
-				r.Header.Set("X-CSRF-Token", token)
-				w := httptest.NewRecorder()
-				a.ServeHTTP(w, r)
-				return w
-			}
-
-			token := a.get("/form").Body.String()
-			require.NotEmpty(t, token)
-			require.Equal(t, token, a.get("/form").Body.String())
-			require.Equal(t, "accepted", post(token).Body.String())
-			require.Equal(t, http.StatusBadRequest, post("x"+token).Code)
-
-			a.get("/login")
-			require.NotEqual(t, token, a.get("/form").Body.String(), "the token belongs to the user")
-			require.Equal(t, http.StatusBadRequest, post(token).Code)
+// An app may ask for the session by the type that its store makes, which is BaseSession
+// for all of ours, and for a store of its own by the type of that.
+func TestHandlersReceiveConcreteTypes(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		a.Get("/set", func(b *session.BaseSession) string { b.Set("key", "val"); return "ok" })
+		a.Get("/", func(b *session.BaseSession, s session.Session) string {
+			require.Same(t, b, s)
+			return b.Get("key").(string)
 		})
-	}
+		a.get("/set")
+		require.Equal(t, "val", a.get("/").Body.String())
+	})
+	t.Run("third party", func(t *testing.T) {
+		a := newApp(t, session.Options{Initer: newBlindStore})
+		a.Get("/set", func(b blindSession) string { b.Set("key", "val"); return "ok" })
+		a.Get("/", func(store *blindStore, b blindSession) string {
+			require.True(t, store.Exist(context.Background(), b.ID()))
+			return b.Get("key").(string)
+		})
+		a.get("/set")
+		require.Equal(t, "val", a.get("/").Body.String())
+	})
 }

@@ -60,13 +60,13 @@ func TestExamples(t *testing.T) {
 
 			assert.Contains(t, v.get("/"), `href="/set"`)
 			assert.Equal(t, "Not authenticated", v.get("/get"))
-			v.get("/set")
+			assert.Equal(t, "Succeed", v.get("/set"))
 			assert.Equal(t, "Authenticated as 123", v.get("/get"))
 			assert.Equal(t, "Not authenticated", other.get("/get"), "another visitor")
 			if ex.leaves != "" {
 				assert.FileExists(t, leftBehind(t, home, ex.leaves))
 			}
-			v.get("/clear")
+			assert.Equal(t, "Cleared", v.get("/clear"))
 			assert.Equal(t, "Not authenticated", v.get("/get"))
 			if ex.walk != nil {
 				ex.walk(t, v, other)

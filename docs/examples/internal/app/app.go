@@ -2,9 +2,9 @@
 // but how its sessions are kept:
 //
 //	/       links to the addresses below
-//	/set    sets the value 123 under "user_id"
+//	/set    sets the value 123 under "user_id", and answers "Succeed"
 //	/get    answers "Authenticated as 123" or "Not authenticated"
-//	/clear  deletes the value
+//	/clear  deletes the value, and answers "Cleared"
 package app
 
 import (
@@ -56,7 +56,7 @@ func Run(sessions *session.Manager, err error) {
 func Routes(f *flamego.Flame, others ...string) {
 	f.Get("/set", func(s session.Session) string {
 		s.Set("user_id", 123)
-		return "Set"
+		return "Succeed"
 	})
 	f.Get("/get", func(s session.Session) string {
 		id, ok := session.Value[int](s, "user_id")

@@ -1,0 +1,19 @@
+// Command client hands a client of go-redis 9 to the sessions.
+package main
+
+import (
+	"github.com/flamego/flamego"
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/redis"
+)
+
+func main() {
+	f := flamego.Classic()
+	f.Use(session.Sessioner(session.Options{
+		Initer: redis.Initer(),
+		Config: redis.Config{Client: goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:6379"})},
+	}))
+	f.Run()
+}
