@@ -2,6 +2,7 @@ package session
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -98,39 +99,121 @@ func (rq *request) refuse() {
 
 var errTooLate = errors.New("session: the response began before the session could be saved")
 
-// breakOff ends a response that has begun so that the client does not take it
-// for a success: it closes the connection, or resets the stream where the
-// connection belongs to several requests (HTTP/2). ErrorFunc knows why. To panic
-// is the last resort, as a Recovery would end the response like any other.
+// breakOff ends a response that has begun so that the client does not take it for a
+// success: it resets the connection, or the stream where the connection belongs to
+// several requests (HTTP/2). ErrorFunc knows why. To panic is the last resort, as a
+// Recovery would end the response like any other.
+//
+// The deadline for writing that has passed is what resets a stream. In HTTP/1 it keeps
+// back what is still in the buffer of the server, which Hijack would send: that may be
+// the header of a redirect, or all of the body.
 func (rq *request) breakOff() {
 	if rq.hijacked {
 		return
 	}
 	w := rq.Context.ResponseWriter()
-	conn, _, err := http.NewResponseController(w).Hijack()
+	expired := expire(w)
+	conn := hijack(w)
 	switch {
-	case err == nil:
-		_ = conn.Close()
-	case !resetStream(w):
+	case conn != nil:
+		reset(conn)
+	case !expired:
+		// The server is out of reach. Where somebody holds the response back until the
+		// handlers are done, as http.TimeoutHandler does, the server will see a length
+		// that is not met, and break off by itself, even if a Recovery is in between.
+		w.Header().Set("Content-Length", strconv.Itoa(w.Size()+1))
 		panic(errTooLate)
 	}
 	rq.hijacked = true
 }
 
-// resetStream breaks off the response of a server of net/http, by a deadline for
-// writing that has passed. Flamego's writer hides the server's and has no Unwrap,
-// but its field for it is exported.
-func resetStream(w flamego.ResponseWriter) bool {
-	v := reflect.Indirect(reflect.ValueOf(w))
+// expire sets a deadline for writing that has passed.
+func expire(w http.ResponseWriter) bool {
+	for ; w != nil; w = unwrapWriter(w) {
+		d, ok := w.(interface{ SetWriteDeadline(time.Time) error })
+		if ok && d.SetWriteDeadline(time.Unix(1, 0)) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// hijack takes the connection over, and returns nil where that is not possible.
+func hijack(w http.ResponseWriter) net.Conn {
+	for ; w != nil; w = unwrapWriter(w) {
+		if h, ok := w.(http.Hijacker); ok {
+			if conn, _, err := h.Hijack(); err == nil {
+				return conn
+			}
+		}
+	}
+	return nil
+}
+
+// reset closes a connection by an RST. The end that Close makes is a proper one: to a
+// client of HTTP/1.0, such as nginx, it is where the body ends. Where no TCP connection
+// is found, such as at a Unix socket, there is only Close.
+//
+// Below TLS, whose Close says goodbye (close_notify), an RST is not enough: nginx takes
+// it for an end, too. No client takes an alert that is not encrypted for one.
+func reset(conn net.Conn) {
+	for inner := conn; inner != nil; inner = unwrapConn(inner) {
+		if c, ok := inner.(*tls.Conn); ok {
+			_ = c.NetConn().SetWriteDeadline(time.Now().Add(5 * time.Second))
+			if _, err := c.NetConn().Write([]byte(badAlert)); err == nil {
+				break // an RST might overtake the alert
+			}
+		}
+		if tcp, ok := inner.(interface{ SetLinger(sec int) error }); ok {
+			_ = tcp.SetLinger(0)
+			_ = inner.Close()
+			break
+		}
+	}
+	_ = conn.Close() // whoever has wrapped it may count
+}
+
+// badAlert is the alert internal_error of TLS as it would be sent before the keys are
+// agreed on.
+const badAlert = "\x15\x03\x03\x00\x02\x02\x50"
+
+// unwrapper is what ResponseController looks for in a writer that wraps another.
+type unwrapper interface{ Unwrap() http.ResponseWriter }
+
+// unwrapWriter returns what a writer wraps, or nil.
+func unwrapWriter(w http.ResponseWriter) http.ResponseWriter {
+	if u, ok := w.(unwrapper); ok {
+		return u.Unwrap()
+	}
+	inner, _ := embedded(w, "ResponseWriter").(http.ResponseWriter)
+	return inner
+}
+
+// unwrapConn returns what a connection wraps, or nil.
+func unwrapConn(c net.Conn) net.Conn {
+	if u, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return u.NetConn()
+	}
+	inner, _ := embedded(c, "Conn").(net.Conn)
+	return inner
+}
+
+// embedded returns what a struct embeds under a name, or nil. Not all wrappers have a
+// method for it, and Flamego's writer is one that has none.
+func embedded(wrapper any, name string) any {
+	v := reflect.Indirect(reflect.ValueOf(wrapper))
 	if v.Kind() != reflect.Struct {
-		return false
+		return nil
 	}
-	field := v.FieldByName("ResponseWriter")
-	if !field.IsValid() || !field.CanInterface() {
-		return false
+	field, ok := v.Type().FieldByName(name)
+	if !ok {
+		return nil
 	}
-	server, ok := field.Interface().(http.ResponseWriter)
-	return ok && http.NewResponseController(server).SetWriteDeadline(time.Unix(1, 0)) == nil
+	inner, err := v.FieldByIndexErr(field.Index)
+	if err != nil || !inner.CanInterface() {
+		return nil
+	}
+	return inner.Interface()
 }
 
 var _ flamego.ResponseWriter = (*writer)(nil)
