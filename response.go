@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/flamego/flamego"
@@ -81,20 +83,62 @@ func (rq *request) informCaches() {
 func (rq *request) refuse() {
 	rq.refused = true
 	w := rq.Context.ResponseWriter()
-	h := w.Header()
-	for _, name := range []string{
-		"Cache-Control", "Content-Encoding", "Content-Range", "Etag", "Expires", "Last-Modified", "Location",
-	} {
-		h.Del(name)
-	}
+	setErrorHeaders(w.Header())
 	rq.informCaches()
-	body := http.StatusText(http.StatusInternalServerError) + "\n"
+	w.WriteHeader(http.StatusInternalServerError)
+	_, _ = io.WriteString(w, errorBody)
+	w.Flush()
+}
+
+const errorBody = "Internal Server Error\n"
+
+// siteHeaders are the headers that stay on the 500, in lower case; a * at the end
+// stands for any rest. They tell of the site, the client, the connection or the
+// request. Any other header may tell of the page that is not sent: what it is, where it
+// is, how long to keep it, what to do with it. There is no end of those, so it is the
+// ones that stay that are listed.
+var siteHeaders = strings.Fields(`
+	set-cookie vary access-control-* timing-allow-origin
+	date server via alt-svc x-powered-by x-served-by
+	strict-transport-security expect-ct content-security-policy content-security-policy-report-only
+	cross-origin-* origin-agent-cluster permissions-policy permissions-policy-report-only feature-policy
+	document-policy document-policy-report-only referrer-policy accept-ch critical-ch
+	x-content-type-options x-frame-options x-xss-protection x-dns-prefetch-control
+	x-permitted-cross-domain-policies x-download-options x-robots-tag
+	nel report-to reporting-endpoints server-timing
+	request-id x-request-id correlation-id x-correlation-id x-trace-id
+	traceparent tracestate traceresponse b3 x-b3-* x-amzn-trace-id x-cloud-trace-context uber-trace-id
+	ratelimit ratelimit-* x-ratelimit-* x-rate-limit-*
+`)
+
+// setErrorHeaders makes a header that of the 500. The app may have written the names
+// in any case.
+func setErrorHeaders(h http.Header) {
+	for key, values := range h {
+		name := strings.ToLower(key)
+		switch {
+		case name == "connection" && slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, "close") }):
+			h[key] = []string{"close"} // and not what belongs to an Upgrade
+		case !slices.ContainsFunc(siteHeaders, func(s string) bool {
+			prefix, open := strings.CutSuffix(s, "*")
+			return name == s || open && strings.HasPrefix(name, prefix)
+		}):
+			delete(h, key)
+		}
+	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(http.StatusInternalServerError)
-	_, _ = io.WriteString(w, body)
-	w.Flush()
+	h.Set("Content-Length", strconv.Itoa(len(errorBody)))
+}
+
+// dropTrailers drops what a handler has added since the 500 was sent, and what HTTP/2
+// would send after it.
+func dropTrailers(h http.Header) {
+	for key := range h {
+		if strings.HasPrefix(key, http.TrailerPrefix) {
+			delete(h, key)
+		}
+	}
 }
 
 var errTooLate = errors.New("session: the response began before the session could be saved")
@@ -264,7 +308,16 @@ func (w *writer) Push(target string, opts *http.PushOptions) error {
 	return w.rq.Context.ResponseWriter().Push(target, opts)
 }
 
-func (w *writer) Status() int                 { return w.rq.Context.ResponseWriter().Status() }
-func (w *writer) Written() bool               { return w.rq.Context.ResponseWriter().Written() }
-func (w *writer) Size() int                   { return w.rq.Context.ResponseWriter().Size() }
-func (w *writer) Before(f flamego.BeforeFunc) { w.rq.Context.ResponseWriter().Before(f) }
+// Before registers a hook. What it says of the page is not for our 500.
+func (w *writer) Before(f flamego.BeforeFunc) {
+	w.rq.Context.ResponseWriter().Before(func(inner flamego.ResponseWriter) {
+		f(inner)
+		if w.rq.refused {
+			setErrorHeaders(inner.Header())
+		}
+	})
+}
+
+func (w *writer) Status() int   { return w.rq.Context.ResponseWriter().Status() }
+func (w *writer) Written() bool { return w.rq.Context.ResponseWriter().Written() }
+func (w *writer) Size() int     { return w.rq.Context.ResponseWriter().Size() }
