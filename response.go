@@ -285,14 +285,29 @@ func (w *writer) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-func (w *writer) Flush() {
+func (w *writer) Flush() { _ = w.FlushError() }
+
+// FlushError is what http.ResponseController calls to flush.
+func (w *writer) FlushError() error {
 	if !w.rq.commitBeforeWrite() {
-		return
+		return errNotSaved
 	}
-	if f, ok := w.ResponseWriter.(http.Flusher); ok {
-		f.Flush()
+	switch w.ResponseWriter.(type) {
+	case http.Flusher, interface{ FlushError() error }:
+	case unwrapper:
+		// What is flushed may be the server's own writer, past Flamego's, whose hooks
+		// have headers to add.
+		if !w.rq.begun() {
+			w.ResponseWriter.WriteHeader(http.StatusOK)
+		}
 	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
+
+// Unwrap is for http.ResponseController: the writer of middleware before us may know
+// the deadlines of the server. What is not a deadline has a method here, since it must
+// not pass the commit by.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Hijack hands over the connection. Flamego's Before hooks do not run for it.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
