@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,7 +156,7 @@ func TestFailedLateCommit(t *testing.T) {
 	resp := webapp.Connect(t, a.serve(t, false).URL).Open("/")
 	defer func() { _ = resp.Body.Close() }()
 	_, err := io.ReadAll(resp.Body)
-	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
 	require.Len(t, a.TakeErrors(), 1)
 
 	o.on.Store(false)

@@ -279,7 +279,9 @@ func (rq *request) abort() {
 // was written.
 func (rq *request) finish() {
 	switch err := rq.commit(); {
-	case err == nil || rq.refused:
+	case rq.refused:
+		dropTrailers(rq.Context.ResponseWriter().Header())
+	case err == nil:
 		if rq.begun() {
 			return
 		}

@@ -109,11 +109,11 @@ func Stop(out io.Writer) error {
 }
 
 func printServers(out io.Writer) {
-	for _, k := range kinds {
+	for _, k := range byHand() {
 		fmt.Fprintf(out, "%-11s %s\n", k.name, k.url(k.fixed))
 	}
 	fmt.Fprintln(out, "\nFor tests and examples that shall use them:")
-	for _, k := range kinds {
+	for _, k := range byHand() {
 		fmt.Fprintln(out, "export", strings.Join(k.variables(k.fixed), " "))
 	}
 }
@@ -180,7 +180,7 @@ func keep(out io.Writer) error {
 func startFixed(g *group) (net.Listener, error) {
 	// All ports first: to find the last one taken after three starts is late, and
 	// the message is clearer than those of four servers.
-	for _, k := range kinds {
+	for _, k := range byHand() {
 		l, err := net.Listen("tcp", k.fixed.hostPort())
 		if err != nil {
 			return nil, fmt.Errorf("testserver: the port of %s, %s, is taken, maybe by servers that were started from another folder: %w",
@@ -188,7 +188,7 @@ func startFixed(g *group) (net.Listener, error) {
 		}
 		_ = l.Close()
 	}
-	for _, k := range kinds {
+	for _, k := range byHand() {
 		if _, err := g.start(k, k.fixed); err != nil {
 			return nil, err
 		}

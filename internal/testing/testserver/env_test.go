@@ -65,7 +65,7 @@ func TestEnvironment(t *testing.T) {
 		})
 	}
 	// What "make servers" prints makes the tests use its servers.
-	for _, k := range kinds {
+	for _, k := range byHand() {
 		t.Run("fixed "+k.name, func(t *testing.T) {
 			for _, v := range k.variables(k.fixed) {
 				name, value, _ := strings.Cut(v, "=")
@@ -82,8 +82,9 @@ func TestEnvironment(t *testing.T) {
 // says what to do. One that does not work always fails, with its log.
 func TestUnusable(t *testing.T) {
 	clearEnv(t)
-	absent := *postgres
+	absent, absentNginx := *postgres, *nginx
 	absent.find = func() (string, error) { return "", errMissing }
+	absentNginx.find = absent.find
 	broken := *redis
 	broken.find = func() (string, error) { return "sh", nil }
 	broken.plan = func(_, dir string, _ access) plan {
@@ -105,6 +106,8 @@ func TestUnusable(t *testing.T) {
 	}{
 		{"absent", "", &absent, true, "PostgreSQL is not installed: apt-get install postgresql (or set PGHOST"},
 		{"absent", "true", &absent, false, "PostgreSQL is not installed: apt-get install postgresql (or set PGHOST"},
+		{"absent nginx", "", &absentNginx, true, "nginx is not installed: apt-get install nginx"},
+		{"absent nginx", "true", &absentNginx, false, "nginx is not installed: apt-get install nginx"},
 		{"broken", "", &broken, false, "no such luck"},
 		{"broken", "true", &broken, false, "exit status 3"},
 		{"setup fails", "", &setup, false, "no such luck"},

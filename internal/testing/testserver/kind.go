@@ -24,15 +24,15 @@ type access struct {
 
 func (a access) hostPort() string { return net.JoinHostPort(a.host, a.port) }
 
-// kind is what differs between the four servers. Everything that they do alike
+// kind is what differs between the servers. Everything that they do alike
 // is written once, in group and supervise.
 type kind struct {
 	name     string // as people know it
 	pkg      string // Debian package with its programs; "" for none
-	override string // variable that names a server to use instead
+	override string // variable that names a server to use instead; "" for none
 
 	// private has the user, password and database of the servers of tests, fixed
-	// those of [Start] and its port.
+	// those of [Start] and its port, which is empty where Start does not start it.
 	private, fixed access
 
 	// url formats the address for the driver.
@@ -55,7 +55,12 @@ type kind struct {
 }
 
 // kinds are all servers, in the order they are listed to people.
-var kinds = []*kind{postgres, mysql, redis, mongo}
+var kinds = []*kind{postgres, mysql, redis, mongo, nginx}
+
+// byHand are the servers that are of use for work by hand.
+func byHand() []*kind {
+	return slices.DeleteFunc(slices.Clone(kinds), func(k *kind) bool { return k.fixed.port == "" })
+}
 
 // plan is how a server is run. It goes to the supervisor as JSON.
 type plan struct {

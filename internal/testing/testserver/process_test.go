@@ -29,7 +29,7 @@ func TestHelper(t *testing.T) {
 		fmt.Println("started")
 	}
 	var wg sync.WaitGroup
-	for _, get := range []func(testing.TB) string{Postgres, MySQL, Redis, Mongo} {
+	for _, get := range []func(testing.TB) string{Postgres, MySQL, Redis, Mongo, Nginx} {
 		wg.Go(func() { get(t) })
 	}
 	wg.Wait()
@@ -81,7 +81,7 @@ func TestProcessEnds(t *testing.T) {
 			}
 			cmd := exec.Command(path, "-test.run=^TestHelper$", "-test.timeout=2m")
 			cmd.Env = append(os.Environ(), helperVariable+"="+tt.how, "TMPDIR="+temp, "GORACE=atexit_sleep_ms=0")
-			for _, k := range kinds {
+			for _, k := range byHand() {
 				cmd.Env = append(cmd.Env, k.override+"=")
 			}
 			var errOut bytes.Buffer
@@ -154,19 +154,19 @@ const portsVariable = "TESTSERVER_PORTS"
 
 func movePorts() {
 	for i, port := range strings.Fields(os.Getenv(portsVariable)) {
-		kinds[i].fixed.port = port
+		byHand()[i].fixed.port = port
 	}
 }
 
 // Servers for work by hand start once, say so the second time, outlive the
 // process that started them, and end on request.
 func TestByHand(t *testing.T) {
-	for _, k := range kinds {
+	for _, k := range byHand() {
 		need(t, k)
 	}
 	t.Chdir(otherRoot(t))
 	var ports []string
-	for _, k := range kinds {
+	for _, k := range byHand() {
 		port, err := freePort()
 		if err != nil {
 			t.Fatal(err)
@@ -196,13 +196,13 @@ func TestByHand(t *testing.T) {
 	call("first stop", stop, "No servers run.")
 	call("first start", start, "export PGHOST=127.0.0.1 PGPORT="+ports[0]+" ")
 	call("second start", start, "already run")
-	for _, k := range kinds {
+	for _, k := range byHand() {
 		if err := dialTCP(k.fixed, k.probe); err != nil {
 			t.Errorf("%s: %v", k.name, err)
 		}
 	}
 	call("stop", stop, "have ended")
-	for _, k := range kinds {
+	for _, k := range byHand() {
 		if err := dialTCP(k.fixed, k.probe); err == nil {
 			t.Errorf("%s still serves", k.name)
 		}

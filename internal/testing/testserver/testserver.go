@@ -1,9 +1,9 @@
-// Package testserver gives tests a real PostgreSQL, MariaDB, Redis and MongoDB
-// (FerretDB) to talk to, with nothing to set up first.
+// Package testserver gives tests a real PostgreSQL, MariaDB, Redis, MongoDB
+// (FerretDB) and nginx to talk to, with nothing to set up first.
 //
 // # Model
 //
-// A test asks for a server by [Postgres], [MySQL], [Redis] or [Mongo] and gets
+// A test asks for a server by [Postgres], [MySQL], [Redis], [Mongo] or [Nginx] and gets
 // its address. The first such call in a test process starts a private server on
 // a free loopback port with all of its state in a temporary folder; later calls
 // share it. The package's TestMain is
@@ -31,6 +31,8 @@
 //	MYSQL_HOST, MYSQL_PORT, MYSQL_USER, MYSQL_PASSWORD, MYSQL_DATABASE
 //	REDIS_HOST, REDIS_PORT, REDIS_PASSWORD
 //	MONGODB_URI
+//
+// There is none for nginx, which has to be configured for the tests.
 //
 // # Errors
 //
@@ -126,11 +128,24 @@ func Mongo(t testing.TB) string {
 	return address(t, &own, mongo)
 }
 
-// address is the common part of the four: the environment's server, or the
+// Nginx returns the address of an nginx, as http://127.0.0.1:port, that passes requests
+// on to apps on the same machine. The path says how, and to which port:
+//
+//	/http10/PORT/path             as nginx does when it is told nothing
+//	/http10-unbuffered/PORT/path  proxy_buffering off
+//	/http10-tls/PORT/path         to an app with TLS
+//	/http11/PORT/path             proxy_http_version 1.1
+//	/http11-unbuffered/PORT/path  both
+func Nginx(t testing.TB) string {
+	t.Helper()
+	return address(t, &own, nginx)
+}
+
+// address is the common part of them all: the environment's server, or the
 // group's, or the end of the test.
 func address(t testing.TB, g *group, k *kind) string {
 	t.Helper()
-	if os.Getenv(k.override) != "" {
+	if k.override != "" && os.Getenv(k.override) != "" {
 		return k.fromEnv()
 	}
 	if !underMain.Load() {
@@ -140,7 +155,10 @@ func address(t testing.TB, g *group, k *kind) string {
 	if err == nil {
 		return addr
 	}
-	msg := fmt.Sprintf("%v (or set %s to use a server that runs already)", err, k.override)
+	msg := err.Error()
+	if k.override != "" {
+		msg += fmt.Sprintf(" (or set %s to use a server that runs already)", k.override)
+	}
 	if ci, _ := strconv.ParseBool(os.Getenv("CI")); errors.Is(err, errMissing) && !ci {
 		t.Skip(msg)
 	}

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 
 // clearEnv makes the tests of a private server independent of the environment.
 func clearEnv(t *testing.T) {
-	for _, k := range kinds {
+	for _, k := range byHand() {
 		t.Setenv(k.override, "")
 	}
 }
