@@ -237,16 +237,15 @@ func TestOverlappingRenewals(t *testing.T) {
 }
 
 // The same in parallel, many times: in the end the browser has a session with its data.
+// This process knows of a renewal even before the mark is in the store.
 func TestOverlappingRenewalsInParallel(t *testing.T) {
-	bothInstances(t, session.Options{}, func(t *testing.T, here, there *app) {
-		for range 200 {
+	bothInstances(t, session.Options{}, func(t *testing.T, here, _ *app) {
+		for range 300 {
 			cookie := here.visit(func(s session.Session) { s.Set("user", 1) })
 			var wg sync.WaitGroup
 			answers := make([][]string, 4)
 			for i := range answers {
-				wg.Go(func() {
-					answers[i] = ours([]*app{here, there}[i%2].once(cookie, renewing(t)).Header())
-				})
+				wg.Go(func() { answers[i] = ours(here.once(cookie, renewing(t)).Header()) })
 			}
 			wg.Wait()
 			sent := 0
