@@ -232,6 +232,13 @@ var endingRules = []rule{
 			e.want(v.cookie.Value, "user", 123, "late", nil)
 			late.do(renew)
 			e.wantNoCookie(late)
+
+			v, overlapping := e.loggedIn(), e.visitor()
+			v.env = e.another()
+			overlapping.cookie = v.cookie
+			overlapping.do(func() { v.do(renew) }, renew)
+			e.wantNoCookie(overlapping)
+			e.want(v.cookie.Value, "user", 123)
 		},
 	},
 	{

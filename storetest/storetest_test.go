@@ -50,6 +50,7 @@ type (
 	sweepsAll     struct{ *mapbackend.Backend } // GC takes the living too
 	truncates     struct{ *mapbackend.Backend } // data is cut like in a column that is too small
 	neverKeeps    struct{ *mapbackend.Backend } // what is written is dead at once
+	keepsInHours  struct{ *mapbackend.Backend } // times to live are cut to whole hours
 )
 
 func (b upserts) Swap(_ context.Context, sid string, _ []byte, rec session.Record) (bool, error) {
@@ -123,6 +124,11 @@ func (b neverKeeps) Insert(ctx context.Context, sid string, rec session.Record) 
 	return b.Backend.Insert(ctx, sid, rec)
 }
 
+func (b keepsInHours) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	rec.TTL = rec.TTL.Truncate(time.Hour)
+	return b.Backend.Insert(ctx, sid, rec)
+}
+
 // blindStore is a store of six methods as one would write it first: it saves
 // what it is given, and lets everything through.
 type blindStore struct {
@@ -182,6 +188,7 @@ func TestDefectsAreCaught(t *testing.T) {
 		"sweeps the living":     {openBackend(func(b *mapbackend.Backend) session.Backend { return sweepsAll{b} }), []string{"dead/gc"}},
 		"truncates":             {openBackend(func(b *mapbackend.Backend) session.Backend { return truncates{b} }), []string{"basic/large"}},
 		"keeps nothing":         {openBackend(func(b *mapbackend.Backend) session.Backend { return neverKeeps{b} }), []string{"basic/saved is read", "request/kept", "dead/lifetime has a default"}},
+		"forgets short lives":   {openBackend(func(b *mapbackend.Backend) session.Backend { return keepsInHours{b} }), []string{"id/renewed", "id/renewed by another instance"}},
 		"shares no storage":     {openSeparate, []string{"basic/one storage"}},
 		"saves blindly":         {openBlind, []string{"merge/different keys", "dead/destroyed stays so", "flash/once in parallel", "bad input/ids", "bad input/no session"}},
 	} {
