@@ -61,6 +61,9 @@ var (
 // open is that of the store of one's own that the guide talks of.
 func open(context.Context, Config) (session.Backend, error) { return nil, nil }
 
+// sessionOf is what an app has kept with a user.
+func sessionOf(string) string { return "" }
+
 func main() {}
 `
 
