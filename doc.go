@@ -37,8 +37,8 @@
 // [New] and [Sessioner] refuse a bad configuration at start. A request whose
 // session cannot be read or written is answered with status 500 and a generic
 // body; the error goes to Options.ErrorFunc and holds no session ID, no
-// connection string and no data. Absence is not an error: an unknown or
-// expired ID means an empty session.
+// connection string and no data. Absence is not an error: a request with an unknown or
+// expired ID has a new session.
 //
 // Everywhere but in memory, data is encoded with [GobEncoder] unless the
 // Config says otherwise, and may take up to MaxDataSize bytes (default 1 MiB).

@@ -18,7 +18,9 @@ type Session interface {
 	// ID returns the session ID.
 	ID() string
 	// RegenerateID gives the session a new ID, sends it with w, and keeps the
-	// data. The old ID is dead when the request has been committed. Call it
+	// data. The old ID is dead when the request has been committed. What other requests
+	// under the old ID change in the next ten seconds is dropped, unless they renew the
+	// session, too: then each has a session with what it set itself. Call RegenerateID
 	// whenever a visitor gains rights: otherwise an ID that was planted before the
 	// login is good after it (session fixation). It returns an error and changes
 	// nothing when the random source fails or the header of the response is already
@@ -30,7 +32,7 @@ type Session interface {
 	Set(key, val interface{})
 	// SetFlash sets the value that the next request receives as its Flash.
 	SetFlash(val interface{})
-	// Delete removes the key.
+	// Delete removes the key. If the key is not there, that is no change.
 	Delete(key interface{})
 	// Flush removes all keys, a waiting flash included.
 	Flush()
