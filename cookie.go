@@ -162,18 +162,22 @@ func (c *cookie) putInRequest(h http.Header, line string, room []string) {
 		var parts []string
 		for part := range strings.SplitSeq(line, ";") {
 			part = strings.Trim(part, " \t")
-			if _, ours := c.value(part); ours && pair != "" {
-				part, pair = pair, ""
-			} else if ours {
-				continue
+			if _, ours := c.value(part); ours {
+				part, pair = pair, "" // the first one; the others go
 			}
-			parts = append(parts, part)
+			if part != "" {
+				parts = append(parts, part)
+			}
 		}
 		if len(parts) > 0 {
 			kept = append(kept, strings.Join(parts, "; "))
 		}
 	}
-	if pair != "" {
+	switch {
+	case pair == "":
+	case len(kept) == 0:
+		kept = append(kept, pair)
+	default:
 		kept[0] += "; " + pair
 	}
 	h["Cookie"] = kept

@@ -59,7 +59,7 @@ func (a foreignAdapter) session(ctx context.Context, sid string) (Session, error
 // attach tells the session nothing: the store may have given it to many requests.
 // Handlers may ask for the store and the session by their own types.
 func (a foreignAdapter) attach(rq *request) Store {
-	rq.Context.Map(a.store, rq.sess)
+	rq.Map(a.store, rq.sess)
 	return a.store
 }
 

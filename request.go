@@ -114,8 +114,10 @@ func (rq *request) load(r *http.Request) error {
 			return nil
 		case status == commit.Renewed:
 			rq.sess, rq.renewed = sess, true
-		case ours == nil && rq.m.mayUse(sid):
-			ours = sess
+		case rq.m.mayUse(sid):
+			if ours == nil {
+				ours = sess
+			}
 		default:
 			rq.unknown = append(rq.unknown, sid)
 		}

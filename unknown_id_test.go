@@ -198,6 +198,8 @@ func TestNewIDIsInTheRequest(t *testing.T) {
 		for _, sent := range [][]string{
 			nil,
 			{"a=1; b=2"},
+			{""},
+			{" ; ", "a=1"},
 			{"flamego_session=" + planted},
 			{"flamego_session=" + planted + "; a=1", "b=2"},
 			{"a=1;flamego_session=not-ours;flamego_session=" + planted, "flamego_session=" + planted + "x;b=2"},
