@@ -77,6 +77,10 @@ var (
 	_ func(session.Session, interface{}) (int, bool) = session.Pop[int]
 
 	_ func(session.Backend, session.StoreConfig) session.Store = session.NewStore
+
+	_ func(http.ResponseWriter, *http.Request, session.Session) error = session.Destroy
+
+	_ func(func(context.Context, int) (session.Backend, session.StoreConfig, error)) session.Initer = session.NewIniter[int]
 )
 
 // everyOption sets every field of the configurations.
@@ -129,6 +133,10 @@ func everyOption() []session.Options {
 			ErrorFunc:   func(error) {},
 			ReadIDFunc:  func(*http.Request) string { return "" },
 			WriteIDFunc: func(http.ResponseWriter, *http.Request, string, bool) {},
+
+			TouchInterval:   time.Minute,
+			AdoptUnknownIDs: false,
+			FlashFor:        func(*http.Request) bool { return true },
 		})
 	}
 	return all
@@ -177,7 +185,20 @@ func everyManagerMethod() error {
 	return m.Close()
 }
 
+// everyBackendMethod uses a backend as a store does.
+func everyBackendMethod(ctx context.Context, b session.Backend) {
+	rec := session.Record{Data: []byte{}, TTL: time.Hour}
+	_, _, _ = b.Load(ctx, "sid")
+	_, _ = b.Insert(ctx, "sid", rec)
+	_, _ = b.Swap(ctx, "sid", rec.Data, rec)
+	_, _ = b.Rename(ctx, "sid", "new", rec.Data, rec)
+	_ = b.Extend(ctx, "sid", time.Hour)
+	_ = b.Delete(ctx, "sid")
+	_, _ = b.Sweep(ctx)
+}
+
 var (
+	_ = everyBackendMethod
 	_ = everyOption
 	_ = everyMethod
 	_ = everyManagerMethod
