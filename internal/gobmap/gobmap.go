@@ -45,8 +45,11 @@ package gobmap
 
 import (
 	"bytes"
+	"encoding/gob"
 	"errors"
-	"math/bits"
+	"fmt"
+	"maps"
+	"runtime"
 )
 
 var (
@@ -80,6 +83,101 @@ func costString(length int) int64 {
 	}
 	n := int64(length)
 	return n + n/4 + 16
+}
+
+// Encode returns a message that holds the map, without the keys whose values are nil. Its
+// error is that of encoding/gob, or [ErrLimit].
+func Encode(m map[interface{}]interface{}) ([]byte, error) {
+	raw, err := Write(m)
+	// No message of common types takes too much memory below this size.
+	const small = 64 << 10
+	if err == nil && len(raw) <= small {
+		return raw, nil
+	}
+	if errors.Is(err, ErrOther) {
+		raw, err = plainEncode(m)
+	}
+	if err == nil {
+		err = Readable(raw)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return raw, nil
+}
+
+// plainEncode has gob write the map.
+func plainEncode(m map[interface{}]interface{}) ([]byte, error) {
+	for _, val := range m {
+		if val == nil {
+			m = maps.Clone(m)
+			maps.DeleteFunc(m, func(_, val interface{}) bool { return val == nil })
+			break
+		}
+	}
+	for last := (*naming)(nil); ; {
+		var buf bytes.Buffer
+		err := gob.NewEncoder(&buf).Encode(m)
+		if err == nil {
+			return buf.Bytes(), nil
+		}
+		n := missing(err)
+		if n == nil || n == last {
+			return nil, err
+		}
+		n.register()
+		last = n
+	}
+}
+
+// Decode returns the map that a message of Encode or of encoding/gob holds. If only some
+// of its pairs can be decoded, the map has these, and the error is an [UndecodedError].
+// With any other error the map is nil. The bytes may be anything.
+func Decode(raw []byte) (map[interface{}]interface{}, error) {
+	if m, ok := Read(raw); ok {
+		return m, nil
+	}
+	m, err := decodeWhole(raw)
+	if err == nil {
+		return m, nil
+	}
+	m, undecoded := salvage(raw)
+	switch {
+	case m == nil:
+		return nil, err
+	case undecoded != nil:
+		return m, undecoded
+	default:
+		return m, nil
+	}
+}
+
+func decodeWhole(raw []byte) (m map[interface{}]interface{}, err error) {
+	defer recovered(&err)
+	if err := Check(raw); err != nil {
+		return nil, err
+	}
+	return plainDecode(raw)
+}
+
+// plainDecode has gob read a message that has been checked.
+func plainDecode(raw []byte) (m map[interface{}]interface{}, err error) {
+	defer recovered(&err)
+	m = make(map[interface{}]interface{})
+	err = gob.NewDecoder(bytes.NewReader(raw)).Decode(&m)
+	return m, err
+}
+
+// recovered makes an error of a panic. A key that is not hashable makes gob panic, and so
+// may methods of registered types. What they throw may be data.
+func recovered(err *error) {
+	switch v := recover().(type) {
+	case nil:
+	case runtime.Error:
+		*err = v
+	default:
+		*err = fmt.Errorf("%T", v)
+	}
 }
 
 // Readable returns nil if a message that an encoder has made is within the limits.
@@ -126,9 +224,6 @@ func Write(m map[interface{}]interface{}) ([]byte, error) {
 	if w.other {
 		return nil, ErrOther
 	}
-	w.message(n, dataCodec.id)
-	for defs := w.defs | dataCodec.defs; defs != 0; defs &= defs - 1 {
-		w.bytes(definitions[bits.TrailingZeros64(defs)])
-	}
+	w.begin(n, w.defs)
 	return bytes.Clone(w.buf[w.pos:]), nil
 }
