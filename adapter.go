@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/flamego/session/internal/commit"
@@ -22,8 +23,8 @@ type storeAdapter interface {
 	// Store that the handlers receive.
 	attach(rq *request) Store
 	// takeFlash takes the flash out of the session, or else returns nil. With a store of
-	// ours only one of several requests at once gets it. A client that hangs up does
-	// not end it.
+	// ours only one of several requests at once gets it, and none if the session holds
+	// what this process cannot write. A client that hangs up does not end it.
 	takeFlash(ctx context.Context, rs *requestSession) (Flash, error)
 	// giveFlash undoes takeFlash, unless there is another flash by now.
 	giveFlash(ctx context.Context, rs *requestSession, flash Flash) error
@@ -93,6 +94,11 @@ func (a ownAdapter) takeFlash(ctx context.Context, rs *requestSession) (Flash, e
 	}
 	rs.base.Delete(state.FlashKey)
 	c, err := a.commit(context.WithoutCancel(ctx), rs.base, commit.IfFlash)
+	if rest := (*state.RestError)(nil); errors.As(err, &rest) {
+		// It waits for a process that may write the session. The visitor need not.
+		rs.base.undo(false)
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -72,6 +72,7 @@ func NewStore(backend Backend, config StoreConfig) Store {
 	s.codec = state.Codec{
 		EncodeFunc: func(m map[interface{}]interface{}) ([]byte, error) { return config.Encoder(m) },
 		DecodeFunc: func(raw []byte) (map[interface{}]interface{}, error) { return config.Decoder(raw) },
+		Joins:      isGobEncoder(config.Encoder),
 		MaxSize:    config.MaxDataSize,
 	}
 	s.engine = commit.New(records{s})
@@ -129,11 +130,11 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 		return b, nil
 	}
 	b.origin.Stored, b.origin.Data, b.origin.idle = true, rec.Data, s.lifetime.idle(rec.TTL)
-	values, err := s.codec.Decode(rec.Data)
+	values, rest, err := s.codec.Decode(rec.Data)
+	b.base, b.origin.Values, b.origin.Rest, b.origin.Unreadable = state.Map(values), values, rest, values == nil
 	if err != nil {
 		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, err), sid)
 	}
-	b.base, b.origin.Values = state.Map(values), values
 	return b, nil
 }
 
@@ -175,7 +176,10 @@ func (s *recordStore) do(ctx context.Context, op, sid string, f func(context.Con
 }
 
 func (s *recordStore) Save(ctx context.Context, sess Session) error {
-	b, err := toSave(sess, s.codec.Decode)
+	b, err := toSave(sess, func(raw []byte) (map[interface{}]interface{}, error) {
+		values, _, err := s.codec.Decode(raw)
+		return values, err
+	})
 	if err != nil {
 		return s.fail("save", err)
 	}
@@ -235,11 +239,11 @@ type records struct{ *recordStore }
 
 var _ commit.Store = records{}
 
-func (s records) Encode(values map[interface{}]interface{}) ([]byte, error) {
-	return s.codec.Encode(values)
+func (s records) Encode(values map[interface{}]interface{}, rest *state.Rest) ([]byte, error) {
+	return s.codec.Encode(values, rest)
 }
 
-func (s records) Decode(data []byte) (map[interface{}]interface{}, error) {
+func (s records) Decode(data []byte) (map[interface{}]interface{}, *state.Rest, error) {
 	return s.codec.Decode(data)
 }
 

@@ -102,7 +102,7 @@ func (e *Engine) writeBatch(ctx context.Context, b *batch, last *lastCommit) {
 func (e *Engine) writeNext(ctx context.Context, c *Change, last *lastCommit) error {
 	id := c.Origin.ID
 	if c.isRebasable() && last.id == id && last.seq > c.Origin.Seq {
-		c.Origin.Data, c.Origin.Values = last.data, nil
+		c.Origin.Data, c.Origin.Values, c.Origin.Rest, c.Origin.Unreadable = last.data, nil, nil, false
 	}
 	*last = lastCommit{}
 	err := e.write(ctx, c)
@@ -172,6 +172,7 @@ func (c *Change) isBatchable() bool { return c.isRebasable() && c.ID == c.Origin
 
 func (b *batch) add(c *Change) {
 	b.Log = b.Log.Then(c.Log)
+	b.Origin.Unreadable = b.Origin.Unreadable && c.Origin.Unreadable
 	if c.deadline.Before(b.deadline) {
 		b.deadline = c.deadline
 	}
@@ -188,7 +189,7 @@ func (e *Engine) adopt(c *Change, b *batch) error {
 	}
 	c.Values, c.Origin, c.Vanished = nil, b.Origin, b.Vanished
 	if !c.Vanished {
-		values := e.values(b.Origin)
+		values, _, _ := e.values(b.Origin)
 		c.Log.Apply(values)
 		c.Values = state.Map(values)
 	}
