@@ -172,7 +172,6 @@ func (c *Change) isBatchable() bool { return c.isRebasable() && c.ID == c.Origin
 
 func (b *batch) add(c *Change) {
 	b.Log = b.Log.Then(c.Log)
-	b.Origin.Unreadable = b.Origin.Unreadable && c.Origin.Unreadable
 	if c.deadline.Before(b.deadline) {
 		b.deadline = c.deadline
 	}
