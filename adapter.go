@@ -14,8 +14,8 @@ import (
 // others, which have the six methods of Store and no more.
 type storeAdapter interface {
 	// read returns the session with the ID, an empty one if there is none, and
-	// whether the store has it. With an error that is errUnreadable it returns an
-	// empty session as well.
+	// whether the store has it. With an error that is errUnreadable it returns a
+	// session as well, with what can be decoded.
 	read(ctx context.Context, sid string) (sess Session, found bool, err error)
 	// create returns a new session.
 	create(ctx context.Context, sid string) (Session, error)

@@ -126,6 +126,25 @@ func TestGobOfNamedType(t *testing.T) {
 	require.Equal(t, session.Data{"a": 1}, got)
 }
 
+// What comes back is of the type that is registered, a pointer or not.
+func TestGobOfPointers(t *testing.T) {
+	type byPointer struct{ N int }
+	gob.Register(&byPointer{})
+	raw, err := session.GobEncoder(session.Data{"a": &registered{Name: "n"}, "b": byPointer{1}, "c": &byPointer{2}})
+	require.NoError(t, err)
+	got, err := session.GobDecoder(raw)
+	require.NoError(t, err)
+	require.Equal(t, session.Data{"a": registered{Name: "n"}, "b": &byPointer{1}, "c": &byPointer{2}}, got)
+}
+
+// GobDecoder returns what it can decode, and an error.
+func TestGobDecoderInPart(t *testing.T) {
+	raw := elsewhere(t, session.Data{"user": 7, "prefs": dark})
+	got, err := session.GobDecoder(raw)
+	require.EqualError(t, err, undecoded)
+	require.Equal(t, session.Data{"user": 7}, got)
+}
+
 func TestGobEncoderNil(t *testing.T) {
 	for _, data := range []session.Data{nil, {}, {"gone": nil}, {"gone": nil, "a": 1}} {
 		raw, err := session.GobEncoder(data)

@@ -46,9 +46,16 @@ type StoreConfig struct {
 // errors.As see the original. Save returns an error when the data cannot be
 // encoded (naming the key and the type of the value) or takes more than
 // MaxDataSize bytes, and when other requests that change the same session were
-// faster time and again. Read returns an empty session and an error for data that
-// it cannot decode. In each case the record stays as it is. Every method ends
+// faster time and again. In each case the record stays as it is. Every method ends
 // within 5 seconds, or what Options.Timeout says instead; GC does so in each step.
+//
+// Where not all of the data can be decoded, as in a process that does not know a type
+// yet, Read returns a session with the rest of it and an error that names a key and its
+// type. Save keeps what it could not decode, unless its key was set or deleted or the
+// session flushed. With an Encoder other than GobEncoder it cannot, and returns an error
+// instead. Where nothing can be decoded, Read returns an empty session and an error, and
+// what is set replaces the data; unless it was something else when the session was read:
+// then Save returns an error.
 func NewStore(backend Backend, config StoreConfig) Store {
 	if config.Name == "" {
 		config.Name = "store"

@@ -122,8 +122,8 @@ func (rq *request) load(r *http.Request) error {
 }
 
 // read returns the session with the ID and whether the store has it. What cannot be
-// read is an empty session that is there: it locks nobody out, and its bytes stay
-// until something is set.
+// decoded is as if it were not there: it locks nobody out. Its bytes stay. Only if nothing
+// at all can be decoded, they stay until something is set.
 func (rq *request) read(ctx context.Context, sid string) (Session, bool, error) {
 	sess, found, err := rq.m.adapter.read(ctx, sid)
 	if sess != nil && errors.Is(err, errUnreadable) {

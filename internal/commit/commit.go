@@ -15,6 +15,10 @@
 // are dropped ([Change.LoseRecord] has the one exception). So requests that change different keys never undo each other, the same
 // key goes to the last commit, and nothing brings a session back.
 //
+// What cannot be decoded of a record is carried along, but for the keys that are set or
+// removed. A record of which nothing can be decoded is replaced only by a request that has
+// found it so when it read the session.
+//
 // # Turns
 //
 // Changes of one session take turns inside of a process, and those that wait are

@@ -9,14 +9,23 @@
 // of its work for a short message. Write and Read have these programs at hand.
 //
 // Both give up when they meet any other type. Then the whole message has to be written
-// or read by encoding/gob. So that gob can read what Write makes, the user of this
-// package has to register the types in types.go that gob itself does not register.
+// or read by encoding/gob. [Encode] and [Decode] do either. Types in types.go that gob
+// comes upon, and that neither gob nor the app has registered, are registered then: see
+// naming.go.
 //
 // Package gob trusts what it reads: it makes maps of the size that the bytes claim,
 // recurses as deep as they say, and loops as often. So a message that Read gives up on
 // has to pass [Check] before gob may see it. Check takes the same steps as gob, on the
 // types that the message defines and on the Go types that are registered under the names
 // in it. It allocates no values, but adds up the memory that gob will need for them.
+//
+// # What cannot be decoded
+//
+// For gob a message is one value. If there is one thing in it that gob cannot decode, such
+// as a type that only another version of the app has registered, all is lost. So Decode then
+// takes the message to pieces, which needs no Go types (scan.go), and decodes the pairs one
+// by one (salvage.go). Those that cannot be decoded are a [Rest], and [Join] puts them into
+// the next message as they were.
 //
 // # Errors
 //
@@ -38,6 +47,8 @@
 //     begins where the message has ended.
 //   - a type definition is of no kind or of two kinds, or a value has one of the types
 //     by which gob describes types. No encoder writes any of these.
+//
+// Pairs that are decoded one by one may take twice that memory, all together.
 //
 // Write refuses data that is nested deeper than 1,000 levels. So it refuses data that
 // holds itself, for which gob exhausts the stack.
@@ -141,15 +152,10 @@ func Decode(raw []byte) (map[interface{}]interface{}, error) {
 	if err == nil {
 		return m, nil
 	}
-	m, undecoded := salvage(raw)
-	switch {
-	case m == nil:
-		return nil, err
-	case undecoded != nil:
-		return m, undecoded
-	default:
-		return m, nil
+	if m, err := salvage(raw); m != nil {
+		return m, err
 	}
+	return nil, err
 }
 
 func decodeWhole(raw []byte) (m map[interface{}]interface{}, err error) {

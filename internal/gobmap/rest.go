@@ -44,14 +44,15 @@ func (r *Rest) Without(f func(key any) bool) *Rest {
 
 // String names the key and the type of a pair, and the number of the others.
 func (r *Rest) String() string {
-	u, text := r.pairs[0], ""
+	u, text := r.pairs[0], "the value"
+	if u.valType != "" {
+		text += " of type " + quote(u.valType)
+	}
 	switch {
 	case u.known:
-		text = fmt.Sprintf("the value of type %s under key %s", quote(u.valType), quote(fmt.Sprint(u.key)))
-	case u.valType == "":
-		text = fmt.Sprintf("a key of type %s", quote(u.keyType))
-	default:
-		text = fmt.Sprintf("a key of type %s with a value of type %s", quote(u.keyType), quote(u.valType))
+		text += " under key " + quote(fmt.Sprint(u.key))
+	case u.keyType != "":
+		text += " under a key of type " + quote(u.keyType)
 	}
 	if more := len(r.pairs) - 1; more > 0 {
 		text += fmt.Sprintf(" (and %d more)", more)

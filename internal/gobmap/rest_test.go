@@ -256,7 +256,7 @@ func TestUndecodedError(t *testing.T) {
 	for want, data := range map[string]map[interface{}]interface{}{
 		`the value of type ` + name("xobPoint") + ` under key "prefs"` + why + name("xobPoint"):                          {"prefs": gobPoint{}},
 		`the value of type "[]interface {}" under key "5"` + why + name("xobString"):                                     {5: []interface{}{gobString("")}},
-		`a key of type ` + name("xobString") + ` with a value of type "int"` + why + name("xobString"):                   {gobString("x"): 1},
+		`the value of type "int" under a key of type ` + name("xobString") + why + name("xobString"):                     {gobString("x"): 1},
 		`the value of type ` + name("xobTags") + ` under key "` + strings.Repeat("k", 100) + `"` + why + name("xobTags"): {strings.Repeat("k", 5000): gobTags{}},
 	} {
 		data["fine"] = 1
@@ -268,7 +268,7 @@ func TestUndecodedError(t *testing.T) {
 
 	_, u = undecoded(t, join(gobMapDef(64, 8, 8), gobPart(gobInt(64), []byte{0, 2},
 		gobValue("string", 6, []byte{0}, gobText("fine")), []byte{0}, gobValue("unknown", 6, []byte{0}, gobText("x")), []byte{0})))
-	require.Equal(t, `a key of type "unknown" cannot be decoded: gob: name not registered for interface: "unknown"`, u.Error())
+	require.Equal(t, `the value under a key of type "unknown" cannot be decoded: gob: name not registered for interface: "unknown"`, u.Error())
 }
 
 // A field whose type has changed, an element that no longer fits, a key that is none:
@@ -314,7 +314,7 @@ func TestRestOfASkippedInterface(t *testing.T) {
 // However many pairs cannot be decoded, those that can be are seen.
 func TestRestOfManyPairs(t *testing.T) {
 	data := make(map[interface{}]interface{})
-	for i := range 2000 {
+	for i := range 500 {
 		data[fmt.Sprint("item", i)] = []interface{}{gobPoint{i, i}, gobString("x"), gobOne{Name: "one"}}[i%3]
 		data[i] = []interface{}{i, gobTags{"x"}}[i%2]
 	}
@@ -323,8 +323,9 @@ func TestRestOfManyPairs(t *testing.T) {
 
 // What hostile bytes take beyond what they take when nothing is taken to pieces.
 func TestSalvageIsSafe(t *testing.T) {
+	head := gobValue("string", 6, []byte{0}, []byte{5})
 	pair := func(i int, val []byte) []byte {
-		return join(gobValue("string", 6, []byte{0}, gobText(fmt.Sprintf("%05x", i))), val)
+		return append(fmt.Appendf(bytes.Clone(head), "%05x", i), val...)
 	}
 	message := func(one func(i int) []byte, defs ...[]byte) []byte {
 		var pairs []byte
@@ -383,9 +384,7 @@ func TestSalvageIsSafe(t *testing.T) {
 		n := allocated(func() { m, err = gobmap.Decode(raw) })
 		took := time.Since(start)
 		t.Logf("%-28s %8d bytes take %9d in %v, before %v: %.200v", name, len(raw), n, took.Round(time.Microsecond), before.Round(time.Microsecond), err)
-		if n > uint64(maxSalvaged) {
-			t.Error(name, "XXX", n)
-		}
+		require.LessOrEqual(t, n, uint64(maxSalvaged), name)
 		require.Less(t, took, maxTime, name)
 		if !strings.HasPrefix(name, "hostile") {
 			require.NotEmpty(t, m, name)

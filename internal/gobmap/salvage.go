@@ -26,20 +26,21 @@ func salvageBudget(raw []byte) int64 { return 2 * budget(raw) }
 
 // salvage decodes the pairs of a message that cannot be decoded whole, each by itself. The
 // map is nil if none of them can be decoded, or if the message cannot be taken to pieces.
-// The error is nil if all of them can be: gob may stumble where values follow each other.
+// Otherwise the error is nil or an UndecodedError. It is nil if all of them can be decoded:
+// gob may stumble where values follow each other.
 //
 // Pairs for which no memory is left count as those that cannot be decoded.
-func salvage(raw []byte) (map[interface{}]interface{}, *UndecodedError) {
+func salvage(raw []byte) (map[interface{}]interface{}, error) {
 	if c := newCursor(raw); c.begin() == 0 || c.count() < 2 {
-		return nil, nil // nothing to see beside what cannot be decoded
+		return nil, c.err // there is nothing to see beside what cannot be decoded
 	}
 	s, err := scan(raw, true)
 	if err != nil {
-		return nil, nil
+		return nil, err
 	}
 	v, err := newSalvager(s, salvageBudget(raw))
 	if err != nil {
-		return nil, nil
+		return nil, err
 	}
 	m := make(map[interface{}]interface{})
 	left := make([]undecoded, 0, len(s.pairs)) // for gob
@@ -61,13 +62,13 @@ func salvage(raw []byte) (map[interface{}]interface{}, *UndecodedError) {
 		}
 	}
 	if len(m) == 0 {
-		return nil, nil
+		return nil, rest[0].err
 	}
 	if len(rest) == 0 {
 		return m, nil
 	}
 	if raw, _, err = s.message(kept); err != nil {
-		return nil, nil
+		return nil, err
 	}
 	return m, &UndecodedError{Rest: &Rest{raw: raw, pairs: rest}, Decoded: len(m)}
 }
