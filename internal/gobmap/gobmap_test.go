@@ -5,6 +5,7 @@ import (
 	"encoding/gob"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -92,5 +93,20 @@ func TestCommon(t *testing.T) {
 				t.Errorf("%v cut at %d: got %#v", typ, i, got)
 			}
 		}
+	}
+}
+
+// An interface in an interface is a level, too: nobody writes one, and the stack is memory.
+func TestDeepInterfaces(t *testing.T) {
+	w := newWriter()
+	w.bytes(bytes.Repeat([]byte{1, 'x', idAny << 1, 0, 0}, 2000))
+	w.byte(0) // the key is nil
+	w.begin(1, 0)
+	raw := w.buf[w.pos:]
+	if err := Check(raw); err == nil || !strings.Contains(err.Error(), "nesting") {
+		t.Errorf("Check says %v", err)
+	}
+	if _, err := scan(raw, true); err == nil || !strings.Contains(err.Error(), "nesting") {
+		t.Errorf("scan says %v", err)
 	}
 }

@@ -139,16 +139,6 @@ func TestGobDecoderAtItsLimit(t *testing.T) {
 	}
 }
 
-// An interface in an interface is a level, too: nobody writes one, and the stack is memory.
-func TestGobDeepInterfaces(t *testing.T) {
-	in := join(gobText("x"), gobInt(8), []byte{0, 0})
-	raw := gobMessage(bytes.Repeat(in, 2000))
-	require.ErrorContains(t, gobmap.Check(raw), "nesting")
-	raw = gobPair(bytes.Repeat(in, 2000))
-	_, err := gobmap.Decode(raw)
-	require.ErrorContains(t, err, "nesting")
-}
-
 // nested is a list in a list and so on, with val in the innermost.
 func nested(levels int, val interface{}) interface{} {
 	for range levels {

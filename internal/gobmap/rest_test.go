@@ -231,7 +231,9 @@ func TestRestOfKeys(t *testing.T) {
 	rest := u.Rest.Without(func(key interface{}) bool { return key == "prefs" || key == 5 })
 	delete(data, "prefs")
 	delete(data, 5)
-	require.Equal(t, data, plainDecode(t, here(joined(t, plainEncode(t, m), rest))))
+	raw := joined(t, plainEncode(t, m), rest)
+	require.Equal(t, data, plainDecode(t, here(raw)))
+	require.Contains(t, string(raw), "\x07gobTags", "the definition has lost its name")
 	require.True(t, u.Rest.Has("prefs"), "the rest has changed")
 
 	rest = rest.Without(func(interface{}) bool { return true })
@@ -319,6 +321,16 @@ func TestRestOfManyPairs(t *testing.T) {
 		data[i] = []interface{}{i, gobTags{"x"}}[i%2]
 	}
 	checkRest(t, data, "gobPoint", "gobString", "gobOne")
+}
+
+// A type that is unknown is asked for once.
+func TestRestOfManyOfOneType(t *testing.T) {
+	data := map[interface{}]interface{}{"one": gobOne{Name: strings.Repeat("x", 100)}}
+	for i := range 3000 {
+		data[i] = gobPoint{i, i}
+	}
+	m, _ := undecoded(t, elsewhere(plainEncode(t, data), "gobPoint"))
+	require.Len(t, m, 1)
 }
 
 // What hostile bytes take beyond what they take when nothing is taken to pieces.
