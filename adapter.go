@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/flamego/session/internal/commit"
@@ -13,8 +14,8 @@ import (
 // others, which have the six methods of Store and no more.
 type storeAdapter interface {
 	// read returns the session with the ID, an empty one if there is none, and what the
-	// store knows of the ID. With an error that is errUnreadable it returns an empty
-	// session as well.
+	// store knows of the ID. With an error that is errUnreadable it returns a session as
+	// well, with what can be decoded.
 	read(ctx context.Context, sid string) (Session, commit.Status, error)
 	// create returns a new session under an ID that nobody knows.
 	create(ctx context.Context, sid string) (Session, error)
@@ -22,8 +23,8 @@ type storeAdapter interface {
 	// Store that the handlers receive.
 	attach(rq *request) Store
 	// takeFlash takes the flash out of a session that has one. With a store of ours only
-	// one of several requests at once gets it; for the others it returns nil. A client that
-	// hangs up does not end it.
+	// one of several requests at once gets it, and none if the session holds what this
+	// process cannot write: the others get nil. A client that hangs up does not end it.
 	takeFlash(ctx context.Context, rs *requestSession) (Flash, error)
 	// giveFlash undoes takeFlash, unless there is another flash by now.
 	giveFlash(ctx context.Context, rs *requestSession, flash Flash) error
@@ -113,6 +114,11 @@ func (a ownAdapter) attach(rq *request) Store {
 func (a ownAdapter) takeFlash(ctx context.Context, rs *requestSession) (Flash, error) {
 	rs.base.Delete(state.FlashKey)
 	c, err := a.commit(context.WithoutCancel(ctx), rs.base, commit.IfFlash)
+	if rest := (*state.RestError)(nil); errors.As(err, &rest) {
+		// It waits for a process that may write the session. The visitor need not.
+		rs.base.undo(false)
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,8 @@
 package session
 
 import (
-	"bytes"
-	"encoding/gob"
-	"errors"
 	"fmt"
-	"maps"
-	"runtime"
-	"time"
+	"reflect"
 
 	"github.com/flamego/session/internal/gobmap"
 )
@@ -20,26 +15,6 @@ type Encoder func(Data) ([]byte, error)
 // may be anything. The result is the caller's.
 type Decoder func([]byte) (Data, error)
 
-// Values that sessions commonly hold work without gob.Register in the app. A
-// second registration of the same type by the app does no harm. Package gobmap reads
-// and writes these types, the basic ones and slices of them by itself, which is faster
-// than encoding/gob.
-func init() {
-	for _, val := range []interface{}{
-		time.Time{},
-		time.Duration(0),
-		[]interface{}{},
-		map[string]interface{}{},
-		map[string]string{},
-		map[string]bool{},
-		map[string]int{},
-		map[string][]string{},
-		map[interface{}]interface{}{},
-	} {
-		gob.Register(val)
-	}
-}
-
 // GobEncoder encodes data as package encoding/gob does. Values of types beyond
 // Go's basic ones, slices of those, time.Time, time.Duration and plain maps
 // must be registered by gob.Register; the error for one that is not, or that
@@ -51,49 +26,21 @@ func init() {
 // more memory than bytes, as half a million empty strings do. One case is not caught:
 // a value of a registered type that holds itself overflows the stack in gob, which
 // ends the process.
+//
+// An app may register time.Time, time.Duration and the plain maps as well, also under
+// names of its own, before its first session is encoded. Data with such a value is then
+// encoded by gob, under that name.
 func GobEncoder(data Data) ([]byte, error) {
-	raw, err := encodeGob(data)
+	raw, err := gobmap.Encode(data)
 	if err == nil {
 		return raw, nil
 	}
 	for key, val := range data {
-		if _, err := encodeGob(Data{key: val}); err != nil {
+		if _, err := gobmap.Encode(Data{key: val}); err != nil {
 			return nil, fmt.Errorf("encode the value of type %T under key %q: %w", val, fmt.Sprint(key), err)
 		}
 	}
 	return nil, fmt.Errorf("encode: %w", err)
-}
-
-func encodeGob(data Data) ([]byte, error) {
-	raw, err := gobmap.Write(data)
-	// No message of common types takes too much memory below this size.
-	const small = 64 << 10
-	if err == nil && len(raw) <= small {
-		return raw, nil
-	}
-	if errors.Is(err, gobmap.ErrOther) {
-		raw, err = encodePlainGob(data)
-	}
-	if err == nil {
-		err = gobmap.Readable(raw)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return raw, nil
-}
-
-func encodePlainGob(data Data) ([]byte, error) {
-	for _, val := range data {
-		if val == nil {
-			data = maps.Clone(data)
-			maps.DeleteFunc(data, func(_, val interface{}) bool { return val == nil })
-			break
-		}
-	}
-	var buf bytes.Buffer
-	err := gob.NewEncoder(&buf).Encode(data)
-	return buf.Bytes(), err
 }
 
 // GobDecoder decodes what GobEncoder or encoding/gob made. It returns an error
@@ -102,26 +49,20 @@ func encodePlainGob(data Data) ([]byte, error) {
 // takes more than about 4 MiB of memory and 8 times the number of bytes, or is
 // nested deeper than 1,000 levels; the bytes may be hostile. What the methods
 // GobDecode and UnmarshalBinary of registered types do is up to them.
-func GobDecoder(raw []byte) (data Data, err error) {
-	if m, ok := gobmap.Read(raw); ok {
-		return m, nil
-	}
-	// An unhashable key makes gob panic, and so may methods of registered types.
-	defer func() {
-		switch v := recover().(type) {
-		case nil:
-		case runtime.Error:
-			data, err = nil, fmt.Errorf("decode: %w", v)
-		default:
-			data, err = nil, fmt.Errorf("decode: %T", v)
-		}
-	}()
-	data = make(Data)
-	if err = gobmap.Check(raw); err == nil {
-		err = gob.NewDecoder(bytes.NewReader(raw)).Decode(&data)
-	}
-	if err != nil {
+//
+// If it can decode some of the keys and not others, as in a process that does not know a
+// type yet, it returns those that it can decode and an error, which names a key and its
+// type. A Decoder that calls it should return both, or wrap the error: then the store
+// knows that there is more, and loses nothing of it.
+func GobDecoder(raw []byte) (Data, error) {
+	data, err := gobmap.Decode(raw)
+	if err != nil && data == nil {
 		return nil, fmt.Errorf("decode: %w", err)
 	}
-	return data, nil
+	return data, err
+}
+
+// isGobEncoder reports whether an Encoder is GobEncoder itself.
+func isGobEncoder(e Encoder) bool {
+	return reflect.ValueOf(e).Pointer() == reflect.ValueOf(GobEncoder).Pointer()
 }

@@ -31,7 +31,13 @@ type point struct{ X, Y int }
 func init() {
 	gob.Register(registered{})
 	gob.Register([]point{})
-	gob.Register(time.Time{}) // and so is what the library has registered
+	// Plain gob, which the tests compare with, needs these.
+	for _, val := range []interface{}{
+		time.Time{}, time.Hour, []interface{}{}, map[string]interface{}{}, map[interface{}]interface{}{},
+		map[string]string{}, map[string]bool{}, map[string]int{}, map[string][]string{},
+	} {
+		gob.Register(val)
+	}
 }
 
 // fixtures is one session for each kind of value. The files in testdata/gob
@@ -118,6 +124,25 @@ func TestGobOfNamedType(t *testing.T) {
 	got, err := session.GobDecoder(plainEncode(t, map[interface{}]interface{}{"a": 1}))
 	require.NoError(t, err)
 	require.Equal(t, session.Data{"a": 1}, got)
+}
+
+// What comes back is of the type that is registered, a pointer or not.
+func TestGobOfPointers(t *testing.T) {
+	type byPointer struct{ N int }
+	gob.Register(&byPointer{})
+	raw, err := session.GobEncoder(session.Data{"a": &registered{Name: "n"}, "b": byPointer{1}, "c": &byPointer{2}})
+	require.NoError(t, err)
+	got, err := session.GobDecoder(raw)
+	require.NoError(t, err)
+	require.Equal(t, session.Data{"a": registered{Name: "n"}, "b": &byPointer{1}, "c": &byPointer{2}}, got)
+}
+
+// GobDecoder returns what it can decode, and an error.
+func TestGobDecoderInPart(t *testing.T) {
+	raw := elsewhere(t, session.Data{"user": 7, "prefs": dark})
+	got, err := session.GobDecoder(raw)
+	require.EqualError(t, err, undecoded)
+	require.Equal(t, session.Data{"user": 7}, got)
 }
 
 func TestGobEncoderNil(t *testing.T) {

@@ -24,14 +24,14 @@ type ownStore interface {
 	// newSession returns a session with nothing in it, without asking anybody.
 	newSession(sid string) *BaseSession
 	// load returns the session with the ID: Exist and Read in one. With an error
-	// that is errUnreadable it returns an empty session as well.
+	// that is errUnreadable it returns a session as well, with what can be decoded.
 	load(ctx context.Context, sid string) (*BaseSession, error)
 	// commit brings the changes of a session into the store, if the condition holds
 	// there, and returns what became of them.
 	commit(ctx context.Context, s *BaseSession, when commit.Condition) (*commit.Change, error)
 }
 
-// errUnreadable says that there is a record that makes no sense.
+// errUnreadable says that there is a record of which nothing can be decoded, or not all.
 var errUnreadable = errors.New("unreadable data")
 
 // origin is what a store knew about a session when it was read or last written.

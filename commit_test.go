@@ -104,6 +104,37 @@ func TestDecoderFailsDuringACommit(t *testing.T) {
 	require.Equal(t, 1, get(t, store, "abcdef", "seen"))
 }
 
+// Nor does it lose what another request of this process has written meanwhile, which no
+// round trip has looked at.
+func TestDecoderFailsAfterACommit(t *testing.T) {
+	ctx := context.Background()
+	for name, raw := range map[string][]byte{"readable": plainEncode(t, session.Data{"user": 7}), "unreadable": []byte("{")} {
+		t.Run(name, func(t *testing.T) {
+			fails := false
+			b := mapbackend.New()
+			store := session.NewStore(b, session.StoreConfig{Decoder: func(raw []byte) (session.Data, error) {
+				if fails {
+					return nil, errors.New("the key server does not answer")
+				}
+				return session.GobDecoder(raw)
+			}})
+			b.Put("abcdef", session.Record{Data: raw, TTL: time.Hour})
+			first, _ := store.Read(ctx, "abcdef")
+			second, _ := store.Read(ctx, "abcdef")
+			first.Set("first", 1)
+			require.NoError(t, store.Save(ctx, first))
+			fails = true
+			second.Set("second", 2)
+			require.ErrorContains(t, store.Save(ctx, second), "the key server does not answer")
+			fails = false
+			require.Equal(t, 1, get(t, store, "abcdef", "first"))
+			require.NoError(t, store.Save(ctx, second))
+			require.Equal(t, 1, get(t, store, "abcdef", "first"))
+			require.Equal(t, 2, get(t, store, "abcdef", "second"))
+		})
+	}
+}
+
 // A session in which no value has changed keeps its bytes, also under a new ID: they
 // may say more than the decoder of this process understands.
 func TestUnchangedBytesStay(t *testing.T) {

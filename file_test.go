@@ -302,6 +302,11 @@ func TestFileTwoProcesses(t *testing.T) {
 	}
 }
 
+func TestFileUnknownTypes(t *testing.T) {
+	t.Parallel()
+	backendtest.UnknownTypes(t, session.BackendOf(newFileStore(t, t.TempDir(), time.Minute)), "unknown")
+}
+
 // Records of different times to live die in their own time.
 func TestFileTimesToLive(t *testing.T) {
 	t.Parallel()

@@ -46,9 +46,16 @@ type StoreConfig struct {
 // errors.As see the original. Save returns an error when the data cannot be
 // encoded (naming the key and the type of the value) or takes more than
 // MaxDataSize bytes, and when other requests that change the same session were
-// faster time and again. Read returns an empty session and an error for data that
-// it cannot decode. In each case the record stays as it is. Every method ends
+// faster time and again. In each case the record stays as it is. Every method ends
 // within 5 seconds, or what Options.Timeout says instead; GC does so in each step.
+//
+// Where not all of the data can be decoded, as in a process that does not know a type
+// yet, Read returns a session with the rest of it and an error that names a key and its
+// type. Save keeps what it could not decode, unless its key was set or deleted or the
+// session flushed. With an Encoder other than GobEncoder it cannot, and returns an error
+// instead. Where nothing can be decoded, Read returns an empty session and an error, and
+// what is set replaces the data; unless it was something else when the session was read:
+// then Save returns an error.
 func NewStore(backend Backend, config StoreConfig) Store {
 	if config.Name == "" {
 		config.Name = "store"
@@ -73,6 +80,7 @@ func NewStore(backend Backend, config StoreConfig) Store {
 	s.codec = state.Codec{
 		EncodeFunc: func(m map[interface{}]interface{}) ([]byte, error) { return config.Encoder(m) },
 		DecodeFunc: func(raw []byte) (map[interface{}]interface{}, error) { return config.Decoder(raw) },
+		Joins:      isGobEncoder(config.Encoder),
 		MaxSize:    config.MaxDataSize,
 	}
 	s.engine = commit.New(records{s})
@@ -128,8 +136,9 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 		return nil, s.fail("read", err, sid)
 	}
 	var values state.Map
+	var rest *state.Rest
 	if found {
-		values, err = s.codec.Decode(rec.Data)
+		values, rest, err = s.codec.Decode(rec.Data)
 	}
 	switch s.status(sid, rec, found, values) {
 	case commit.Renewed:
@@ -139,10 +148,10 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 		return b, nil
 	}
 	b.origin.Stored, b.origin.Data, b.origin.idle = true, rec.Data, s.lifetime.idle(rec.TTL)
+	b.base, b.origin.Values, b.origin.Rest, b.origin.Unreadable = values, values, rest, values == nil
 	if err != nil {
 		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, err), sid)
 	}
-	b.base, b.origin.Values = values, values
 	return b, nil
 }
 
@@ -201,7 +210,10 @@ func (s *recordStore) do(ctx context.Context, op, sid string, f func(context.Con
 }
 
 func (s *recordStore) Save(ctx context.Context, sess Session) error {
-	b, err := toSave(sess, s.codec.Decode)
+	b, err := toSave(sess, func(raw []byte) (map[interface{}]interface{}, error) {
+		values, _, err := s.codec.Decode(raw)
+		return values, err
+	})
 	if err != nil {
 		return s.fail("save", err)
 	}
@@ -261,11 +273,11 @@ type records struct{ *recordStore }
 
 var _ commit.Store = records{}
 
-func (s records) Encode(values map[interface{}]interface{}) ([]byte, error) {
-	return s.codec.Encode(values)
+func (s records) Encode(values map[interface{}]interface{}, rest *state.Rest) ([]byte, error) {
+	return s.codec.Encode(values, rest)
 }
 
-func (s records) Decode(data []byte) (map[interface{}]interface{}, error) {
+func (s records) Decode(data []byte) (map[interface{}]interface{}, *state.Rest, error) {
 	return s.codec.Decode(data)
 }
 
@@ -278,9 +290,7 @@ func (s records) Load(ctx context.Context, sid string) (commit.Found, error) {
 	}
 	f := commit.Found{Data: rec.Data}
 	if found {
-		if values, err := s.codec.Decode(rec.Data); err == nil {
-			f.Values = values
-		}
+		f.Values, f.Rest, _ = s.codec.Decode(rec.Data) // the engine sees that there is nothing
 	}
 	f.Status = s.status(sid, rec, found, f.Values)
 	return f, nil
@@ -311,7 +321,7 @@ func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, r
 }
 
 func (s records) mark(ctx context.Context, sid string) error {
-	data, err := s.codec.Encode(state.Mark(time.Now()))
+	data, err := s.codec.Encode(state.Mark(time.Now()), nil)
 	if err == nil {
 		_, err = s.backend.Insert(ctx, sid, Record{Data: data, TTL: state.MarkFor})
 	}

@@ -138,9 +138,9 @@ func (rq *request) load(r *http.Request) error {
 	return err
 }
 
-// read returns the session with the ID and what the store knows of the ID. What cannot
-// be read is an empty session that is there: it locks nobody out, and its bytes stay
-// until something is set.
+// read returns the session with the ID and what the store knows of the ID. What cannot be
+// decoded is as if it were not there: it locks nobody out. Its bytes stay. Only if nothing
+// at all can be decoded, they stay until something is set.
 func (rq *request) read(ctx context.Context, sid string) (Session, commit.Status, error) {
 	sess, status, err := rq.m.adapter.read(ctx, sid)
 	if sess != nil && errors.Is(err, errUnreadable) {

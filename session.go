@@ -237,9 +237,16 @@ func (s *BaseSession) SetFlash(val interface{}) {
 
 // Delete removes the key. For a key that is not there that is no change.
 func (s *BaseSession) Delete(key interface{}) {
-	if s.Get(key) != nil {
+	if s.Get(key) != nil || s.holdsUndecoded(key) {
 		s.change(func(log *state.Log) { log.Delete(key) })
 	}
+}
+
+// holdsUndecoded reports whether the store has a value of the key that could not be decoded.
+func (s *BaseSession) holdsUndecoded(key interface{}) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.origin.Rest.Has(key)
 }
 
 // Flush removes all keys.

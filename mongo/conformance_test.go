@@ -19,6 +19,11 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestUnknownTypes(t *testing.T) {
+	t.Parallel()
+	backendtest.UnknownTypes(t, openBackend(t, testConfig(t)), "unknown")
+}
+
 // Records of different times to live die in their own time.
 func TestTimesToLive(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,10 @@
 // change of a session that has lost its record to a renewal is void, unless it is a
 // renewal itself. Without a mark the session was destroyed or has expired.
 //
+// What cannot be decoded of a record is carried along, but for the keys that are set or
+// removed. A record of which nothing can be decoded is replaced only by a request that has
+// found it so when it read the session.
+//
 // # Turns
 //
 // Changes of one session take turns inside of a process, and those that wait are
@@ -52,13 +56,14 @@ type Store interface {
 	Rename(ctx context.Context, old Origin, newID string, rec Record) (bool, error)
 	Delete(ctx context.Context, id string) error
 
-	// Encode returns the bytes of values.
-	Encode(values map[any]any) ([]byte, error)
+	// Encode returns the bytes of values, and of what could not be decoded.
+	Encode(values map[any]any, rest *state.Rest) ([]byte, error)
 	// TTL returns how long a record with these values is to live.
 	TTL(values map[any]any) time.Duration
 	// Decode returns the values in the bytes of a record, in a map that is the
-	// caller's.
-	Decode(data []byte) (map[any]any, error)
+	// caller's. The map is nil if there is an error, unless a part of the bytes can be
+	// decoded: then there is a rest, too.
+	Decode(data []byte) (map[any]any, *state.Rest, error)
 }
 
 // Record is what the store keeps under an ID.
@@ -81,8 +86,11 @@ const (
 // Found is what a store has under an ID.
 type Found struct {
 	Status Status
-	Data   []byte    // the bytes of the record, nil if there is none
-	Values state.Map // what the bytes decode to; nil if that is not known
+	Data   []byte // the bytes of the record, nil if there is none
+	// Values are what the bytes decode to, nil if that is not known, and Rest is what
+	// could not be decoded.
+	Values state.Map
+	Rest   *state.Rest
 }
 
 // ErrContended says that other writers were faster each time.
@@ -96,8 +104,15 @@ type Origin struct {
 	Data    []byte // its bytes
 	Seq     uint64 // the number of the last commit before it was read: see Engine.Seq
 
-	// Values are what the bytes decode to, nil if that is not known.
+	// Unreadable says that the bytes could not be decoded when the session was read.
+	// Then it was empty, and what is set replaces them. Bytes that somebody else has
+	// written since are not replaced by a request that has read others.
+	Unreadable bool
+
+	// Values are what the bytes decode to, nil if that is not known, and Rest is what
+	// could not be decoded.
 	Values state.Map
+	Rest   *state.Rest
 }
 
 // Condition is what must be true of the values in the store for a change to count.

@@ -3,6 +3,7 @@ package commit
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"hash/maphash"
 	"sync/atomic"
 	"time"
@@ -78,24 +79,28 @@ func (e *Engine) destroy(ctx context.Context, c *Change) error {
 // origin is now what that one has written, and attempt reports that the change is to be
 // written again.
 func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error) {
-	values := e.values(c.Origin)
-	if !c.CheckCondition(state.Map(values)) {
+	values, rest, err := e.values(c.Origin)
+	if !c.CheckCondition(state.Map(values)) || c.When == IfNoFlash && rest.Has(state.FlashKey) {
 		c.Values = state.Map(values)
 		return false, nil
 	}
 	next, view := Origin{ID: c.ID, Stored: true}, state.Values(state.Map(values))
 	if c.Origin.Stored && !c.Log.ChangesValues() {
 		// A new ID, or only more time: the bytes stay as they are.
-		next.Data, next.Values = c.Origin.Data, c.Origin.Values
+		next = c.Origin
+		next.ID = c.ID
 		if c.Origin.Values != nil {
 			view = c.Values
 		}
 	} else {
+		if err != nil && !c.Origin.Unreadable && !c.Log.Flushes() {
+			return false, fmt.Errorf("the record cannot be decoded any more, and stays as it is: %w", err)
+		}
 		c.Log.Apply(values)
-		if next.Data, err = e.store.Encode(values); err != nil {
+		next.Values, next.Rest = values, rest.After(&c.Log)
+		if next.Data, err = e.store.Encode(values, next.Rest); err != nil {
 			return false, err
 		}
-		next.Values = values
 	}
 	written, err := e.put(ctx, c, Record{Data: next.Data, TTL: e.store.TTL(values)})
 	if err == nil && !written {
@@ -107,24 +112,28 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 	return again, err
 }
 
-// values returns the values of a record in a map that is the caller's. A record is
-// decoded anew for that: what a handler did to values that it got from the session (an
-// element of a slice, say) is no change of the session, and must not be written along
-// with one. Only where nothing can be changed in place are the known values copied:
-// that takes a quarter of the time of decoding. A record that makes no sense has no
+// values returns the values of a record in a map that is the caller's, and what could not
+// be decoded. A record is decoded anew for that: what a handler did to values that it got
+// from the session (an element of a slice, say) is no change of the session, and must not
+// be written along with one. Only where nothing can be changed in place are the known
+// values copied: that takes a quarter of the time of decoding. With an error there are no
 // values.
-func (e *Engine) values(o Origin) map[any]any {
+func (e *Engine) values(o Origin) (values map[any]any, rest *state.Rest, err error) {
 	if !o.Stored {
-		return make(map[any]any)
+		return make(map[any]any), nil, nil
 	}
 	if o.Values == nil || !o.Values.Fixed() {
-		if values, err := e.store.Decode(o.Data); err == nil {
-			return values
+		values, rest, err = e.store.Decode(o.Data)
+		if values != nil {
+			return values, rest, nil
 		}
 		// A decoder that could decode this before will do so again: it may have to ask
 		// somebody for a key. What is known must not be lost for that.
+		if o.Values == nil {
+			return make(map[any]any), nil, err
+		}
 	}
-	return o.Values.Copy()
+	return o.Values.Copy(), o.Rest, nil
 }
 
 // put makes the one write that a change calls for.
@@ -160,7 +169,7 @@ func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, 
 	case err != nil:
 		return false, false, err
 	case now.Status == Live:
-		c.Origin = Origin{ID: id, Stored: true, Data: now.Data, Values: now.Values, Seq: c.Origin.Seq}
+		c.Origin = Origin{ID: id, Stored: true, Data: now.Data, Values: now.Values, Rest: now.Rest, Seq: c.Origin.Seq, Unreadable: c.Origin.Unreadable}
 		return false, true, nil
 	case c.Origin.Stored || now.Status == Renewed:
 		return false, c.LoseRecord(now.Status == Renewed), nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,7 @@ func newStore(id string, values map[any]any) *store {
 }
 
 func (s *store) put(id string, values map[any]any) {
-	data, err := s.Encode(values)
+	data, err := s.Encode(values, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -44,7 +45,7 @@ func (s *store) put(id string, values map[any]any) {
 }
 
 func (s *store) values(id string) map[any]any {
-	values, _ := s.Decode(s.data[id])
+	values, _, _ := s.Decode(s.data[id])
 	return values
 }
 
@@ -109,7 +110,7 @@ func (s *store) Delete(_ context.Context, id string) error {
 
 func (s *store) TTL(map[any]any) time.Duration { return time.Hour }
 
-func (s *store) Encode(values map[any]any) ([]byte, error) {
+func (s *store) Encode(values map[any]any, _ *state.Rest) ([]byte, error) {
 	if err := s.fail; err != nil {
 		s.fail = nil
 		return nil, err
@@ -121,16 +122,16 @@ func (s *store) Encode(values map[any]any) ([]byte, error) {
 	return json.Marshal(m)
 }
 
-func (s *store) Decode(data []byte) (map[any]any, error) {
+func (s *store) Decode(data []byte) (map[any]any, *state.Rest, error) {
 	m := make(map[string]any)
 	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	values := make(map[any]any)
 	for key, val := range m {
 		values[key] = val
 	}
-	return values, nil
+	return values, nil, nil
 }
 
 // change returns a change of the record with the ID as it is now.
@@ -239,9 +240,15 @@ func TestConflicts(t *testing.T) {
 			change: func(l *state.Log) { l.Destroy() },
 			want:   map[string]values{}, vanished: true, calls: []string{"delete"},
 		},
-		"unreadable": {
-			stored: values{"a": "1"}, meanwhile: func(s *store) { s.data["abc"] = []byte("{") }, change: set("b", "2"),
-			want: map[string]values{"abc": {"b": "2"}}, calls: []string{"swap", "swap"},
+		"unreadable, and flushed": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.data["abc"] = []byte("{") },
+			change: func(l *state.Log) { l.Flush(); l.Set("b", "2") },
+			want:   map[string]values{"abc": {"b": "2"}}, calls: []string{"swap", "swap"},
+		},
+		"unreadable, and destroyed": {
+			stored: values{"a": "1"}, meanwhile: func(s *store) { s.data["abc"] = []byte("{") },
+			change: func(l *state.Log) { l.Destroy() },
+			want:   map[string]values{}, vanished: true, calls: []string{"delete"},
 		},
 		"an answer that is lost": {
 			stored: values{"a": "1"}, meanwhile: func(s *store) { s.lose = true }, change: set("b", "2"),
@@ -296,6 +303,48 @@ func TestVoid(t *testing.T) {
 		if err := commit.New(s).Commit(ctx, c); err != nil || len(s.calls) > 0 || c.Vanished != ends {
 			t.Errorf("vanished is %v after %q (%v)", c.Vanished, s.calls, err)
 		}
+	}
+}
+
+// What another writer has stored and nobody here can decode is not replaced by what a
+// request changed that has read other bytes. A new ID leaves the bytes as they are.
+func TestBecomesUnreadable(t *testing.T) {
+	const unreadable = "{"
+	for _, tt := range []struct {
+		name       string
+		read, now  string // what was read, and what is there
+		newID      string
+		change     func(*state.Log)
+		want, fail string
+	}{
+		{name: "changed", read: `{"a":"1"}`, now: unreadable, change: set("b", "2"), want: unreadable, fail: "the record cannot be decoded any more"},
+		{name: "changed and renewed", read: `{"a":"1"}`, now: unreadable, newID: "new", change: set("b", "2"), want: unreadable, fail: "the record cannot be decoded any more"},
+		{name: "renewed", read: `{"a":"1"}`, now: unreadable, newID: "new", change: func(l *state.Log) { l.Renewed = true }, want: unreadable},
+		{name: "read as such", read: "[", now: "[", change: set("b", "2"), want: `{"b":"2"}`},
+		{name: "read as such, and others now", read: "[", now: unreadable, change: set("b", "2"), want: `{"b":"2"}`},
+		{name: "read as such, and whole now", read: "[", now: `{"a":"1"}`, change: set("b", "2"), want: `{"a":"1","b":"2"}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStore("abc", nil)
+			s.data["abc"] = []byte(tt.read)
+			c := s.change("abc", tt.change)
+			c.Origin.Unreadable = s.values("abc") == nil
+			if tt.newID != "" {
+				c.ID = tt.newID
+			}
+			s.data["abc"] = []byte(tt.now)
+			err := commit.New(s).Commit(ctx, c)
+			if (err != nil) != (tt.fail != "") || err != nil && !strings.HasPrefix(err.Error(), tt.fail) {
+				t.Errorf("the error is %v", err)
+			}
+			id := c.ID
+			if err != nil {
+				id = "abc"
+			}
+			if got := string(s.data[id]); got != tt.want || len(s.data) != 1 {
+				t.Errorf("stored is %q", s.data)
+			}
+		})
 	}
 }
 

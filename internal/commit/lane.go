@@ -102,7 +102,7 @@ func (e *Engine) writeBatch(ctx context.Context, b *batch, last *lastCommit) {
 func (e *Engine) writeNext(ctx context.Context, c *Change, last *lastCommit) error {
 	id := c.Origin.ID
 	if c.isRebasable() && last.id == id && last.seq > c.Origin.Seq {
-		c.Origin.Data, c.Origin.Values = last.data, nil
+		c.Origin.Data, c.Origin.Values, c.Origin.Rest, c.Origin.Unreadable = last.data, nil, nil, false
 	}
 	*last = lastCommit{}
 	err := e.write(ctx, c)
@@ -188,7 +188,7 @@ func (e *Engine) adopt(c *Change, b *batch) error {
 	}
 	c.Values, c.Origin, c.Vanished = nil, b.Origin, b.Vanished
 	if c.Origin.Stored && !c.Vanished {
-		values := e.values(b.Origin)
+		values, _, _ := e.values(b.Origin)
 		c.Log.Apply(values)
 		c.Values = state.Map(values)
 	}

@@ -23,22 +23,38 @@ const (
 )
 
 // Check returns nil if it is safe to let encoding/gob decode the message into a map that
-// has been made. That does not mean that gob can decode the message.
+// has been made. That does not mean that gob can decode the message. The types in types.go
+// that gob will look up are registered.
 func Check(raw []byte) error {
-	c := checker{
-		cursor:  newCursor(raw),
-		planned: make(map[named]reflect.Type),
-		structs: make(map[layout][]reflect.Type),
-	}
-	c.charge(2 * int64(len(raw))) // gob reads a copy
-	c.top = c.typeSequence(false)
-	if !dataCodec.match(&c.cursor, c.top) {
-		c.fail(errors.New("the message holds no map[interface {}]interface {}"))
-	}
-	c.zero()
+	c := newChecker(raw, budget(raw))
 	c.depth = -1 // the map itself does not count as a level
 	c.value(c.top, nil, false)
 	return c.err
+}
+
+// newChecker returns a checker that is at the number of pairs in the message.
+func newChecker(raw []byte, budget int64) *checker {
+	c := &checker{
+		cursor:  newCursor(raw),
+		planned: make(map[named]reflect.Type),
+		structs: make(map[layout][]reflect.Type),
+		refused: make(map[named]error),
+	}
+	c.left = budget
+	c.charge(2 * int64(len(raw))) // gob reads a copy
+	c.top = c.begin()
+	return c
+}
+
+// begin reads what stands before the number of pairs, and returns the ID of the type of
+// the data.
+func (c *cursor) begin() (top int32) {
+	top = c.typeSequence(false)
+	if !dataCodec.match(c, top) {
+		c.fail(errors.New("the message holds no map[interface {}]interface {}"))
+	}
+	c.zero()
+	return top
 }
 
 // A checker goes through a message as gob does.
@@ -53,6 +69,7 @@ type checker struct {
 	top     int32                     // the ID of the type of the data
 	planned map[named]reflect.Type    // the types for which gob is prepared
 	structs map[layout][]reflect.Type // the types of the fields, nil for a field that is skipped
+	refused map[named]error           // the types that gob cannot decode, or not within the limits
 }
 
 // A named is a type in the message, with the name under which the Go type is registered
@@ -126,23 +143,6 @@ func (c *checker) value(id int32, t reflect.Type, skip bool) {
 	}
 }
 
-// more fails if nothing is left where an element begins. Gob would take the end of the
-// message for a struct without fields, and read such structs as often as the message
-// claims.
-func (c *checker) more() {
-	if c.pos == c.end {
-		c.limit("no element")
-	}
-}
-
-func (c *checker) undefined(id int32) {
-	if id > 0 && id < firstID {
-		c.limit("type that describes types")
-		return
-	}
-	c.fail(errors.New("undefined type"))
-}
-
 func (c *checker) structValue(id int32, d *definition, t reflect.Type, skip bool) {
 	t = base(t)
 	types, ok := c.structs[layout{id, t}]
@@ -177,6 +177,9 @@ func (c *checker) any(skip bool) {
 		return
 	}
 	c.charge(costNamed + 2*int64(len(name)))
+	if t := byName[string(name)]; t != nil && t.naming != nil {
+		t.naming.register()
+	}
 	id := c.typeSequence(true)
 	c.uint()
 	if c.err != nil {
@@ -189,12 +192,28 @@ func (c *checker) any(skip bool) {
 	if d := c.typeOf(id); d == nil || d.kind != kindStruct {
 		c.zero()
 	}
+	if id == idAny { // an interface in an interface
+		c.enter()
+		defer c.leave()
+	}
 	c.value(id, t, false)
 }
 
 // prepare counts what gob does when it first meets a type with a name. It returns the Go
 // type that is registered under the name, or nil if that does not matter.
 func (c *checker) prepare(n named) (t reflect.Type) {
+	if err := c.refused[n]; err != nil {
+		c.fail(err)
+		return nil
+	}
+	defer func() {
+		if c.err != nil {
+			// What has been planned of this type is not complete.
+			c.refused[n] = errors.Unwrap(c.err)
+			clear(c.planned)
+			clear(c.structs)
+		}
+	}()
 	if ids, holdsStruct := c.reach(n.id); holdsStruct {
 		if t = c.registered(n, ids); t == nil {
 			return nil
@@ -334,16 +353,19 @@ func (c *checker) registered(n named, ids []int32) reflect.Type {
 	w.int(int64(n.id))
 	w.string(n.name)
 	w.byte(0) // the key is nil
-	w.message(1, c.top)
+	w.message(1, c.top, 0)
 	if !slices.Contains(ids, c.top) {
 		ids = append(ids, c.top)
 	}
 	for _, id := range ids {
-		w.bytes(newWriter().definition(id, "", *c.typeOf(id)))
+		d := *c.typeOf(id)
+		d.fields = nil
+		w.define(id, "", &d)
 	}
 
 	m := make(map[interface{}]interface{})
 	if err := gob.NewDecoder(bytes.NewReader(w.buf[w.pos:])).Decode(&m); err != nil {
+		c.left -= costProbe
 		c.fail(err)
 		return nil
 	}

@@ -9,14 +9,23 @@
 // of its work for a short message. Write and Read have these programs at hand.
 //
 // Both give up when they meet any other type. Then the whole message has to be written
-// or read by encoding/gob. So that gob can read what Write makes, the user of this
-// package has to register the types in types.go that gob itself does not register.
+// or read by encoding/gob. [Encode] and [Decode] do either. Types in types.go that gob
+// comes upon, and that neither gob nor the app has registered, are registered then: see
+// naming.go.
 //
 // Package gob trusts what it reads: it makes maps of the size that the bytes claim,
 // recurses as deep as they say, and loops as often. So a message that Read gives up on
 // has to pass [Check] before gob may see it. Check takes the same steps as gob, on the
 // types that the message defines and on the Go types that are registered under the names
 // in it. It allocates no values, but adds up the memory that gob will need for them.
+//
+// # What cannot be decoded
+//
+// For gob a message is one value. If there is one thing in it that gob cannot decode, such
+// as a type that only another version of the app has registered, all is lost. So Decode then
+// takes the message to pieces, which needs no Go types (scan.go), and decodes the pairs one
+// by one (salvage.go). Those that cannot be decoded are a [Rest], and [Join] puts them into
+// the next message as they were.
 //
 // # Errors
 //
@@ -39,14 +48,19 @@
 //   - a type definition is of no kind or of two kinds, or a value has one of the types
 //     by which gob describes types. No encoder writes any of these.
 //
+// Pairs that are decoded one by one may take twice that memory, all together.
+//
 // Write refuses data that is nested deeper than 1,000 levels. So it refuses data that
 // holds itself, for which gob exhausts the stack.
 package gobmap
 
 import (
 	"bytes"
+	"encoding/gob"
 	"errors"
-	"math/bits"
+	"fmt"
+	"maps"
+	"runtime"
 )
 
 var (
@@ -80,6 +94,96 @@ func costString(length int) int64 {
 	}
 	n := int64(length)
 	return n + n/4 + 16
+}
+
+// Encode returns a message that holds the map, without the keys whose values are nil. Its
+// error is that of encoding/gob, or [ErrLimit].
+func Encode(m map[interface{}]interface{}) ([]byte, error) {
+	raw, err := Write(m)
+	// No message of common types takes too much memory below this size.
+	const small = 64 << 10
+	if err == nil && len(raw) <= small {
+		return raw, nil
+	}
+	if errors.Is(err, ErrOther) {
+		raw, err = plainEncode(m)
+	}
+	if err == nil {
+		err = Readable(raw)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return raw, nil
+}
+
+// plainEncode has gob write the map.
+func plainEncode(m map[interface{}]interface{}) ([]byte, error) {
+	for _, val := range m {
+		if val == nil {
+			m = maps.Clone(m)
+			maps.DeleteFunc(m, func(_, val interface{}) bool { return val == nil })
+			break
+		}
+	}
+	for last := (*naming)(nil); ; {
+		var buf bytes.Buffer
+		err := gob.NewEncoder(&buf).Encode(m)
+		if err == nil {
+			return buf.Bytes(), nil
+		}
+		n := missing(err)
+		if n == nil || n == last {
+			return nil, err
+		}
+		n.register()
+		last = n
+	}
+}
+
+// Decode returns the map that a message of Encode or of encoding/gob holds. If only some
+// of its pairs can be decoded, the map has these, and the error is an [UndecodedError].
+// With any other error the map is nil. The bytes may be anything.
+func Decode(raw []byte) (map[interface{}]interface{}, error) {
+	if m, ok := Read(raw); ok {
+		return m, nil
+	}
+	m, err := decodeWhole(raw)
+	if err == nil {
+		return m, nil
+	}
+	if m, err := salvage(raw); m != nil {
+		return m, err
+	}
+	return nil, err
+}
+
+func decodeWhole(raw []byte) (m map[interface{}]interface{}, err error) {
+	defer recovered(&err)
+	if err := Check(raw); err != nil {
+		return nil, err
+	}
+	return plainDecode(raw)
+}
+
+// plainDecode has gob read a message that has been checked.
+func plainDecode(raw []byte) (m map[interface{}]interface{}, err error) {
+	defer recovered(&err)
+	m = make(map[interface{}]interface{})
+	err = gob.NewDecoder(bytes.NewReader(raw)).Decode(&m)
+	return m, err
+}
+
+// recovered makes an error of a panic. A key that is not hashable makes gob panic, and so
+// may methods of registered types. What they throw may be data.
+func recovered(err *error) {
+	switch v := recover().(type) {
+	case nil:
+	case runtime.Error:
+		*err = v
+	default:
+		*err = fmt.Errorf("%T", v)
+	}
 }
 
 // Readable returns nil if a message that an encoder has made is within the limits.
@@ -126,9 +230,6 @@ func Write(m map[interface{}]interface{}) ([]byte, error) {
 	if w.other {
 		return nil, ErrOther
 	}
-	w.message(n, dataCodec.id)
-	for defs := w.defs | dataCodec.defs; defs != 0; defs &= defs - 1 {
-		w.bytes(definitions[bits.TrailingZeros64(defs)])
-	}
+	w.begin(n, w.defs)
 	return bytes.Clone(w.buf[w.pos:]), nil
 }

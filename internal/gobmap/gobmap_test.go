@@ -5,6 +5,7 @@ import (
 	"encoding/gob"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,8 +42,9 @@ func TestDefinitionsAreThoseOfGob(t *testing.T) {
 		if cur.err != nil || !c.match(&cur, id) {
 			t.Fatalf("%v does not match %+v: %v", typ, cur.typeOf(id), cur.err)
 		}
-		want := newWriter().definition(id, typ.Name(), *cur.typeOf(id))
-		if !bytes.HasPrefix(buf.Bytes(), want) {
+		w := newWriter()
+		w.define(id, typ.Name(), cur.typeOf(id))
+		if want := w.buf[w.pos:]; !bytes.HasPrefix(buf.Bytes(), want) {
 			t.Errorf("%v: gob has %x, ours is %x", typ, buf.Bytes(), want)
 		}
 	}
@@ -91,5 +93,20 @@ func TestCommon(t *testing.T) {
 				t.Errorf("%v cut at %d: got %#v", typ, i, got)
 			}
 		}
+	}
+}
+
+// An interface in an interface is a level, too: nobody writes one, and the stack is memory.
+func TestDeepInterfaces(t *testing.T) {
+	w := newWriter()
+	w.bytes(bytes.Repeat([]byte{1, 'x', idAny << 1, 0, 0}, 2000))
+	w.byte(0) // the key is nil
+	w.begin(1, 0)
+	raw := w.buf[w.pos:]
+	if err := Check(raw); err == nil || !strings.Contains(err.Error(), "nesting") {
+		t.Errorf("Check says %v", err)
+	}
+	if _, err := scan(raw, true); err == nil || !strings.Contains(err.Error(), "nesting") {
+		t.Errorf("scan says %v", err)
 	}
 }

@@ -13,6 +13,9 @@ func (c *cursor) head() *common {
 	t := stringType // most keys are strings: save the look-up
 	if string(name) != "string" {
 		t = byName[string(name)]
+		if t != nil && t.naming != nil && t.naming.get() == taken {
+			t = nil
+		}
 	}
 	if t == nil {
 		c.fail(ErrOther)

@@ -1,6 +1,7 @@
 package gobmap
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"math/bits"
@@ -28,12 +29,15 @@ type common struct {
 	read   func(c *cursor) any
 	write  func(w *writer, v any)
 
-	comparable bool // a value can be the key of a map
+	comparable bool    // a value can be the key of a map
+	naming     *naming // nil for a type that gob registers itself
 }
 
 var (
 	byName = make(map[string]*common)
 	byType = make(map[reflect.Type]*common)
+
+	unregistered []*naming // of the types that gob does not register itself
 
 	// definitions are the messages that define the types that Write uses. A bit mask
 	// stands for a set of them.
@@ -49,7 +53,9 @@ func define(k kind, name string, d definition, needs uint64) (id int32, defs uin
 	id = int32(firstID + len(definitions))
 	defs = needs | 1<<len(definitions)
 	d.kind = k
-	definitions = append(definitions, newWriter().definition(id, name, d))
+	w := newWriter()
+	w.define(id, name, &d)
+	definitions = append(definitions, bytes.Clone(w.buf[w.pos:]))
 	return id, defs
 }
 
@@ -170,6 +176,13 @@ func add[T any](cd codec[T]) *common {
 	return t
 }
 
+// addUnregistered is add for a type that gob does not register itself.
+func addUnregistered[T any](cd codec[T]) {
+	t := add(cd)
+	t.naming = &naming{typ: reflect.TypeFor[T](), common: t}
+	unregistered = append(unregistered, t.naming)
+}
+
 // addWithList adds a basic type, and slices of it.
 func addWithList[T any](cd codec[T]) {
 	add(cd)
@@ -251,7 +264,7 @@ func init() {
 	if dataCodec.id != firstID {
 		panic("gobmap: the type of the message is not the first")
 	}
-	add(dataCodec)
+	addUnregistered(dataCodec)
 
 	stringType = add(str)
 	add(listOf(str))
@@ -280,13 +293,13 @@ func init() {
 	at := basic(0, (*cursor).time, (*writer).time)
 	at.id, at.defs = define(kindGob, "Time", definition{}, 0)
 	at.match = func(c *cursor, id int32) bool { d := c.typeOf(id); return d != nil && d.kind == kindGob }
-	add(at)
-	add(signed[time.Duration]())
+	addUnregistered(at)
+	addUnregistered(signed[time.Duration]())
 
-	add(listOf(anything))
-	add(mapOf(str, anything))
-	add(mapOf(str, str))
-	add(mapOf(str, boolean))
-	add(mapOf(str, signed[int]()))
-	add(mapOf(str, listOf(str)))
+	addUnregistered(listOf(anything))
+	addUnregistered(mapOf(str, anything))
+	addUnregistered(mapOf(str, str))
+	addUnregistered(mapOf(str, boolean))
+	addUnregistered(mapOf(str, signed[int]()))
+	addUnregistered(mapOf(str, listOf(str)))
 }

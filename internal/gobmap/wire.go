@@ -39,6 +39,7 @@ const (
 // A definition is what a message says of one type.
 type definition struct {
 	id        int32
+	name      int32 // where its name stands in the message, 0 if it has none
 	kind      kind
 	key, elem int32
 	len       int
@@ -55,7 +56,8 @@ type field struct {
 type cursor struct {
 	raw   []byte
 	pos   int
-	end   int // the end of the part that pos is in
+	start int // where the part that pos is in begins, with its length
+	end   int // where this part ends
 	err   error
 	first [4]definition         // of the first types that the message defines
 	n     int                   // how many definitions are in first
@@ -205,7 +207,7 @@ func (c *cursor) fields(n int, f func(i int)) {
 
 // part goes on to the next part of the message, which begins with its length.
 func (c *cursor) part() {
-	c.end = len(c.raw)
+	c.start, c.end = c.pos, len(c.raw)
 	n := c.uint()
 	if n > uint64(c.end-c.pos) {
 		c.fail(errShort)
@@ -239,7 +241,7 @@ func (c *cursor) typeSequence(inside bool) int32 {
 }
 
 // fieldsOf is how many fields the description of a type has. The first field has the name
-// and the ID of the type, which are not needed: the ID stands before the description.
+// and the ID of the type. The ID is not needed: it stands before the description, too.
 var fieldsOf = [...]int{kindArray: 3, kindSlice: 2, kindStruct: 2, kindMap: 3, kindGob: 1, kindBinary: 1, kindText: 1}
 
 func (c *cursor) define(id int32) {
@@ -260,6 +262,7 @@ func (c *cursor) define(id int32) {
 			case i == 0:
 				c.fields(2, func(i int) {
 					if i == 0 {
+						d.name = int32(c.pos)
 						c.bytes()
 					} else {
 						c.typeID()
@@ -304,6 +307,23 @@ func (c *cursor) typeOf(id int32) *definition {
 		}
 	}
 	return c.types[id]
+}
+
+func (c *cursor) undefined(id int32) {
+	if id > 0 && id < firstID {
+		c.limit("type that describes types")
+		return
+	}
+	c.fail(errors.New("undefined type"))
+}
+
+// more fails if nothing is left where an element begins. Gob would take the end of the
+// message for a struct without fields, and read such structs as often as the message
+// claims.
+func (c *cursor) more() {
+	if c.pos == c.end {
+		c.limit("no element")
+	}
 }
 
 func (c *cursor) structFields(d *definition) {

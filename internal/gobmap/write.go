@@ -1,8 +1,8 @@
 package gobmap
 
 import (
-	"bytes"
 	"fmt"
+	"math/bits"
 	"reflect"
 	"sync"
 )
@@ -100,6 +100,9 @@ func (w *writer) any(v any) {
 		w.other = true
 		return
 	}
+	if t.naming != nil && t.naming.get() != usual {
+		w.other = true // and go on, as gob does not see whether the data holds itself
+	}
 	if w.depth++; w.depth > maxDepth {
 		w.err = fmt.Errorf("nested deeper than %d levels: %w", maxDepth, ErrLimit)
 		return
@@ -113,12 +116,13 @@ func (w *writer) any(v any) {
 	w.depth--
 }
 
-// message writes what stands before the n elements of the map.
-func (w *writer) message(n int, id int32) {
+// message writes what stands before the n elements of the map. Their part of the message
+// ends where the writer was at the length.
+func (w *writer) message(n int, id int32, end int) {
 	w.uint(uint64(n))
 	w.byte(0)
 	w.int(int64(id))
-	w.uint(uint64(w.len()))
+	w.uint(uint64(w.len() - end))
 }
 
 // prefix returns the prefix of a common.
@@ -128,9 +132,18 @@ func (w *writer) prefix(name string, id int32) string {
 	return string(w.buf[w.pos:])
 }
 
-// definition returns a message that defines a type. Fields that are zero are not sent.
-// Before each other field stands its distance from the field before it.
-func (w *writer) definition(id int32, name string, d definition) []byte {
+// begin writes the message before the n elements of the map, with definitions.
+func (w *writer) begin(n int, defs uint64) {
+	w.message(n, dataCodec.id, 0)
+	for defs |= dataCodec.defs; defs != 0; defs &= defs - 1 {
+		w.bytes(definitions[bits.TrailingZeros64(defs)])
+	}
+}
+
+// define writes a part that defines a type. Fields that are zero are not sent. Before
+// each other field stands its distance from the field before it.
+func (w *writer) define(id int32, name string, d *definition) {
+	before := w.len()
 	w.byte(0) // the end of the definition
 	w.byte(0) // the end of the description
 	switch d.kind {
@@ -147,19 +160,32 @@ func (w *writer) definition(id int32, name string, d definition) []byte {
 		w.byte(1)
 		w.int(int64(d.key))
 		w.byte(1)
+	case kindStruct:
+		for i := len(d.fields) - 1; i >= 0; i-- {
+			w.byte(0) // the end of the field
+			w.named(d.fields[i].name, d.fields[i].id)
+		}
+		if len(d.fields) > 0 {
+			w.uint(uint64(len(d.fields)))
+			w.byte(1)
+		}
 	}
 	w.byte(0) // the end of what all kinds have
-	w.int(int64(id))
-	if name == "" {
-		w.byte(2)
-	} else {
-		w.byte(1)
-		w.string(name)
-		w.byte(1)
-	}
+	w.named(name, id)
 	w.byte(1)
 	w.byte(byte(d.kind))
 	w.int(-int64(id))
-	w.uint(uint64(w.len()))
-	return bytes.Clone(w.buf[w.pos:])
+	w.uint(uint64(w.len() - before))
+}
+
+// named writes the two fields that both a type and a field of a struct have.
+func (w *writer) named(name string, id int32) {
+	w.int(int64(id))
+	if name == "" {
+		w.byte(2)
+		return
+	}
+	w.byte(1)
+	w.string(name)
+	w.byte(1)
 }

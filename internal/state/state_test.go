@@ -80,28 +80,28 @@ func TestCodec(t *testing.T) {
 			t.Errorf("the error is %q, want one with %q", got, want)
 		}
 	}
-	data, err := c.Encode(map[any]any{"text": "0123456789"})
+	data, err := c.Encode(map[any]any{"text": "0123456789"}, nil)
 	if err != nil || string(data) != "0123456789" {
 		t.Errorf("got %q, %v", data, err)
 	}
-	m, err := c.Decode(data)
+	m, _, err := c.Decode(data)
 	if err != nil || m["text"] != "0123456789" {
 		t.Errorf("got %v, %v", m, err)
 	}
-	if m, err = c.Decode([]byte("nothing")); err != nil || m == nil {
+	if m, _, err = c.Decode([]byte("nothing")); err != nil || m == nil {
 		t.Errorf("got %v, %v, want a map to write to", m, err)
 	}
-	_, err = c.Encode(map[any]any{"text": "0123456789+"})
+	_, err = c.Encode(map[any]any{"text": "0123456789+"}, nil)
 	check(err, "takes 11 bytes, more than the limit of 10")
-	_, err = c.Decode([]byte("0123456789+"))
+	_, _, err = c.Decode([]byte("0123456789+"))
 	check(err, "11 bytes, more than the limit of 10")
-	_, err = c.Encode(map[any]any{"fail": 1})
+	_, err = c.Encode(map[any]any{"fail": 1}, nil)
 	check(err, errCodec.Error())
-	_, err = c.Decode([]byte("fail"))
+	_, _, err = c.Decode([]byte("fail"))
 	check(err, errCodec.Error())
-	_, err = c.Encode(map[any]any{"panic": "secret"})
+	_, err = c.Encode(map[any]any{"panic": "secret"}, nil)
 	check(err, "the encoder panicked with a string")
-	_, err = c.Decode([]byte("panic"))
+	_, _, err = c.Decode([]byte("panic"))
 	check(err, "the decoder panicked with a string")
 }
 

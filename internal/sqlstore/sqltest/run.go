@@ -28,6 +28,7 @@ func (env *Env) Run(t *testing.T) {
 		"bytes":              testBytes,
 		"expiry":             testExpiry,
 		"expired_at":         testExpiredAt,
+		"unknown types":      func(tab *Table) { backendtest.UnknownTypes(tab.TB, tab.Init().Backend(), "unknown") },
 		"times to live":      func(tab *Table) { backendtest.TimesToLive(tab.TB, tab.Init().Backend(), "ttl") },
 		"races":              testRaces,
 		"sweep":              testSweep,
