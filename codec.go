@@ -12,7 +12,8 @@ import (
 type Encoder func(Data) ([]byte, error)
 
 // Decoder decodes what an Encoder made. It may be called in parallel; the bytes
-// may be anything. The result is the caller's.
+// may be anything. The result is the caller's. Beside an error it counts only if the
+// error is, or wraps, that of [GobDecoder] for data of which it has decoded a part.
 type Decoder func([]byte) (Data, error)
 
 // GobEncoder encodes data as package encoding/gob does. Values of types beyond

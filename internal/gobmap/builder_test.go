@@ -48,7 +48,7 @@ func (b *builder) float() float64 {
 
 func (b *builder) time() time.Time {
 	zone := time.UTC
-	if n := int16(b.num()); n%3 != 0 {
+	if n := int16(b.num()); n%3 != 0 && n/60 != -1 { // this one cannot be encoded
 		zone = time.FixedZone("", int(n))
 	}
 	return time.Unix(int64(b.num()>>20), int64(b.next())).In(zone)
