@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/state"
@@ -31,8 +30,8 @@ type storeAdapter interface {
 	// undo drops the changes that are not committed, but for a new ID that was sent
 	// already, and reports whether it could.
 	undo(rs *requestSession, sent bool) bool
-	// look tells what became of the session by now.
-	look(rs *requestSession) look
+	// view tells what became of the session by now.
+	view(rs *requestSession) view
 	// changedIsReliable is false if a session may say that it has changed right after
 	// it was saved. Flamego's hook then does not commit what our writer has committed.
 	changedIsReliable() bool
@@ -49,37 +48,27 @@ type storeAdapter interface {
 	isLive(ctx context.Context, sid string) bool
 }
 
-// look is what the middleware asks of a session before it commits.
-type look struct {
-	sid       string
-	changed   bool          // there is something that the store must know
-	ended     bool          // destroyed, or its record was gone when it was to be changed
-	destroyed bool          // by this request
-	idle      time.Duration // how long it had not been extended when it was read
-}
-
 // requestSession is the session of one request, and what the request knows of it.
 type requestSession struct {
-	sess     Session
-	base     *BaseSession // the one in sess, nil if there is none
-	lastID   string       // the ID that the session was read under, or the last save has used
-	savedAs  []byte       // what Encode returned after the last save; only with foreignAdapter
-	stored   bool         // the store has the session
-	renewed  bool         // the store has not, as the session got another ID a moment ago
-	created  bool         // the request brought no ID that is good
-	extended bool         // nothing more is to be done to extend the session
+	// Set when the request is opened, and fixed then.
+	sess    Session
+	base    *BaseSession // the one in sess, nil if there is none
+	created bool         // the request brought no ID that is good
+
+	lastID   string        // the ID that the session was read under, or the last save has used
+	inStore  commit.Status // what the store has under it
+	extended bool          // nothing more is to be done to extend the session
+	savedAs  []byte        // what Encode returned after the last save; only with foreignAdapter
 }
+
+func (rs *requestSession) stored() bool { return rs.inStore == commit.Live }
 
 // hasEnded reports whether the session was destroyed, or its record was gone when it
 // was to be changed.
-func (rs *requestSession) hasEnded() bool { return rs.base != nil && rs.base.status().ended }
+func (rs *requestSession) hasEnded() bool { return rs.base != nil && rs.base.view().ended }
 
 // isDestroyed reports whether it was this request that destroyed the session.
-func (rs *requestSession) isDestroyed() bool { return rs.base != nil && rs.base.status().destroyed }
-
-// isVoid reports whether the session got another ID, and none of its own from this
-// request. Nothing of it is stored then.
-func (rs *requestSession) isVoid() bool { return rs.renewed && rs.sess.ID() == rs.lastID }
+func (rs *requestSession) isDestroyed() bool { return rs.base != nil && rs.base.view().destroyed }
 
 // ownAdapter is the adapter of the stores of this module. All their sessions are of
 // type BaseSession.
@@ -87,16 +76,10 @@ type ownAdapter struct{ ownStore }
 
 func (a ownAdapter) read(ctx context.Context, sid string) (Session, commit.Status, error) {
 	b, err := a.load(ctx, sid)
-	switch { // nobody else has the session yet
-	case b == nil:
+	if b == nil {
 		return nil, commit.Gone, err
-	case b.origin.Stored:
-		return b, commit.Live, err
-	case b.origin.Renewed:
-		return b, commit.Renewed, err
-	default:
-		return b, commit.Gone, err
 	}
+	return b, b.origin.Status, err // nobody else has the session yet, so no lock
 }
 
 func (a ownAdapter) create(_ context.Context, sid string) (Session, error) {
@@ -122,8 +105,7 @@ func (a ownAdapter) takeFlash(ctx context.Context, rs *requestSession) (Flash, e
 	if err != nil {
 		return nil, err
 	}
-	now := rs.base.status()
-	rs.stored, rs.renewed, rs.extended = now.stored, now.renewed, true
+	rs.inStore, rs.extended = rs.base.view().inStore, true
 	return c.Flash, nil
 }
 
@@ -138,20 +120,19 @@ func (a ownAdapter) undo(rs *requestSession, sent bool) bool {
 	return true
 }
 
-func (a ownAdapter) look(rs *requestSession) look {
-	now := rs.base.status()
-	l := look{sid: now.sid, changed: now.changed, ended: now.ended, destroyed: now.destroyed, idle: now.idle}
-	switch renewed := now.sid != rs.lastID; {
-	case !now.changed || rs.stored:
-	case rs.renewed:
-		l.changed = renewed && !now.ended && !rs.base.isEmpty()
+func (a ownAdapter) view(rs *requestSession) view {
+	now := rs.base.view()
+	switch hasNewID := now.sid != rs.lastID; {
+	case !now.changed || rs.stored():
+	case rs.inStore == commit.Renewed:
+		now.changed = hasNewID && !now.ended && !rs.base.isEmpty()
 	case now.ended: // and the store does not have it: others may know the ID, unless it is new
-		l.changed = !rs.created
+		now.changed = !rs.created
 	case rs.base.isEmpty():
 		// A new ID alone: another request may have stored something under the old one.
-		l.changed = renewed && !rs.created
+		now.changed = hasNewID && !rs.created
 	}
-	return l
+	return now
 }
 
 func (a ownAdapter) changedIsReliable() bool { return true }
@@ -162,9 +143,8 @@ func (a ownAdapter) save(ctx context.Context, rs *requestSession) error {
 	if err := a.Save(ctx, rs.sess); err != nil {
 		return err
 	}
-	now := rs.base.status()
-	rs.stored, rs.renewed = now.stored, now.renewed
-	if !rs.renewed {
+	now := rs.base.view()
+	if rs.inStore = now.inStore; rs.inStore != commit.Renewed {
 		rs.lastID = now.sid
 	}
 	return nil

@@ -16,7 +16,8 @@ type announcement struct {
 	refresh  bool   // the session lives longer now, and so should the cookie
 	sealed   bool   // it is too late for another header
 
-	headers [3]string // room for values of headers
+	// Room for values of headers, which saves allocations.
+	cookieRoom, varyRoom, cacheRoom [1]string
 }
 
 // introduce tells the client the ID of its session, before the handlers.
@@ -32,7 +33,7 @@ func (rq *request) introduce(r *http.Request) {
 		rq.clientID = rq.lastID
 	default:
 		line := m.cookie.line(rq.lastID)
-		m.cookie.putInRequest(r.Header, line, rq.headers[0:0:1])
+		m.cookie.putInRequest(r.Header, line, rq.cookieRoom[:0])
 		if len(rq.unknown) > 0 {
 			rq.offered = isPage(r) // of many requests for its parts none must replace what the page got
 		} else {
@@ -76,14 +77,14 @@ func (c *cookie) isHeldBack(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
-// isKnownTo reports whether the client has the ID of the session, or may still be sent it.
-func (rq *request) isKnownTo(now look) bool {
+// isKnown reports whether the client has the ID of the session, or may still be sent it.
+func (rq *request) isKnown(now view) bool {
 	return !rq.sealed || now.ended || !rq.m.writesCookie || rq.clientID == now.sid
 }
 
 // announce sets the cookie in the response as the session now is. It is called by those
 // who write the response, with the lock of the request.
-func (rq *request) announce(now look) {
+func (rq *request) announce(now view) {
 	m := rq.m
 	if !m.writesCookie || rq.sealed {
 		return
@@ -92,14 +93,14 @@ func (rq *request) announce(now look) {
 	switch {
 	case now.destroyed:
 		m.cookie.expire(h)
-	case !rq.stored:
+	case !rq.stored():
 		// An ID with nothing under it must not replace that of a session. It is taken
 		// back, unless the client is new.
 		if now.sid != rq.clientID && !rq.offered {
 			m.cookie.drop(h)
 		}
 	case now.sid != rq.clientID:
-		if !m.cookie.isIn(h) {
+		if !m.cookie.isSent(h, now.sid) {
 			m.cookie.write(h, now.sid)
 		}
 	case rq.refresh && m.sent != nil && !m.sent.hasSince(now.sid, m.refreshAfter):
@@ -135,30 +136,33 @@ func (rq *request) seal() {
 	rq.sealCookie(h)
 	if rq.m.readsCookie && !variesByCookie(h) {
 		if h["Vary"] == nil {
-			h["Vary"] = rq.headers[1:1:2]
+			h["Vary"] = rq.varyRoom[:0]
 		}
 		h["Vary"] = append(h["Vary"], "Cookie")
 	}
 	rq.sealed = true
 }
 
-// sealCookie sees to it that no cache hands the cookie to somebody else. A cookie with
-// nothing behind it gives way to the cache.
+// sealCookie sees to it that no cache hands the cookie to somebody else: a response with
+// it is for one visitor only, and no shared cache may keep it (RFC 9111, section 7.3). A
+// cookie with nothing behind it gives way to the cache.
 func (rq *request) sealCookie(h http.Header) {
 	m := rq.m
 	if !m.writesCookie || !m.cookie.isIn(h) {
 		return
 	}
 	sharing := sharingOf(h)
-	if sharing.may && !rq.stored && rq.sess != nil && !rq.isDestroyed() {
+	gone := rq.sess == nil || rq.isDestroyed() // then the cookie is one that expires
+	if sharing.may && !rq.stored() && !gone {
 		m.cookie.drop(h)
 		return
 	}
-	sharing.keepPrivate(h, rq.headers[2:2:3])
-	if rq.sess != nil {
-		rq.clientID = rq.sess.ID()
-		if m.sent != nil {
-			m.sent.add(rq.clientID)
-		}
+	sharing.keepPrivate(h, rq.cacheRoom[:0])
+	if gone {
+		return
+	}
+	rq.clientID = rq.sess.ID()
+	if m.sent != nil {
+		m.sent.add(rq.clientID)
 	}
 }

@@ -13,38 +13,45 @@ import (
 
 // sharing is what a response says about shared caches.
 type sharing struct {
-	may      bool // they may keep it
-	private  bool // Cache-Control says that they must not: by private or no-store
-	open     bool // it has a public or an s-maxage
-	targeted bool // there are headers that overrule Cache-Control for some of them
+	may     bool // they may keep it
+	private bool // Cache-Control says that they must not: by private or no-store
+	edit    bool // there is something that must go from a response for one visitor
 }
 
-// sharingOf reads the header of a response.
+// sharingOf reads the header of a response. An app may have written the names in any case.
 func sharingOf(h http.Header) (s sharing) {
+	given := false
 	for name, lines := range h {
-		if isForSharedCaches(name) {
-			s.targeted = true
+		switch {
+		case strings.EqualFold(name, cacheControl):
+			given = s.read(lines) || given
+			s.edit = s.edit || name != cacheControl
+		case isForSharedCaches(name):
+			s.edit = true
 			s.may = s.may || mayKeep(name, lines)
+		case strings.EqualFold(name, "Expires") && len(lines) > 0:
+			at, err := http.ParseTime(lines[0])
+			given = given || err == nil && at.After(time.Now())
 		}
-	}
-	given := s.read(h["Cache-Control"])
-	if expires := h["Expires"]; !given && len(expires) > 0 {
-		at, err := http.ParseTime(expires[0])
-		given = err == nil && at.After(time.Now())
 	}
 	s.may = s.may || given && !s.private
 	return s
 }
 
+const cacheControl = "Cache-Control"
+
 // isForSharedCaches reports whether a header overrules Cache-Control for some shared
 // caches: those that are for a CDN (RFC 9213) and their like.
 func isForSharedCaches(name string) bool {
-	return strings.HasSuffix(name, "-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires"
+	const suffix = "-Cache-Control"
+	n := len(name) - len(suffix)
+	return n > 0 && strings.EqualFold(name[n:], suffix) ||
+		strings.EqualFold(name, "Surrogate-Control") || strings.EqualFold(name, "X-Accel-Expires")
 }
 
 // mayKeep reports whether such a header lets its caches keep the response.
 func mayKeep(name string, lines []string) bool {
-	if name == "X-Accel-Expires" {
+	if strings.EqualFold(name, "X-Accel-Expires") {
 		return len(lines) > 0 && lines[0] != "0" && lines[0] != "off"
 	}
 	var s sharing
@@ -62,7 +69,7 @@ func (s *sharing) read(lines []string) (given bool) {
 			case "private":
 				s.private = s.private || value == "" // else it is about some headers only
 			case "public", "s-maxage":
-				s.open, given = true, true
+				s.edit, given = true, true
 			case "max-age":
 				seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 64)
 				given = given || err == nil && seconds > 0
@@ -100,19 +107,24 @@ func nameOf(directive string) (name, value string) {
 // keepPrivate takes from shared caches the leave to keep the response. The room is for a
 // value of a header.
 func (s sharing) keepPrivate(h http.Header, room []string) {
-	if s.targeted {
+	if s.private && !s.edit {
+		return
+	}
+	var lines []string
+	if s.edit {
 		for name := range h {
-			if isForSharedCaches(name) {
+			if strings.EqualFold(name, cacheControl) {
+				lines = append(lines, h[name]...)
+				delete(h, name)
+			} else if isForSharedCaches(name) {
 				delete(h, name)
 			}
 		}
+	} else {
+		lines = h[cacheControl]
 	}
-	lines := h["Cache-Control"]
-	switch {
-	case len(lines) == 0:
-		h["Cache-Control"] = append(room, "no-store")
-		return
-	case s.private && !s.open:
+	if len(lines) == 0 {
+		h[cacheControl] = append(room, "no-store")
 		return
 	}
 	var kept []string
@@ -126,7 +138,7 @@ func (s sharing) keepPrivate(h http.Header, room []string) {
 	if !s.private {
 		kept = append(kept, "private")
 	}
-	h["Cache-Control"] = append(room, strings.Join(kept, ", "))
+	h[cacheControl] = append(room, strings.Join(kept, ", "))
 }
 
 // variesByCookie reports whether the response tells caches that it depends on the

@@ -143,24 +143,27 @@ func (s *BaseSession) follow(now *BaseSession) {
 	s.base, s.origin = now.base, now.origin
 }
 
-// status is what the middleware asks of a session, in one look.
-type status struct {
+// view is what the middleware asks of a session, in one look.
+type view struct {
 	sid       string
-	changed   bool          // there is something to save
+	changed   bool          // there is something that the store must know
 	destroyed bool          // by Destroy, through this session
 	ended     bool          // destroyed, or its record was gone when it was to be changed
-	stored    bool          // the store has a record
-	renewed   bool          // the store has none, as the session got another ID a moment ago
+	inStore   commit.Status // what the store has under the ID, as far as the session knows
 	idle      time.Duration // how long ago the record was written or extended when it was read
 }
 
-func (s *BaseSession) status() status {
+func (s *BaseSession) view() view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return status{
+	v := view{
 		sid: s.sid, changed: !s.log.IsEmpty(), destroyed: s.destroyed, ended: s.hasEnded(),
-		stored: s.origin.Stored && !s.vanished, renewed: s.origin.Renewed && !s.vanished, idle: s.origin.idle,
+		inStore: s.origin.Status, idle: s.origin.idle,
 	}
+	if s.vanished {
+		v.inStore = commit.Gone
+	}
+	return v
 }
 
 // isEmpty reports whether the session holds nothing.

@@ -82,9 +82,9 @@ func (o CookieOptions) check() error {
 	return nil
 }
 
-// settle changes what would not reach the browser as it is, and returns what is to be
-// said about it. The cookie works without.
-func (o *CookieOptions) settle() (warnings []error) {
+// correct leaves out what net/http and browsers would not take, and returns what is to be
+// said about that, and about what browsers take otherwise.
+func (o *CookieOptions) correct() (warnings []error) {
 	if o.Domain != "" && (&http.Cookie{Name: "n", Value: "x", Domain: o.Domain}).Valid() != nil {
 		warnings = append(warnings, fmt.Errorf("session: cookie: the Domain %q is none, and left out: the cookie is for the host of the request only", o.Domain))
 		o.Domain = ""
@@ -150,8 +150,8 @@ func (c *cookie) write(h http.Header, sid string) { c.replace(h, c.line(sid)) }
 // putInRequest makes the cookie of a Set-Cookie line one of the request, in place of
 // those of our name: handlers that look there, and proxies, find the new ID. The list
 // has room for a line; it may be nil.
-func (c *cookie) putInRequest(h http.Header, line string, room []string) {
-	pair, _, _ := strings.Cut(line, ";")
+func (c *cookie) putInRequest(h http.Header, setCookie string, room []string) {
+	pair, _, _ := strings.Cut(setCookie, ";")
 	lines := h["Cookie"]
 	if len(lines) == 0 {
 		h["Cookie"] = append(room, pair)
@@ -162,8 +162,9 @@ func (c *cookie) putInRequest(h http.Header, line string, room []string) {
 		var parts []string
 		for part := range strings.SplitSeq(line, ";") {
 			part = strings.Trim(part, " \t")
-			if _, ours := c.value(part); ours {
-				part, pair = pair, "" // the first one; the others go
+			if _, ours := c.value(part); ours { // the first becomes ours, the others go
+				part = pair
+				pair = ""
 			}
 			if part != "" {
 				parts = append(parts, part)
@@ -207,8 +208,18 @@ func (c *cookie) replace(h http.Header, line string) {
 	h["Set-Cookie"] = append(h["Set-Cookie"], line)
 }
 
-// isIn reports whether the response sets the cookie. Such a response is for one
-// visitor only, and no cache may keep it (RFC 9111, section 7.3).
+// isSent reports whether the response sets the cookie to the ID.
+func (c *cookie) isSent(h http.Header, sid string) bool {
+	for _, line := range h["Set-Cookie"] {
+		if rest, ok := strings.CutPrefix(line, c.head); ok {
+			rest, ok = strings.CutPrefix(rest, sid)
+			return ok && strings.HasPrefix(rest, ";")
+		}
+	}
+	return false
+}
+
+// isIn reports whether the response sets the cookie.
 func (c *cookie) isIn(h http.Header) bool {
 	for _, line := range h["Set-Cookie"] {
 		if c.isLine(line) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -85,7 +86,7 @@ func testEveryCookieHasTheOptions(t *testing.T) {
 // does with it, but only now and then.
 func TestCookieIsRenewedWithTheSession(t *testing.T) {
 	onBoth(t, func(t *testing.T, opts session.Options) {
-		for maxAge, every := range map[int]time.Duration{6: 100 * time.Millisecond, 60: time.Second, 3600: time.Minute, 1 << 40: time.Minute} {
+		for maxAge, every := range map[int]time.Duration{6: 100 * time.Millisecond, 60: time.Second, 3600: time.Minute, math.MaxInt32: time.Minute} {
 			synctest.Test(t, func(t *testing.T) {
 				opts.Cookie.MaxAge, opts.TouchInterval = maxAge, -1
 				a := newApp(t, opts)

@@ -19,6 +19,11 @@ type foreignAdapter struct {
 	store   Store
 	timeout time.Duration // of one operation
 	renewed *recentIDs    // IDs that were given up for new ones
+	ended   *recentIDs    // IDs whose sessions were destroyed
+}
+
+func newForeignAdapter(store Store, timeout time.Duration) foreignAdapter {
+	return foreignAdapter{store, timeout, newRecentIDs(recentPlaces), newRecentIDs(recentPlaces)}
 }
 
 var _ storeAdapter = foreignAdapter{}
@@ -78,15 +83,17 @@ func (a foreignAdapter) giveFlash(context.Context, *requestSession, Flash) error
 // undo cannot make a session of others forget what was set.
 func (a foreignAdapter) undo(*requestSession, bool) bool { return false }
 
-// look calls the session idle for long: nobody knows its lifetime, so each request
+// view calls the session idle for long: nobody knows its lifetime, so each request
 // extends it.
-func (a foreignAdapter) look(rs *requestSession) look {
-	if a.renewed.hasSince(rs.lastID, state.MarkFor) { // by another request, after this one began
-		rs.stored, rs.renewed = false, true
-	}
-	return look{
-		sid: rs.sess.ID(), changed: !rs.isVoid() && a.changed(rs), ended: rs.hasEnded(), destroyed: rs.isDestroyed(),
-		idle: math.MaxInt64,
+func (a foreignAdapter) view(rs *requestSession) view {
+	sid := rs.sess.ID()
+	// Another request may have renewed the session, before this one or beside it, or have
+	// destroyed it beside this one.
+	void := sid == rs.lastID && (rs.inStore == commit.Renewed || a.renewed.hasSince(sid, state.MarkFor)) ||
+		rs.stored() && a.ended.hasSince(rs.lastID, state.MarkFor)
+	return view{
+		sid: sid, changed: !void && a.changed(rs), ended: rs.hasEnded(), destroyed: rs.isDestroyed(),
+		inStore: rs.inStore, idle: math.MaxInt64,
 	}
 }
 
@@ -137,7 +144,8 @@ func (a foreignAdapter) save(ctx context.Context, rs *requestSession) error {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
 	if rs.hasEnded() {
-		rs.stored = false
+		rs.inStore = commit.Gone
+		a.ended.add(rs.lastID)
 		return a.store.Destroy(ctx, rs.lastID)
 	}
 	count := 0
@@ -151,7 +159,7 @@ func (a foreignAdapter) save(ctx context.Context, rs *requestSession) error {
 		if !rs.created {
 			a.renewed.add(rs.lastID)
 		}
-		if rs.stored {
+		if rs.stored() {
 			if err := a.store.Destroy(ctx, rs.lastID); err != nil {
 				a.renewed.remove(rs.lastID)
 				return err
@@ -159,7 +167,7 @@ func (a foreignAdapter) save(ctx context.Context, rs *requestSession) error {
 		}
 		rs.lastID = sid
 	}
-	rs.stored, rs.renewed = true, false
+	rs.inStore = commit.Live
 	if rs.base != nil {
 		rs.base.settle(count)
 	} else if rs.sess.HasChanged() {

@@ -151,7 +151,7 @@ func (t *recentIDs) has(sid string) bool {
 func (t *recentIDs) hasSince(sid string, d time.Duration) bool {
 	tag, place := t.place(sid)
 	v := place.Load()
-	return uint32(v>>timeBits) == tag && time.Duration(t.now()-uint32(v))*time.Millisecond < d
+	return uint32(v>>timeBits) == tag && uint32(v) != 0 && time.Duration(t.now()-uint32(v))*time.Millisecond < d
 }
 
 // end notes that an ID is not one of the set any more, for those who have seen it there.

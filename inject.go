@@ -8,13 +8,15 @@ import (
 	"slices"
 
 	"github.com/flamego/flamego"
+
+	"github.com/flamego/session/internal/commit"
 )
 
 // What handlers receive: a Session, a Flash and a Store, and in place of Flamego's
 // own a Context and a response writer through which the commit comes before the
 // first byte.
 //
-// All are mapped by their interface types: otherwise Flamego searches through all that
+// All these are mapped by their interface types: otherwise Flamego searches through all that
 // is mapped, for every handler that asks. They are mapped as values of these types:
 // otherwise package reflect compares methods for each handler, twice, which takes a
 // sixth of a request in memory.
@@ -118,8 +120,8 @@ func (s *requestStore) Save(ctx context.Context, sess Session) error {
 	defer cancel()
 	rq.mu.Lock()
 	defer rq.mu.Unlock()
-	now := rq.m.adapter.look(&rq.requestSession)
-	if now.changed && !rq.isKnownTo(now) {
+	now := rq.m.adapter.view(&rq.requestSession)
+	if now.changed && !rq.isKnown(now) {
 		return errNotSent
 	}
 	if err := rq.save(ctx); err != nil {
@@ -134,7 +136,7 @@ var errUnknownID = errors.New("session: save: the client sent this session ID, a
 // isUnknown reports whether somebody saves a new session under an ID that this request
 // sent and that the store did not know. The base is that of the session, if it has one.
 func isUnknown(rq *request, sess Session, base *BaseSession) bool {
-	if len(rq.unknown) == 0 || sess == nil || base != nil && base.status().stored {
+	if len(rq.unknown) == 0 || sess == nil || base != nil && base.view().inStore == commit.Live {
 		return false
 	}
 	if _, hasBase := baseOf(sess); hasBase && base == nil {

@@ -42,16 +42,18 @@ type Options struct {
 	// AdoptUnknownIDs lets a session be stored under an ID that came from the
 	// client and that the store does not know. Otherwise a request with such an ID has a
 	// session under a new one from the start, unless this process gave out the ID
-	// lately, so that nobody can choose the ID of somebody else's session. Default
-	// is false.
+	// lately, so that nobody can choose the ID of somebody else's session. An ID must have
+	// the length that IDLength says. Default is false.
 	AdoptUnknownIDs bool
 	// FlashFor tells whether a request may show a flash. From any other the flash is kept
 	// for the next one. Default is every request but HEAD and OPTIONS, a prefetch
 	// (Sec-Purpose), and what a browser fetches as an image, a style, a script or the
 	// like (Sec-Fetch-Dest).
 	FlashFor func(r *http.Request) bool
-	// ErrorFunc receives the errors of the store, from requests and from GC. It
-	// may be called in parallel. Default is to drop them.
+	// ErrorFunc receives the errors of the store, from requests and from GC. It is also
+	// told what in a stored session cannot be decoded, that changes were made too late to
+	// be stored, and, before New returns, what is wrong with the cookie but does not keep
+	// it from working. It may be called in parallel. Default is to drop all that.
 	ErrorFunc func(err error)
 	// ReadIDFunc reads the session ID from the request; an empty string means
 	// there is none. Default is to read the cookie.
@@ -59,7 +61,7 @@ type Options struct {
 	// WriteIDFunc sends the session ID to the client. It is called once for
 	// every request, before the handlers, with created telling whether the ID is
 	// new to the client, and for every RegenerateID. Default is to send the cookie when
-	// the ID is new.
+	// the ID is new, with the exceptions that the guide names.
 	WriteIDFunc func(w http.ResponseWriter, r *http.Request, sid string, created bool)
 }
 
@@ -123,7 +125,7 @@ func New(opts ...Options) (*Manager, error) {
 		opt = opts[0]
 	}
 	opt = opt.withDefaults()
-	for _, warning := range opt.Cookie.settle() {
+	for _, warning := range opt.Cookie.correct() {
 		opt.ErrorFunc(warning)
 	}
 	if err := opt.Cookie.check(); err != nil {
@@ -162,7 +164,7 @@ func New(opts ...Options) (*Manager, error) {
 func (m *Manager) setAdapter() error {
 	store, ok := m.store.(ownStore)
 	if !ok {
-		m.adapter = foreignAdapter{m.store, m.opts.Timeout, newRecentIDs(recentPlaces)}
+		m.adapter = newForeignAdapter(m.store, m.opts.Timeout)
 		return nil
 	}
 	m.adapter = ownAdapter{store}

@@ -66,9 +66,9 @@ func (m *memoryStore) load(_ context.Context, sid string) (*BaseSession, error) 
 	b := m.newSession(sid)
 	switch values, left := m.sessions.Get(sid); memoryStatus(values, left) {
 	case commit.Live:
-		b.base, b.origin.Stored, b.origin.idle = values, true, m.lifetime.idle(left)
+		b.base, b.origin.Status, b.origin.idle = values, commit.Live, m.lifetime.idle(left)
 	case commit.Renewed:
-		b.origin.Renewed = true
+		b.origin.Status = commit.Renewed
 	}
 	return b, nil
 }
@@ -123,7 +123,7 @@ func (m *memoryStore) Save(ctx context.Context, sess Session) error {
 func (m *memoryStore) commit(_ context.Context, b *BaseSession, when commit.Condition) (*commit.Change, error) {
 	c := b.checkOut(m, when)
 	err := checkSID(c.ID)
-	if err == nil && !c.Vanished && (c.Log.Destroyed || !c.IsVoid()) {
+	if err == nil && !c.Vanished && !c.IsVoid() {
 		m.write(c)
 	}
 	b.checkIn(m, c, err == nil)
@@ -134,22 +134,22 @@ func (m *memoryStore) commit(_ context.Context, b *BaseSession, when commit.Cond
 // write meanwhile, so there are no conflicts.
 func (m *memoryStore) write(c *commit.Change) {
 	from := c.Origin.ID
-	if c.Origin.Renewed {
+	if c.Origin.Status == commit.Renewed {
 		from = c.ID // the mark stays
 	}
 	written := m.sessions.Update(from, c.ID, func(now *state.List, left time.Duration) (d expiring.Decision[state.List]) {
 		if c.Log.Destroyed {
 			c.Vanish()
-			d.Remove = !c.Origin.Renewed
+			d.Remove = c.Origin.Status != commit.Renewed
 			return d
 		}
 		switch status := memoryStatus(now, left); {
 		case status == commit.Live:
 			c.Values = now
-		case !c.Origin.Stored && status == commit.Gone:
+		case c.Origin.Status != commit.Live && status == commit.Gone:
 			c.Values = nil
 		default:
-			if insert := c.LoseRecord(status == commit.Renewed); !insert {
+			if insert := c.LoseRecord(status); !insert {
 				return d
 			}
 		}
@@ -165,7 +165,7 @@ func (m *memoryStore) write(c *commit.Change) {
 		return d
 	})
 	if written != nil {
-		c.Written(commit.Origin{ID: c.ID, Stored: true}, written)
+		c.Written(commit.Origin{ID: c.ID, Status: commit.Live}, written)
 	}
 }
 

@@ -75,7 +75,7 @@ func NewStore(backend Backend, config StoreConfig) Store {
 		encoder:  config.Encoder,
 		writeID:  config.IDWriter,
 		backend:  backend,
-		renewed:  newRecentIDs(1 << 12),
+		renewed:  newRecentIDs(1 << 12), // more than there are renewals under way
 	}
 	s.codec = state.Codec{
 		EncodeFunc: func(m map[interface{}]interface{}) ([]byte, error) { return config.Encoder(m) },
@@ -131,45 +131,41 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 
 	b := s.newSession(sid)
 	b.origin.Seq = s.engine.Seq()
-	rec, found, err := s.backend.Load(ctx, sid)
+	now, left, err := s.find(ctx, sid)
 	if err != nil {
 		return nil, s.fail("read", err, sid)
 	}
-	var values state.Map
-	var rest *state.Rest
-	if found {
-		values, rest, err = s.codec.Decode(rec.Data)
-	}
-	switch s.status(sid, rec, found, values) {
-	case commit.Renewed:
-		b.origin.Renewed = true
-		return b, nil
-	case commit.Gone:
+	if b.origin.Status = now.Status; now.Status != commit.Live {
 		return b, nil
 	}
-	b.origin.Stored, b.origin.Data, b.origin.idle = true, rec.Data, s.lifetime.idle(rec.TTL)
-	b.base, b.origin.Values, b.origin.Rest, b.origin.Unreadable = values, values, rest, values == nil
-	if err != nil {
-		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, err), sid)
+	b.base, b.origin.idle = now.Values, s.lifetime.idle(left)
+	b.origin.Data, b.origin.Values, b.origin.Rest = now.Data, now.Values, now.Rest
+	if now.Undecoded != nil {
+		b.origin.Unreadable = now.Values == nil
+		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, now.Undecoded), sid)
 	}
 	return b, nil
 }
 
-// status says what a record, if one was found, means for its ID. The values are what is
-// in the record, nil if that is not known.
-func (s *recordStore) status(sid string, rec Record, found bool, values state.Map) commit.Status {
+// find looks for a record, and says what it means for its ID and how much time it has left.
+func (s *recordStore) find(ctx context.Context, sid string) (now commit.Found, left time.Duration, err error) {
+	rec, found, err := s.backend.Load(ctx, sid)
 	switch {
+	case err != nil:
+		return now, 0, err
 	case !found && s.renewed.hasSince(sid, state.MarkFor):
-		return commit.Renewed
+		return commit.Found{Status: commit.Renewed}, 0, nil
 	case !found:
-		return commit.Gone
-	case !state.IsMark(values):
-		return commit.Live
-	case state.MarkCounts(values, rec.TTL, time.Now()):
-		return commit.Renewed
-	default:
-		return commit.Gone
+		return now, 0, nil
 	}
+	now.Data, now.Status = rec.Data, commit.Live
+	now.Values, now.Rest, now.Undecoded = s.codec.Decode(rec.Data)
+	if state.IsMark(now.Values) {
+		if now.Status = commit.Gone; state.MarkCounts(now.Values, rec.TTL, time.Now()) {
+			now.Status = commit.Renewed
+		}
+	}
+	return now, rec.TTL, nil
 }
 
 func (s *recordStore) Exist(ctx context.Context, sid string) bool {
@@ -178,8 +174,8 @@ func (s *recordStore) Exist(ctx context.Context, sid string) bool {
 	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	found, err := records{s}.Load(ctx, sid)
-	return found.Status == commit.Live && err == nil
+	now, _, err := s.find(ctx, sid)
+	return now.Status == commit.Live && err == nil
 }
 
 func (s *recordStore) Read(ctx context.Context, sid string) (Session, error) {
@@ -284,16 +280,8 @@ func (s records) Decode(data []byte) (map[interface{}]interface{}, *state.Rest, 
 func (s records) TTL(map[interface{}]interface{}) time.Duration { return s.lifetime.ttl() }
 
 func (s records) Load(ctx context.Context, sid string) (commit.Found, error) {
-	rec, found, err := s.backend.Load(ctx, sid)
-	if err != nil {
-		return commit.Found{}, err
-	}
-	f := commit.Found{Data: rec.Data}
-	if found {
-		f.Values, f.Rest, _ = s.codec.Decode(rec.Data) // the engine sees that there is nothing
-	}
-	f.Status = s.status(sid, rec, found, f.Values)
-	return f, nil
+	now, _, err := s.find(ctx, sid)
+	return now, err
 }
 
 func (s records) Insert(ctx context.Context, sid string, rec commit.Record) (bool, error) {
@@ -309,7 +297,7 @@ func (s records) Swap(ctx context.Context, sid string, old []byte, rec commit.Re
 // no error, as the session has its new ID by then.
 func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, rec commit.Record) (ok bool, err error) {
 	s.renewed.add(old.ID)
-	if old.Stored {
+	if old.Status == commit.Live {
 		ok, err = s.backend.Rename(ctx, old.ID, newSID, old.Data, Record(rec))
 	} else {
 		ok, err = s.Insert(ctx, newSID, rec)

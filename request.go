@@ -26,7 +26,7 @@ type request struct {
 	mu  sync.Mutex // held while the session is saved, which a handler may do by hand
 	err error      // why the commit failed
 
-	requestSession // see adapter.go; guarded by mu once the handlers run
+	requestSession // see adapter.go; what is not fixed is guarded by mu once the handlers run
 	announcement   // see announce.go; guarded by mu likewise
 	injected       // see inject.go
 	response       // see response.go
@@ -34,7 +34,7 @@ type request struct {
 	unknown  []string // IDs that the client sent and the store does not know
 	flash    Flash
 	returned bool        // the flash was given back
-	aborted  bool        // what the handlers did is void, and cannot be undone: nothing is committed any more
+	closed   bool        // nothing is committed any more
 	over     atomic.Bool // the request has ended, and nothing is committed any more
 	lost     atomic.Bool // ErrorFunc knows that changes were lost
 }
@@ -96,9 +96,10 @@ func (rq *request) open() error {
 }
 
 // load reads the session of the first ID in the request that the store knows. Failing
-// that, it makes a new one: under an ID of the request if that one was given out by
-// this process, or else under a new ID, as nobody may choose the ID of a session that is
-// going to be worth something (session fixation).
+// that, the session is that of an ID that was given up a moment ago, which stays void; or
+// else a new one. The new one is under an ID of the request only if this process gave that
+// ID out: nobody may choose the ID of a session that is going to be worth something
+// (session fixation).
 func (rq *request) load(r *http.Request) error {
 	var ours Session
 	for _, sid := range rq.m.readIDs(r) {
@@ -110,10 +111,10 @@ func (rq *request) load(r *http.Request) error {
 		case err != nil:
 			return err
 		case status == commit.Live:
-			rq.sess, rq.stored, rq.renewed = sess, true, false
+			rq.sess, rq.inStore = sess, status
 			return nil
 		case status == commit.Renewed:
-			rq.sess, rq.renewed = sess, true
+			rq.sess, rq.inStore = sess, status
 		case rq.m.mayUse(sid):
 			if ours == nil {
 				ours = sess
@@ -139,8 +140,8 @@ func (rq *request) load(r *http.Request) error {
 }
 
 // read returns the session with the ID and what the store knows of the ID. What cannot be
-// decoded is as if it were not there: it locks nobody out. Its bytes stay. Only if nothing
-// at all can be decoded, they stay until something is set.
+// decoded is reported and missing from the session, and locks nobody out. Its bytes stay
+// in the store. If nothing can be decoded, the first change replaces them.
 func (rq *request) read(ctx context.Context, sid string) (Session, commit.Status, error) {
 	sess, status, err := rq.m.adapter.read(ctx, sid)
 	if sess != nil && errors.Is(err, errUnreadable) {
@@ -150,7 +151,8 @@ func (rq *request) read(ctx context.Context, sid string) (Session, commit.Status
 	return sess, status, err
 }
 
-// returnFlash gives back a flash that nobody has seen, for the next request.
+// returnFlash gives back a flash that nobody has seen, for the next request. Once the
+// handlers run, the caller has the lock of the request.
 func (rq *request) returnFlash() {
 	if rq.flash == nil || rq.returned {
 		return
@@ -167,13 +169,13 @@ func (rq *request) returnFlash() {
 func (rq *request) commit() error {
 	rq.mu.Lock()
 	defer rq.mu.Unlock()
-	if rq.aborted || rq.err != nil {
+	if rq.closed || rq.err != nil {
 		return rq.err
 	}
-	now := rq.m.adapter.look(&rq.requestSession)
+	now := rq.m.adapter.view(&rq.requestSession)
 	switch {
-	case now.changed && !rq.isKnownTo(now):
-		rq.aborted = !rq.m.adapter.undo(&rq.requestSession, true)
+	case now.changed && !rq.isKnown(now):
+		rq.closed = !rq.m.adapter.undo(&rq.requestSession, true)
 		rq.reportLost(errNotSent)
 		return nil
 	case now.changed:
@@ -182,7 +184,7 @@ func (rq *request) commit() error {
 			return rq.err
 		}
 		rq.extended, rq.refresh = true, true
-	case rq.stored && !rq.extended && !now.ended && now.idle >= rq.m.opts.TouchInterval:
+	case rq.stored() && !rq.extended && !now.ended && now.idle >= rq.m.opts.TouchInterval:
 		rq.extended = true
 		// A session that could not be extended still is what the handler saw.
 		if err := rq.m.adapter.touch(rq.uncancelled(), rq.lastID); err != nil {
@@ -195,7 +197,7 @@ func (rq *request) commit() error {
 	return nil
 }
 
-// uncancelled is the context of what a client that hangs up does not end.
+// uncancelled is the context of work that goes on when the client hangs up.
 func (rq *request) uncancelled() context.Context {
 	return context.WithoutCancel(rq.Request().Context())
 }
@@ -205,24 +207,24 @@ func (rq *request) save(ctx context.Context) error {
 	if err := rq.catchUp(ctx); err != nil {
 		return err
 	}
-	if !rq.stored && !rq.created && rq.m.issued.hasEnded(rq.lastID) {
-		rq.aborted = true // a logout of a session that held nothing is one all the same
+	if !rq.stored() && !rq.created && rq.m.issued.hasEnded(rq.lastID) {
+		rq.closed = true // a logout of a session that held nothing is one all the same
 		return nil
 	}
-	if !rq.stored && !rq.hasEnded() && rq.m.adapter.isEmpty(&rq.requestSession) {
-		if !rq.renewed {
+	if !rq.stored() && !rq.hasEnded() && rq.m.adapter.isEmpty(&rq.requestSession) {
+		if rq.inStore != commit.Renewed {
 			rq.lastID = rq.sess.ID()
 		}
 		return nil
 	}
-	old, wasStored := rq.lastID, rq.stored
+	old, wasStored := rq.lastID, rq.stored()
 	if err := rq.m.adapter.save(ctx, &rq.requestSession); err != nil {
 		return err
 	}
 	if rq.isDestroyed() && !wasStored {
 		rq.m.issued.end(old)
 	}
-	if rq.stored {
+	if rq.stored() {
 		rq.m.issued.remove(old)
 		rq.m.issued.remove(rq.lastID)
 	}
@@ -233,19 +235,14 @@ func (rq *request) save(ctx context.Context) error {
 // to get another ID. Of several first requests of a visitor one stores it first;
 // the others must join it, not leave it behind.
 func (rq *request) catchUp(ctx context.Context) error {
-	if rq.stored || rq.created || rq.renewed || rq.hasEnded() || rq.sess.ID() == rq.lastID {
+	if rq.inStore != commit.Gone || rq.created || rq.hasEnded() || rq.sess.ID() == rq.lastID {
 		return nil
 	}
 	sess, status, err := rq.read(ctx, rq.lastID)
 	if err != nil {
 		return err
 	}
-	switch status {
-	case commit.Live:
-		rq.stored = true
-		rq.m.adapter.follow(&rq.requestSession, sess)
-	case commit.Renewed:
-		rq.renewed = true
+	if rq.inStore = status; status != commit.Gone {
 		rq.m.adapter.follow(&rq.requestSession, sess)
 	}
 	return nil
@@ -271,7 +268,7 @@ func (rq *request) abort() {
 	defer rq.mu.Unlock()
 	begun := rq.begun()
 	rq.withdraw(begun)
-	rq.aborted = !rq.m.adapter.undo(&rq.requestSession, begun)
+	rq.closed = !rq.m.adapter.undo(&rq.requestSession, begun)
 	if !begun {
 		rq.returnFlash()
 	}
@@ -288,7 +285,9 @@ func (rq *request) finish() {
 			return
 		}
 		if rq.Request().Context().Err() != nil { // the client has hung up: no handler may have seen the flash
+			rq.mu.Lock()
 			rq.returnFlash()
+			rq.mu.Unlock()
 		}
 		rq.seal()
 	case !rq.begun():

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/flamego/flamego"
@@ -26,14 +27,14 @@ import (
 
 // response is what is known of the response of one request.
 type response struct {
-	triedCommit bool // our writer has committed, or tried to, before it let the response begin
-	refused     bool // the response is our 500
-	hijacked    bool // the connection is no longer ours
+	triedCommit bool        // our writer has committed, or tried to, before it let the response begin
+	refused     bool        // the response is our 500
+	gone        atomic.Bool // the response is no longer ours: the connection was hijacked, or it was broken off
 }
 
 // begun reports whether it is too late for another status or header.
 func (rq *request) begun() bool {
-	return rq.hijacked || rq.Context.ResponseWriter().Written()
+	return rq.gone.Load() || rq.Context.ResponseWriter().Written()
 }
 
 // commitBeforeWrite commits before the response begins, and reports whether the handler may
@@ -138,7 +139,7 @@ var errTooLate = errors.New("session: the response began before the session coul
 // back what is still in the buffer of the server, which Hijack would send: that may be
 // the header of a redirect, or all of the body.
 func (rq *request) breakOff() {
-	if rq.hijacked {
+	if rq.gone.Load() {
 		return
 	}
 	w := rq.Context.ResponseWriter()
@@ -154,7 +155,7 @@ func (rq *request) breakOff() {
 		w.Header().Set("Content-Length", strconv.Itoa(w.Size()+1))
 		panic(errTooLate)
 	}
-	rq.hijacked = true
+	rq.gone.Store(true)
 }
 
 // expire sets a deadline for writing that has passed.
@@ -291,8 +292,8 @@ func (w *writer) FlushError() error {
 }
 
 // Unwrap is for http.ResponseController: the writer of middleware before us may know
-// the deadlines of the server. What is not a deadline has a method here, since it must
-// not pass the commit by.
+// the deadlines of the server. What writes, or takes over the connection, has a method
+// here, since it must not pass the commit by.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Hijack hands over the connection. Flamego's Before hooks do not run for it.
@@ -302,7 +303,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	conn, buf, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
-		w.rq.hijacked = true
+		w.rq.gone.Store(true)
 		w.rq.seal() // an app that writes the header itself may take ours
 	}
 	return conn, buf, err

@@ -21,6 +21,8 @@
 // change of a session that has lost its record to a renewal is void, unless it is a
 // renewal itself. Without a mark the session was destroyed or has expired.
 //
+// # Undecodable values
+//
 // What cannot be decoded of a record is carried along, but for the keys that are set or
 // removed. A record of which nothing can be decoded is replaced only by a request that has
 // found it so when it read the session.
@@ -88,9 +90,10 @@ type Found struct {
 	Status Status
 	Data   []byte // the bytes of the record, nil if there is none
 	// Values are what the bytes decode to, nil if that is not known, and Rest is what
-	// could not be decoded.
-	Values state.Map
-	Rest   *state.Rest
+	// could not be decoded. Undecoded says why it could not.
+	Values    state.Map
+	Rest      *state.Rest
+	Undecoded error
 }
 
 // ErrContended says that other writers were faster each time.
@@ -98,11 +101,10 @@ var ErrContended = errors.New("other requests changed the session faster, time a
 
 // Origin is what is known of a record: as it was read, or as it was last written.
 type Origin struct {
-	ID      string // the ID of the record
-	Stored  bool   // there is one, which is a session
-	Renewed bool   // there is none, as the session got a new ID a moment ago
-	Data    []byte // its bytes
-	Seq     uint64 // the number of the last commit before it was read: see Engine.Seq
+	ID     string // the ID of the record
+	Status Status // what stands under the ID: a session, or why there is none
+	Data   []byte // its bytes
+	Seq    uint64 // the number of the last commit before it was read: see Engine.Seq
 
 	// Unreadable says that the bytes could not be decoded when the session was read.
 	// Then it was empty, and what is set replaces them. Bytes that somebody else has
@@ -168,25 +170,25 @@ func (c *Change) CheckCondition(now state.Values) bool {
 }
 
 // LoseRecord decides what becomes of the changes when the record that they were made on
-// is gone. If the session was destroyed or has expired, they are dropped with it. If
+// is gone, and this stands under its ID now. If the session was destroyed or has expired, they are dropped with it. If
 // it was renewed, they are void, with one exception: a change that gives the session a
 // new ID itself, as the same login does that was sent twice. What that change has set is
 // stored under its own new ID, with nothing of the old values, and LoseRecord reports
 // that there is something to insert.
-func (c *Change) LoseRecord(renewed bool) (insert bool) {
-	if !renewed {
+func (c *Change) LoseRecord(now Status) (insert bool) {
+	if now != Renewed {
 		c.Vanish()
 		return false
 	}
-	c.Values, c.Origin = nil, Origin{ID: c.Origin.ID, Renewed: true}
+	c.Values, c.Origin = nil, Origin{ID: c.Origin.ID, Status: Renewed}
 	return !c.IsVoid()
 }
 
 // IsVoid reports whether there is nothing to write because the session got a new ID
 // that the changes do not know. They stay with the session, which may yet get a new ID of
-// its own.
+// its own. The end of the session is never void.
 func (c *Change) IsVoid() bool {
-	return c.Origin.Renewed && (c.ID == c.Origin.ID || !c.Log.SetsKeys())
+	return c.Origin.Status == Renewed && !c.Log.Destroyed && (c.ID == c.Origin.ID || !c.Log.SetsKeys())
 }
 
 // Vanish notes that the store holds no record of the session any more.

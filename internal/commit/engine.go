@@ -64,9 +64,9 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 	return ErrContended
 }
 
-// destroy deletes the record. A mark is none.
+// destroy deletes the record. A mark stays: it belongs to no session.
 func (e *Engine) destroy(ctx context.Context, c *Change) error {
-	if !c.Origin.Renewed {
+	if c.Origin.Status != Renewed {
 		if err := e.store.Delete(ctx, c.Origin.ID); err != nil {
 			return err
 		}
@@ -79,28 +79,22 @@ func (e *Engine) destroy(ctx context.Context, c *Change) error {
 // origin is now what that one has written, and attempt reports that the change is to be
 // written again.
 func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error) {
-	values, rest, err := e.values(c.Origin)
+	values, rest, unreadable := e.values(c.Origin)
 	if !c.CheckCondition(state.Map(values)) || c.When == IfNoFlash && rest.Has(state.FlashKey) {
 		c.Values = state.Map(values)
 		return false, nil
 	}
-	next, view := Origin{ID: c.ID, Stored: true}, state.Values(state.Map(values))
-	if c.Origin.Stored && !c.Log.ChangesValues() {
+	var next Origin
+	view := state.Values(state.Map(values))
+	if c.Origin.Status == Live && !c.Log.ChangesValues() {
 		// A new ID, or only more time: the bytes stay as they are.
 		next = c.Origin
 		next.ID = c.ID
 		if c.Origin.Values != nil {
 			view = c.Values
 		}
-	} else {
-		if err != nil && !c.Origin.Unreadable && !c.Log.Flushes() {
-			return false, fmt.Errorf("the record cannot be decoded any more, and stays as it is: %w", err)
-		}
-		c.Log.Apply(values)
-		next.Values, next.Rest = values, rest.After(&c.Log)
-		if next.Data, err = e.store.Encode(values, next.Rest); err != nil {
-			return false, err
-		}
+	} else if next, err = e.change(c, values, rest, unreadable); err != nil {
+		return false, err
 	}
 	written, err := e.put(ctx, c, Record{Data: next.Data, TTL: e.store.TTL(values)})
 	if err == nil && !written {
@@ -112,6 +106,18 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 	return again, err
 }
 
+// change returns the record that holds the changes. The values, which it changes, the rest
+// and the error are those of e.values.
+func (e *Engine) change(c *Change, values map[any]any, rest *state.Rest, unreadable error) (next Origin, err error) {
+	if unreadable != nil && !c.Origin.Unreadable && !c.Log.Flushes() {
+		return next, fmt.Errorf("the record cannot be decoded any more, and stays as it is: %w", unreadable)
+	}
+	c.Log.Apply(values)
+	next = Origin{ID: c.ID, Status: Live, Values: values, Rest: rest.After(&c.Log)}
+	next.Data, err = e.store.Encode(values, next.Rest)
+	return next, err
+}
+
 // values returns the values of a record in a map that is the caller's, and what could not
 // be decoded. A record is decoded anew for that: what a handler did to values that it got
 // from the session (an element of a slice, say) is no change of the session, and must not
@@ -119,7 +125,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 // values copied: that takes a quarter of the time of decoding. With an error there are no
 // values.
 func (e *Engine) values(o Origin) (values map[any]any, rest *state.Rest, err error) {
-	if !o.Stored {
+	if o.Status != Live {
 		return make(map[any]any), nil, nil
 	}
 	if o.Values == nil || !o.Values.Fixed() {
@@ -139,9 +145,9 @@ func (e *Engine) values(o Origin) (values map[any]any, rest *state.Rest, err err
 // put makes the one write that a change calls for.
 func (e *Engine) put(ctx context.Context, c *Change, rec Record) (bool, error) {
 	switch {
-	case c.ID != c.Origin.ID && !c.Origin.Renewed:
+	case c.ID != c.Origin.ID && c.Origin.Status != Renewed:
 		return e.store.Rename(ctx, c.Origin, c.ID, rec)
-	case !c.Origin.Stored:
+	case c.Origin.Status != Live:
 		return e.store.Insert(ctx, c.ID, rec)
 	default:
 		return e.store.Swap(ctx, c.ID, c.Origin.Data, rec)
@@ -161,7 +167,7 @@ func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, 
 	if err == nil && now.Status == Live && c.When != IfFlash && bytes.Equal(now.Data, data) {
 		return true, false, nil
 	}
-	if err == nil && c.Origin.Stored && id != c.Origin.ID {
+	if err == nil && c.Origin.Status == Live && id != c.Origin.ID {
 		id = c.Origin.ID
 		now, err = e.store.Load(ctx, id)
 	}
@@ -169,12 +175,14 @@ func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, 
 	case err != nil:
 		return false, false, err
 	case now.Status == Live:
-		c.Origin = Origin{ID: id, Stored: true, Data: now.Data, Values: now.Values, Rest: now.Rest, Seq: c.Origin.Seq, Unreadable: c.Origin.Unreadable}
+		c.Origin = Origin{ID: id, Status: Live, Data: now.Data, Values: now.Values, Rest: now.Rest, Seq: c.Origin.Seq}
+		c.Values = now.Values
 		return false, true, nil
-	case c.Origin.Stored || now.Status == Renewed:
-		return false, c.LoseRecord(now.Status == Renewed), nil
+	case c.Origin.Status == Live || now.Status == Renewed:
+		return false, c.LoseRecord(now.Status), nil
 	case now.Data != nil: // a mark that counts no more is replaced
-		c.Origin = Origin{ID: id, Stored: true, Data: now.Data, Values: state.Map{}, Seq: c.Origin.Seq}
+		c.Origin = Origin{ID: id, Status: Live, Data: now.Data, Values: state.Map{}, Seq: c.Origin.Seq}
+		c.Log.Replace()
 		return false, true, nil
 	default: // the record of another writer refused our insert, and is gone
 		return false, true, nil

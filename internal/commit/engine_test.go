@@ -137,7 +137,11 @@ func (s *store) Decode(data []byte) (map[any]any, *state.Rest, error) {
 // change returns a change of the record with the ID as it is now.
 func (s *store) change(id string, do func(*state.Log)) *commit.Change {
 	data, ok := s.data[id]
-	c := &commit.Change{ID: id, Origin: commit.Origin{ID: id, Stored: ok, Data: data}}
+	status := commit.Gone
+	if ok {
+		status = commit.Live
+	}
+	c := &commit.Change{ID: id, Origin: commit.Origin{ID: id, Status: status, Data: data}}
 	if ok {
 		c.Values = state.Map(s.values(id))
 	}
@@ -284,7 +288,7 @@ func TestConflicts(t *testing.T) {
 			if c.Vanished != tt.vanished || c.IsVoid() != tt.void {
 				t.Errorf("vanished is %v, void is %v", c.Vanished, c.IsVoid())
 			}
-			if now, ok := s.data[c.ID]; ok != c.Origin.Stored && !c.Vanished || ok && !bytes.Equal(now, c.Origin.Data) {
+			if now, ok := s.data[c.ID]; ok != (c.Origin.Status == commit.Live) && !c.Vanished || ok && !bytes.Equal(now, c.Origin.Data) {
 				t.Errorf("the change says that stored is %s, and it is %s", c.Origin.Data, now)
 			}
 		})
@@ -297,7 +301,7 @@ func TestVoid(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		s := newStore("abc", nil)
 		c := s.change("abc", set("a", "1"))
-		if c.Origin.Renewed = true; ends {
+		if c.Origin.Status = commit.Renewed; ends {
 			c.Log.Destroy()
 		}
 		if err := commit.New(s).Commit(ctx, c); err != nil || len(s.calls) > 0 || c.Vanished != ends {
@@ -321,7 +325,7 @@ func TestBecomesUnreadable(t *testing.T) {
 		{name: "changed and renewed", read: `{"a":"1"}`, now: unreadable, newID: "new", change: set("b", "2"), want: unreadable, fail: "the record cannot be decoded any more"},
 		{name: "renewed", read: `{"a":"1"}`, now: unreadable, newID: "new", change: func(l *state.Log) { l.Renewed = true }, want: unreadable},
 		{name: "read as such", read: "[", now: "[", change: set("b", "2"), want: `{"b":"2"}`},
-		{name: "read as such, and others now", read: "[", now: unreadable, change: set("b", "2"), want: `{"b":"2"}`},
+		{name: "read as such, and others now", read: "[", now: unreadable, change: set("b", "2"), want: unreadable, fail: "the record cannot be decoded any more"},
 		{name: "read as such, and whole now", read: "[", now: `{"a":"1"}`, change: set("b", "2"), want: `{"a":"1","b":"2"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -106,7 +106,7 @@ func (e *Engine) writeNext(ctx context.Context, c *Change, last *lastCommit) err
 	}
 	*last = lastCommit{}
 	err := e.write(ctx, c)
-	if err == nil && c.Origin.Stored && !c.Vanished {
+	if err == nil && c.Origin.Status == Live && !c.Vanished {
 		c.Origin.Seq = e.commits.Add(1)
 		if c.Origin.ID == id && len(c.Origin.Data) <= maxKept {
 			*last = lastCommit{strings.Clone(id), c.Origin.Data, c.Origin.Seq}
@@ -163,7 +163,7 @@ func (ln *lane) take(c *Change) (b *batch, writes bool) {
 
 // isRebasable reports whether the changes can be applied to any values of the session.
 func (c *Change) isRebasable() bool {
-	return c.Origin.Stored && c.When == Always && !c.Log.Destroyed
+	return c.Origin.Status == Live && c.When == Always && !c.Log.Destroyed
 }
 
 // isBatchable reports whether the changes can be written along with those of others:
@@ -187,7 +187,7 @@ func (e *Engine) adopt(c *Change, b *batch) error {
 		return b.err
 	}
 	c.Values, c.Origin, c.Vanished = nil, b.Origin, b.Vanished
-	if c.Origin.Stored && !c.Vanished {
+	if c.Origin.Status == Live && !c.Vanished {
 		values, _, _ := e.values(b.Origin)
 		c.Log.Apply(values)
 		c.Values = state.Map(values)

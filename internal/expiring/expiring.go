@@ -124,11 +124,9 @@ func (t *Table[V]) Update(oldKey, newKey string, decide func(now *V, left time.D
 	}
 	d := decide(val, left)
 	if d.Remove || d.Put && from != to {
-		if old != nil {
-			from = old.key
-		}
 		sh.remove(from)
 		if d.LeftTTL > 0 {
+			from.text = strings.Clone(from.text) // it may be part of a long header
 			sh.put(&entry[V]{key: from, value: d.Left}, d.LeftTTL, now)
 		}
 	}
@@ -138,7 +136,7 @@ func (t *Table[V]) Update(oldKey, newKey string, decide func(now *V, left time.D
 	if old != nil && from == to {
 		to = old.key
 	} else {
-		to.text = strings.Clone(to.text) // it may be part of a long header
+		to.text = strings.Clone(to.text)
 	}
 	e := &entry[V]{key: to, value: d.Value}
 	toShard.put(e, d.TTL, now)

@@ -48,7 +48,8 @@
 //   - a type definition is of no kind or of two kinds, or a value has one of the types
 //     by which gob describes types. No encoder writes any of these.
 //
-// Pairs that are decoded one by one may take twice that memory, all together.
+// To go through the pairs of a message one by one may take twice that memory, and to decode
+// them, all together, twice again.
 //
 // Write refuses data that is nested deeper than 1,000 levels. So it refuses data that
 // holds itself, for which gob exhausts the stack.
@@ -152,10 +153,15 @@ func Decode(raw []byte) (map[interface{}]interface{}, error) {
 	if err == nil {
 		return m, nil
 	}
-	if m, err := salvage(raw); m != nil {
-		return m, err
+	m, rest := salvage(raw)
+	switch {
+	case m == nil:
+		return nil, err // what is wrong with the message, and not with a piece of it
+	case rest == nil:
+		return m, nil
+	default:
+		return m, &UndecodedError{Rest: rest, Decoded: len(m)}
 	}
-	return nil, err
 }
 
 func decodeWhole(raw []byte) (m map[interface{}]interface{}, err error) {

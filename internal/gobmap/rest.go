@@ -99,15 +99,15 @@ func Join(raw []byte, rest *Rest) ([]byte, error) {
 	}
 
 	w := newWriter()
-	w.bytes(raw[to.ends:])
+	w.bytes(raw[to.partTo:])
 	before := w.len()
-	w.bytes(raw[to.first:to.ends])
+	w.bytes(raw[to.pairsAt:to.partTo])
 	for _, u := range slices.Backward(rest.pairs) {
 		p := from.pairs[u.index]
 		from.put(w, from.pieces[p.key:p.end], n)
 	}
-	w.message(to.count+len(rest.pairs), to.top, before)
-	w.bytes(raw[:to.begins])
+	w.message(to.pairCount+len(rest.pairs), to.top, before)
+	w.bytes(raw[:to.partFrom])
 	from.define(w, n)
 	return bytes.Clone(w.buf[w.pos:]), nil
 }

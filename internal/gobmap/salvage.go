@@ -26,23 +26,23 @@ func salvageBudget(raw []byte) int64 { return 2 * budget(raw) }
 
 // salvage decodes the pairs of a message that cannot be decoded whole, each by itself. The
 // map is nil if none of them can be decoded, or if the message cannot be taken to pieces.
-// Otherwise the error is nil or an UndecodedError. It is nil if all of them can be decoded:
-// gob may stumble where values follow each other.
+// The rest is nil if all of them can be decoded: gob may stumble where values follow each
+// other.
 //
 // Pairs for which no memory is left count as those that cannot be decoded.
-func salvage(raw []byte) (map[interface{}]interface{}, error) {
+func salvage(raw []byte) (m map[interface{}]interface{}, rest *Rest) {
 	if c := newCursor(raw); c.begin() == 0 || c.count() < 2 {
-		return nil, c.err // there is nothing to see beside what cannot be decoded
+		return nil, nil // there is nothing to see beside what cannot be decoded
 	}
 	s, err := scan(raw, true)
 	if err != nil {
-		return nil, err
+		return nil, nil
 	}
 	v, err := newSalvager(s, salvageBudget(raw))
 	if err != nil {
-		return nil, err
+		return nil, nil
 	}
-	m := make(map[interface{}]interface{})
+	m = make(map[interface{}]interface{})
 	left := make([]undecoded, 0, len(s.pairs)) // for gob
 	for i := range s.pairs {
 		if u := (undecoded{index: i}); !v.read(&u, m) {
@@ -53,24 +53,24 @@ func salvage(raw []byte) (map[interface{}]interface{}, error) {
 	slices.SortStableFunc(left, func(a, b undecoded) int {
 		return cmp.Compare(v.spots[a.index].size(), v.spots[b.index].size())
 	})
-	kept, rest := make([]pair, 0, len(left)), left[:0]
+	kept, pairs := make([]pair, 0, len(left)), left[:0]
 	for _, u := range left {
 		if !v.decode(&u, m) {
 			kept = append(kept, s.pairs[u.index])
-			u.index = len(rest)
-			rest = append(rest, u)
+			u.index = len(pairs)
+			pairs = append(pairs, u)
 		}
 	}
-	if len(m) == 0 {
-		return nil, rest[0].err
-	}
-	if len(rest) == 0 {
+	switch {
+	case len(m) == 0:
+		return nil, nil
+	case len(pairs) == 0:
 		return m, nil
 	}
 	if raw, _, err = s.message(kept); err != nil {
-		return nil, err
+		return nil, nil
 	}
-	return m, &UndecodedError{Rest: &Rest{raw: raw, pairs: rest}, Decoded: len(m)}
+	return m, &Rest{raw: raw, pairs: pairs}
 }
 
 // A salvager decodes pairs. It is the checker of a message in which all definitions stand

@@ -14,13 +14,13 @@ import (
 // another value, and so even in another pair.
 type scanner struct {
 	cursor
-	top   int32 // the ID of the type of the data
-	count int   // the number of pairs
+	top       int32 // the ID of the type of the data
+	pairCount int
 
-	begins, ends int // the part of the message in which the pairs begin
-	first        int // the first pair
+	partFrom, partTo int // the part of the message in which the pairs begin
+	pairsAt          int // the first pair
 
-	whole  bool // the pieces are kept
+	keep   bool // the pieces are kept
 	from   int  // the bytes from here on are in no piece yet
 	pieces []piece
 	pairs  []pair
@@ -48,18 +48,18 @@ const (
 // fits 32 bits.
 const maxScan = 1 << 30
 
-// scan goes through a message. The pieces are kept if whole is true.
-func scan(raw []byte, whole bool) (*scanner, error) {
+// scan goes through a message, and may keep the pieces.
+func scan(raw []byte, keep bool) (*scanner, error) {
 	if len(raw) > maxScan {
 		return nil, fmt.Errorf("%d bytes: %w", len(raw), ErrLimit)
 	}
-	s := &scanner{cursor: newCursor(raw), whole: whole}
+	s := &scanner{cursor: newCursor(raw), keep: keep}
 	s.left = salvageBudget(raw)
 	s.top = s.begin()
-	s.begins, s.ends = s.start, s.end
-	s.count = s.cursor.count()
-	s.first = s.pos
-	for n := s.count; n > 0 && s.err == nil; n-- {
+	s.partFrom, s.partTo = s.start, s.end
+	s.pairCount = s.count()
+	s.pairsAt = s.pos
+	for n := s.pairCount; n > 0 && s.err == nil; n-- {
 		s.pair()
 	}
 	return s, s.err
@@ -76,7 +76,7 @@ func (s *scanner) pair() {
 	s.any()
 	s.cut(0)
 	p.end = int32(len(s.pieces))
-	if s.whole {
+	if s.keep {
 		s.charge(costSplit)
 		s.pairs = append(s.pairs, p)
 	}
@@ -94,7 +94,7 @@ func (s *scanner) cut(closes int32) {
 }
 
 func (s *scanner) add(p piece) {
-	if s.whole {
+	if s.keep {
 		s.charge(costPiece)
 		s.pieces = append(s.pieces, p)
 	}
@@ -150,12 +150,12 @@ func (s *scanner) value(id int32) {
 	defer s.leave()
 	switch d.kind {
 	case kindArray, kindSlice:
-		for n := s.cursor.count(); n > 0 && s.err == nil; n-- {
+		for n := s.count(); n > 0 && s.err == nil; n-- {
 			s.more()
 			s.value(d.elem)
 		}
 	case kindMap:
-		for n := s.cursor.count(); n > 0 && s.err == nil; n-- {
+		for n := s.count(); n > 0 && s.err == nil; n-- {
 			s.more()
 			s.value(d.key)
 			s.more()
@@ -269,8 +269,8 @@ func (s *scanner) define(w *writer, n *numbering) {
 // unusedID returns an ID that no type in the message has, and none greater than it.
 func (s *scanner) unusedID() int32 {
 	most := int32(firstID - 1)
-	for i := range s.cursor.first[:s.n] {
-		most = max(most, s.cursor.first[i].id)
+	for i := range s.first[:s.n] {
+		most = max(most, s.first[i].id)
 	}
 	for id := range s.types {
 		most = max(most, id)

@@ -45,6 +45,9 @@ func (l *Log) Destroy() {
 // map belongs to the log from then on.
 func (l *Log) SetAll(m map[any]any) { l.flushed, l.keys = true, m }
 
+// Replace makes the log say that the session held nothing before.
+func (l *Log) Replace() { l.flushed = true }
+
 // IsEmpty reports whether there is nothing to save.
 func (l *Log) IsEmpty() bool { return !l.Renewed && !l.ChangesValues() }
 

@@ -27,15 +27,20 @@ func IsMark(v Values) bool { return v != nil && v.Get(renewedKey) != nil }
 // IsMark is IsMark, faster: no older version has written to the list.
 func (l *List) IsMark() bool { return len(*l) == 1 && (*l)[0].key == renewedKey }
 
-// MarkCounts reports whether a mark is that of a renewal less than MarkFor ago. It is
-// where the store lets it live no longer than that, by the clock of the store. If
-// somebody has extended the mark, the time in it counts.
+// MarkCounts reports whether a mark is that of a renewal less than MarkFor ago. That is
+// what the time in it says, as somebody may have extended the mark. But the clocks of two
+// processes may differ. So a mark that lives no longer than MarkFor, by the clock of the
+// store, counts as well, unless its time is that of long ago.
 func MarkCounts(v Values, left time.Duration, now time.Time) bool {
-	const rounding = time.Second // stores of whole seconds round up
-	if left <= MarkFor+rounding {
-		return true
-	}
+	const (
+		rounding = time.Second // stores of whole seconds round up
+		longAgo  = time.Minute
+	)
 	text, _ := v.Get(renewedKey).(string)
 	at, err := time.Parse(time.RFC3339Nano, text)
-	return err == nil && now.Sub(at) < MarkFor
+	if err != nil {
+		return false
+	}
+	age := now.Sub(at)
+	return age < MarkFor || age < longAgo && left <= MarkFor+rounding
 }
