@@ -29,7 +29,7 @@ type Decoder func([]byte) (Data, error)
 // ends the process.
 //
 // An app may register time.Time, time.Duration and the plain maps as well, also under
-// names of its own, before its first session is encoded. Data with such a value is then
+// names of its own, before the first session is read or saved. Data with such a value is then
 // encoded by gob, under that name.
 func GobEncoder(data Data) ([]byte, error) {
 	raw, err := gobmap.Encode(data)

@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"context"
 	"net/http"
 	"testing"
 
@@ -25,29 +24,4 @@ func TestHandlersReceiveTheServices(t *testing.T) {
 		require.Equal(t, 4, c.ResponseWriter().Size())
 	})
 	require.Equal(t, "text", a.get("/").Body.String())
-}
-
-// An app may ask for the session by the type that its store makes, which is BaseSession
-// for all of ours, and for a store of its own by the type of that.
-func TestHandlersReceiveConcreteTypes(t *testing.T) {
-	onBoth(t, func(t *testing.T, opts session.Options) {
-		a := newApp(t, opts)
-		a.Get("/set", func(b *session.BaseSession) string { b.Set("key", "val"); return "ok" })
-		a.Get("/", func(b *session.BaseSession, s session.Session) string {
-			require.Same(t, b, s)
-			return b.Get("key").(string)
-		})
-		a.get("/set")
-		require.Equal(t, "val", a.get("/").Body.String())
-	})
-	t.Run("third party", func(t *testing.T) {
-		a := newApp(t, session.Options{Initer: newBlindStore})
-		a.Get("/set", func(b blindSession) string { b.Set("key", "val"); return "ok" })
-		a.Get("/", func(store *blindStore, b blindSession) string {
-			require.True(t, store.Exist(context.Background(), b.ID()))
-			return b.Get("key").(string)
-		})
-		a.get("/set")
-		require.Equal(t, "val", a.get("/").Body.String())
-	})
 }

@@ -32,9 +32,10 @@ type Options struct {
 	// Timeout is how long one operation of the store may take. Values of zero
 	// and below mean the default. Default is 5 seconds.
 	Timeout time.Duration
-	// TouchInterval is how often a session that is only read is extended. An interval saves a write in most requests. Its price is that a
-	// session may end up to an interval too early, counted from its last access. It
-	// must be shorter than the Lifetime. A negative value extends at every request.
+	// TouchInterval is how often a session that is only read is extended. An interval
+	// saves a write in most requests. Its price is that a session may end up to an
+	// interval too early, counted from its last access. It must be shorter than the
+	// Lifetime. A negative value extends at every request.
 	// Stores that are not of this module are touched at every request. Default is a
 	// sixtieth of the Lifetime, at most one minute, and every request with a Lifetime
 	// below one minute.

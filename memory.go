@@ -22,8 +22,9 @@ type MemoryConfig struct {
 //
 // Values are kept as they are, of whatever type, and never encoded. A value that is
 // changed in place changes for every request that has it: the app must lock such a
-// value. Sessions end with the process and are not shared with other processes. There is no limit on their size or number other than
-// memory; visitors for whom nothing is stored take none.
+// value. Sessions end with the process and are not shared with other processes. There is
+// no limit on their size or number other than memory; visitors for whom nothing is stored
+// take none.
 func MemoryIniter() Initer {
 	return func(_ context.Context, args ...interface{}) (Store, error) {
 		config, _, writer, err := initArgs[MemoryConfig](args)

@@ -107,8 +107,9 @@ type Decision[V any] struct {
 
 // Update decides and does at once, so that nobody sees or does anything in between:
 // it calls decide with the live value under the old key and the time that it has left,
-// nil and zero if there is none, and does what decide says. The two keys may be one. Update returns the value that it
-// has put, if it has. The function must not use the table.
+// nil and zero if there is none, and does what decide says. The two keys may be one.
+// Update returns the value that it has put, if it has. The function must not use the
+// table.
 func (t *Table[V]) Update(oldKey, newKey string, decide func(now *V, left time.Duration) Decision[V]) *V {
 	from, to := t.key(oldKey), t.key(newKey)
 	sh, toShard := &t.shards[from.shard()], &t.shards[to.shard()]

@@ -13,7 +13,7 @@ import (
 //
 // Read and Write need no registration. Gob does, when a message is left to it, and only
 // then is such a type registered, and no other. So an app may register these types as
-// well, under names of its own, too: before it saves its first session, as gob wants it.
+// well, under names of its own, too: before the first session is read or saved.
 type naming struct {
 	typ    reflect.Type
 	common *common

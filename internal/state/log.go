@@ -54,7 +54,8 @@ func (l *Log) IsEmpty() bool { return !l.Renewed && !l.ChangesValues() }
 // ChangesValues reports whether values were set or removed.
 func (l *Log) ChangesValues() bool { return l.flushed || len(l.keys) > 0 }
 
-// Flushes reports whether all keys were removed that are not set, whatever there was.
+// Flushes reports whether all keys were removed that are not set, so that nobody need know
+// what there was.
 func (l *Log) Flushes() bool { return l.flushed }
 
 // SetsKeys reports whether a key was set and not removed again.
