@@ -91,6 +91,8 @@ func (rq *request) announce(now view) {
 	}
 	h := rq.Context.ResponseWriter().Header()
 	switch {
+	case now.destroyed && rq.created && !rq.offered:
+		m.cookie.drop(h) // the browser may have the cookie of a session that this is not
 	case now.destroyed:
 		m.cookie.expire(h)
 	case !rq.stored():

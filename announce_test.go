@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/flamego/flamego"
@@ -198,5 +199,44 @@ func TestSharedCachesRawNames(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+// Another site cannot log a visitor out by a form that is sent to the logout: the session
+// was not sent along, so there is nothing to end.
+func TestLogoutWithACookieThatWasHeldBack(t *testing.T) {
+	onEach(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		logout := func(s session.Session, w http.ResponseWriter, r *http.Request) string {
+			require.NoError(t, session.Destroy(w, r, s))
+			return "bye"
+		}
+		w := a.with(http.MethodPost, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"}, logout)
+		require.Empty(t, ours(w.Header()))
+		cookie := "Cookie: " + a.visit(func(s session.Session) { s.Set("user", 1) })
+		w = a.with(http.MethodPost, []string{cookie}, logout)
+		require.Equal(t, []string{"flamego_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"}, ours(w.Header()))
+	})
+}
+
+// A visitor who only reads keeps the cookie, however short its life is beside that of the
+// session.
+func TestShortMaxAge(t *testing.T) {
+	onEach(t, func(t *testing.T, opts session.Options) {
+		synctest.Test(t, func(t *testing.T) {
+			opts.Cookie.MaxAge = 30
+			a := newApp(t, opts)
+			a.Get("/", func() {})
+			a.Get("/set", func(s session.Session) { s.Set("key", 1) })
+			a.get("/set")
+			sent := time.Now()
+			for range 100 {
+				time.Sleep(time.Second)
+				if len(ours(a.get("/").Result().Header)) > 0 {
+					sent = time.Now()
+				}
+				require.Less(t, time.Since(sent), 2*time.Second)
+			}
+		})
 	})
 }

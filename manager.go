@@ -37,8 +37,8 @@ type Options struct {
 	// interval too early, counted from its last access. It must be shorter than the
 	// Lifetime. A negative value extends at every request.
 	// Stores that are not of this module are touched at every request. Default is a
-	// sixtieth of the Lifetime, at most one minute, and every request with a Lifetime
-	// below one minute.
+	// sixtieth of the Lifetime (and of Cookie.MaxAge, if that is set), at most one minute,
+	// and every request with a Lifetime below one minute.
 	TouchInterval time.Duration
 	// AdoptUnknownIDs lets a session be stored under an ID that came from the
 	// client and that the store does not know. Otherwise a request with such an ID has a
@@ -176,6 +176,9 @@ func (m *Manager) setAdapter() error {
 	}
 	if m.opts.TouchInterval == 0 && lifetime >= time.Minute {
 		m.opts.TouchInterval = min(lifetime/60, time.Minute)
+		if m.sent != nil { // the cookie is sent again when the session is extended
+			m.opts.TouchInterval = min(m.opts.TouchInterval, m.refreshAfter)
+		}
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func Pop[T any](s Session, key interface{}) (T, bool) {
 // once, the record when the request has been committed, and the cookie is
 // expired in this response. Whatever other requests of the same session were
 // under way, none of them brings it back. What this request sets afterwards is
-// not kept; to begin anew at once, use RegenerateID and Flush instead.
+// not kept; to begin anew at once, use Flush, RegenerateID and then SetFlash instead.
 //
 // It returns an error when the header of the response is already sent: then the
 // session ends all the same, but the visitor keeps a cookie that is good for

@@ -30,6 +30,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ import (
 )
 
 var _ = []any{
-	context.Background, sql.Open, gob.Register, fmt.Sprint, log.Fatal, http.StatusOK, os.Interrupt, signal.Notify, slices.Clone[[]int],
+	context.Background, sql.Open, gob.Register, fmt.Sprint, log.Fatal, http.StatusOK, os.Interrupt, signal.Notify, slices.Clone[[]int], strings.Contains,
 	syscall.SIGTERM, (*testing.T)(nil), time.Second, flamego.New, goredis.NewClient, options.Client, session.New,
 	mongo.Initer, mysql.Initer, postgres.Initer, redis.Initer, sqlite.Initer, storetest.Run,
 }
