@@ -12,12 +12,12 @@ import (
 // ownAdapter, below, for the stores of this module, and foreignAdapter, for stores of
 // others, which have the six methods of Store and no more.
 type storeAdapter interface {
-	// read returns the session with the ID, an empty one if there is none, and what the
-	// store knows of the ID. With an error that is errUnreadable it returns a session as
-	// well, with what can be decoded.
+	// read returns what the store knows of the ID, and the session, which is empty if the
+	// ID was given up, and nil if the store does not know it. With an error that is
+	// errUnreadable it returns a session as well, with what can be decoded.
 	read(ctx context.Context, sid string) (Session, commit.Status, error)
-	// create returns a new session under an ID that nobody knows.
-	create(ctx context.Context, sid string) (Session, error)
+	// create returns a new session. It is fresh if nobody else knows its ID.
+	create(ctx context.Context, sid string, fresh bool) (Session, error)
 	// attach tells the session of a request which request that is, and returns the
 	// Store that the handlers receive.
 	attach(rq *request) Store
@@ -76,15 +76,15 @@ type ownAdapter struct{ ownStore }
 
 func (a ownAdapter) read(ctx context.Context, sid string) (Session, commit.Status, error) {
 	b, err := a.load(ctx, sid)
-	if b == nil {
+	if b == nil || b.origin.Status == commit.Gone { // nobody else has the session yet, so no lock
 		return nil, commit.Gone, err
 	}
-	return b, b.origin.Status, err // nobody else has the session yet, so no lock
+	return b, b.origin.Status, err
 }
 
-func (a ownAdapter) create(_ context.Context, sid string) (Session, error) {
+func (a ownAdapter) create(_ context.Context, sid string, fresh bool) (Session, error) {
 	b := a.newSession(sid)
-	b.fresh = true
+	b.fresh = fresh
 	return b, nil
 }
 
@@ -120,7 +120,10 @@ func (a ownAdapter) undo(rs *requestSession, sent bool) bool {
 	return true
 }
 
-func (a ownAdapter) view(rs *requestSession) view {
+func (a ownAdapter) view(rs *requestSession) view { return rs.ownView() }
+
+// ownView is the view of a session of a store of ours.
+func (rs *requestSession) ownView() view {
 	now := rs.base.view()
 	switch hasNewID := now.sid != rs.lastID; {
 	case !now.changed || rs.stored():
@@ -143,11 +146,16 @@ func (a ownAdapter) save(ctx context.Context, rs *requestSession) error {
 	if err := a.Save(ctx, rs.sess); err != nil {
 		return err
 	}
+	rs.noteSave()
+	return nil
+}
+
+// noteSave notes what a store of ours has told the session of its save.
+func (rs *requestSession) noteSave() {
 	now := rs.base.view()
 	if rs.inStore = now.inStore; rs.inStore != commit.Renewed {
 		rs.lastID = now.sid
 	}
-	return nil
 }
 
 func (a ownAdapter) follow(rs *requestSession, now Session) {

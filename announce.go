@@ -33,11 +33,11 @@ func (rq *request) introduce(r *http.Request) {
 		rq.clientID = rq.lastID
 	default:
 		line := m.cookie.line(rq.lastID)
-		m.cookie.putInRequest(r.Header, line, rq.cookieRoom[:0])
+		m.cookie.putInRequest(r, line, rq.cookieRoom[:0])
 		if len(rq.unknown) > 0 {
 			rq.offered = isPage(r) // of many requests for its parts none must replace what the page got
 		} else {
-			rq.offered = !m.cookie.isHeldBack(r)
+			rq.offered = !m.readsCookie || !m.cookie.isHeldBack(r)
 		}
 		if rq.offered {
 			m.cookie.replace(w.Header(), line)
@@ -123,7 +123,7 @@ func (rq *request) withdraw(begun bool) {
 	h := rq.Context.ResponseWriter().Header()
 	m.cookie.drop(h)
 	line := m.cookie.line(rq.lastID)
-	m.cookie.putInRequest(rq.Request().Header, line, nil)
+	m.cookie.putInRequest(rq.Request().Request, line, nil)
 	if rq.offered {
 		m.cookie.replace(h, line)
 	}
@@ -135,6 +135,9 @@ func (rq *request) seal() {
 	rq.mu.Lock()
 	defer rq.mu.Unlock()
 	h := rq.Context.ResponseWriter().Header()
+	if rq.refresh && !rq.closed && rq.err == nil { // a goroutine has saved since the commit
+		rq.announce(rq.m.adapter.view(&rq.requestSession))
+	}
 	rq.sealCookie(h)
 	if rq.m.readsCookie && !variesByCookie(h) {
 		if h["Vary"] == nil {

@@ -104,8 +104,11 @@ func TestSharedCaches(t *testing.T) {
 		{[]string{"Cache-Control: private, s-maxage=60"}, false, []string{"Cache-Control: private"}},
 		{[]string{"Expires: 0"}, false, []string{"Cache-Control: no-store", "Expires: 0"}},
 		{[]string{"Expires: " + before}, false, []string{"Cache-Control: no-store", "Expires: " + before}},
-		{[]string{"CDN-Cache-Control: no-store"}, false, []string{"Cache-Control: no-store"}},
-		{[]string{"X-Accel-Expires: 0"}, false, []string{"Cache-Control: no-store"}},
+		{[]string{"CDN-Cache-Control: no-store"}, false, []string{"Cache-Control: no-store", "CDN-Cache-Control: no-store"}},
+		{[]string{"X-Accel-Expires: 0"}, false, []string{"Cache-Control: no-store", "X-Accel-Expires: 0"}},
+		{[]string{`Surrogate-Control: content="ESI/1.0"`}, false, []string{"Cache-Control: no-store", `Surrogate-Control: content="ESI/1.0"`}},
+		{[]string{"Cache-Control: max-age=0", "Expires: " + later}, false, []string{"Cache-Control: max-age=0, private", "Expires: " + later}},
+		{[]string{"Cache-Control: max-age=99999999999999999999999"}, true, []string{"Cache-Control: max-age=99999999999999999999999, private"}},
 		{nil, false, []string{"Cache-Control: no-store"}},
 	} {
 		t.Run(strings.Join(tt.fields, " "), func(t *testing.T) {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"iter"
 	"net/http"
 	"strconv"
@@ -15,24 +16,27 @@ import (
 type sharing struct {
 	may     bool // they may keep it
 	private bool // Cache-Control says that they must not: by private or no-store
+	aged    bool // Cache-Control has a max-age
 	edit    bool // there is something that must go from a response for one visitor
 }
 
 // sharingOf reads the header of a response. An app may have written the names in any case.
 func sharingOf(h http.Header) (s sharing) {
-	given := false
+	given, expires := false, ""
 	for name, lines := range h {
 		switch {
 		case strings.EqualFold(name, cacheControl):
 			given = s.read(lines) || given
 			s.edit = s.edit || name != cacheControl
-		case isForSharedCaches(name):
-			s.edit = true
-			s.may = s.may || mayKeep(name, lines)
+		case isForSharedCaches(name, lines):
+			s.edit, s.may = true, true
 		case strings.EqualFold(name, "Expires") && len(lines) > 0:
-			at, err := http.ParseTime(lines[0])
-			given = given || err == nil && at.After(time.Now())
+			expires = lines[0]
 		}
+	}
+	if expires != "" && !s.aged { // max-age overrules it
+		at, err := http.ParseTime(expires)
+		given = given || err == nil && at.After(time.Now())
 	}
 	s.may = s.may || given && !s.private
 	return s
@@ -40,22 +44,19 @@ func sharingOf(h http.Header) (s sharing) {
 
 const cacheControl = "Cache-Control"
 
-// isForSharedCaches reports whether a header overrules Cache-Control for some shared
-// caches: those that are for a CDN (RFC 9213) and their like.
-func isForSharedCaches(name string) bool {
+// isForSharedCaches reports whether a header lets some shared caches keep the response,
+// whatever Cache-Control says: those that are for a CDN (RFC 9213) and their like.
+func isForSharedCaches(name string, lines []string) bool {
 	const suffix = "-Cache-Control"
 	n := len(name) - len(suffix)
-	return n > 0 && strings.EqualFold(name[n:], suffix) ||
-		strings.EqualFold(name, "Surrogate-Control") || strings.EqualFold(name, "X-Accel-Expires")
-}
-
-// mayKeep reports whether such a header lets its caches keep the response.
-func mayKeep(name string, lines []string) bool {
-	if strings.EqualFold(name, "X-Accel-Expires") {
+	switch {
+	case n > 0 && strings.EqualFold(name[n:], suffix), strings.EqualFold(name, "Surrogate-Control"):
+		var s sharing
+		return s.read(lines) && !s.private
+	case strings.EqualFold(name, "X-Accel-Expires"):
 		return len(lines) > 0 && lines[0] != "0" && lines[0] != "off"
 	}
-	var s sharing
-	return s.read(lines) && !s.private
+	return false
 }
 
 // read reads the lines of Cache-Control. It reports whether they give leave to keep the
@@ -71,8 +72,9 @@ func (s *sharing) read(lines []string) (given bool) {
 			case "public", "s-maxage":
 				s.edit, given = true, true
 			case "max-age":
-				seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 64)
-				given = given || err == nil && seconds > 0
+				s.aged = true
+				seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 64) // the most, if it is too large
+				given = given || seconds > 0 && !errors.Is(err, strconv.ErrSyntax)
 			}
 		}
 	}
@@ -116,7 +118,7 @@ func (s sharing) keepPrivate(h http.Header, room []string) {
 			if strings.EqualFold(name, cacheControl) {
 				lines = append(lines, h[name]...)
 				delete(h, name)
-			} else if isForSharedCaches(name) {
+			} else if isForSharedCaches(name, h[name]) {
 				delete(h, name)
 			}
 		}

@@ -97,6 +97,13 @@ func (s *BaseSession) isOf(store ownStore) bool {
 	return s.origin.store == nil || s.origin.store == store
 }
 
+// isOwned reports whether a store of ours has made the session.
+func (s *BaseSession) isOwned() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.origin.store != nil
+}
+
 // undo drops the changes that are not committed. The ID stays if the client has been
 // sent it.
 func (s *BaseSession) undo(sent bool) {

@@ -150,8 +150,12 @@ func (c *cookie) write(h http.Header, sid string) { c.replace(h, c.line(sid)) }
 // putInRequest makes the cookie of a Set-Cookie line one of the request, in place of
 // those of our name: handlers that look there, and proxies, find the new ID. The list
 // has room for a line; it may be nil.
-func (c *cookie) putInRequest(h http.Header, setCookie string, room []string) {
+func (c *cookie) putInRequest(r *http.Request, setCookie string, room []string) {
 	pair, _, _ := strings.Cut(setCookie, ";")
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	h := r.Header
 	lines := h["Cookie"]
 	if len(lines) == 0 {
 		h["Cookie"] = append(room, pair)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/flamego/session/internal/commit"
@@ -20,10 +21,11 @@ type foreignAdapter struct {
 	timeout time.Duration // of one operation
 	renewed *recentIDs    // IDs that were given up for new ones
 	ended   *recentIDs    // IDs whose sessions were destroyed
+	wraps   *atomic.Bool  // the store is seen to be one of ours, around which the app has put its own
 }
 
 func newForeignAdapter(store Store, timeout time.Duration) foreignAdapter {
-	return foreignAdapter{store, timeout, newRecentIDs(recentPlaces), newRecentIDs(recentPlaces)}
+	return foreignAdapter{store, timeout, newRecentIDs(recentPlaces), newRecentIDs(recentPlaces), new(atomic.Bool)}
 }
 
 var _ storeAdapter = foreignAdapter{}
@@ -32,22 +34,31 @@ func (a foreignAdapter) bound(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeout(ctx, a.timeout)
 }
 
-// read reads what does not exist, too: a store that cannot be asked says that nothing
-// exists, but here it returns an error.
+// read does not read what does not exist, as some stores make it then: under an ID that the
+// client may have chosen. A store that cannot be asked says that nothing exists; then it
+// returns an error from create.
 func (a foreignAdapter) read(ctx context.Context, sid string) (Session, commit.Status, error) {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
-	status := commit.Live
-	if !a.store.Exist(ctx, sid) {
-		if status = commit.Gone; a.renewed.hasSince(sid, state.MarkFor) {
-			status = commit.Renewed
-		}
+	if a.store.Exist(ctx, sid) {
+		sess, err := a.session(ctx, sid)
+		return sess, commit.Live, err
+	}
+	renewed := a.renewed.hasSince(sid, state.MarkFor)
+	if !renewed && !a.wraps.Load() {
+		return nil, commit.Gone, nil
 	}
 	sess, err := a.session(ctx, sid)
-	return sess, status, err
+	if b, ok := sess.(*BaseSession); ok && !renewed {
+		renewed = b.view().inStore == commit.Renewed // by another instance
+	}
+	if !renewed {
+		return nil, commit.Gone, err
+	}
+	return sess, commit.Renewed, err
 }
 
-func (a foreignAdapter) create(ctx context.Context, sid string) (Session, error) {
+func (a foreignAdapter) create(ctx context.Context, sid string, _ bool) (Session, error) {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
 	return a.session(ctx, sid)
@@ -57,6 +68,9 @@ func (a foreignAdapter) session(ctx context.Context, sid string) (Session, error
 	sess, err := a.store.Read(ctx, sid)
 	if err == nil && sess == nil {
 		err = errors.New("session: the store returned no session and no error")
+	}
+	if b, ok := sess.(*BaseSession); ok && b != nil && b.isOwned() {
+		a.wraps.Store(true)
 	}
 	return sess, err
 }
@@ -86,6 +100,11 @@ func (a foreignAdapter) undo(*requestSession, bool) bool { return false }
 // view calls the session idle for long: nobody knows its lifetime, so each request
 // extends it.
 func (a foreignAdapter) view(rs *requestSession) view {
+	if rs.isOurs() {
+		now := rs.ownView()
+		now.idle = math.MaxInt64
+		return now
+	}
 	sid := rs.sess.ID()
 	// Another request may have renewed the session, before this one or beside it, or have
 	// destroyed it beside this one.
@@ -124,6 +143,13 @@ func sameData(a, b []byte) bool {
 
 func (a foreignAdapter) changedIsReliable() bool { return false }
 
+// isOurs reports whether the session is one of a store of ours, around which the app has
+// put a store of its own. That session knows what became of its record.
+func (rs *requestSession) isOurs() bool {
+	b, ok := rs.sess.(*BaseSession)
+	return ok && b != nil && b.isOwned()
+}
+
 // isEmpty knows only of a session that has got a new ID. Otherwise a session that says
 // that it has changed is saved.
 func (a foreignAdapter) isEmpty(rs *requestSession) bool {
@@ -152,8 +178,16 @@ func (a foreignAdapter) save(ctx context.Context, rs *requestSession) error {
 	if rs.base != nil {
 		count = rs.base.writeThrough()
 	}
+	old := rs.lastID
 	if err := a.store.Save(ctx, rs.sess); err != nil {
 		return err
+	}
+	if rs.isOurs() {
+		rs.noteSave()
+		if rs.lastID != old && !rs.created {
+			a.renewed.add(old)
+		}
+		return nil
 	}
 	if sid := rs.sess.ID(); sid != rs.lastID {
 		if !rs.created {

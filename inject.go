@@ -113,7 +113,11 @@ func (s *requestStore) Save(ctx context.Context, sess Session) error {
 		if isUnknown(rq, sess, b) {
 			return errUnknownID
 		}
-		return s.Store.Save(ctx, sess)
+		if err := s.Store.Save(ctx, sess); err != nil {
+			return err
+		}
+		s.noteOther(sess, b)
+		return nil
 	}
 	// The time that it takes to wait for another save of the session counts.
 	ctx, cancel := context.WithTimeout(ctx, rq.m.opts.Timeout)
@@ -129,6 +133,17 @@ func (s *requestStore) Save(ctx context.Context, sess Session) error {
 	}
 	rq.extended, rq.refresh = true, true
 	return nil
+}
+
+// noteOther notes that a session was saved that is the same as that of the request, but was
+// read by hand: then the client must be sent its ID.
+func (s *requestStore) noteOther(sess Session, base *BaseSession) {
+	rq := s.rq
+	rq.mu.Lock()
+	defer rq.mu.Unlock()
+	if rq.inStore == commit.Gone && sess.ID() == rq.lastID && (base == nil || base.view().inStore == commit.Live) {
+		rq.inStore, rq.refresh = commit.Live, true
+	}
 }
 
 var errUnknownID = errors.New("session: save: the client sent this session ID, and the store did not know it: nothing is stored under an ID that a client may have chosen")

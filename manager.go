@@ -256,7 +256,7 @@ func (m *Manager) idWriter() IDWriter {
 		line := m.cookie.line(sid)
 		m.cookie.replace(w.Header(), line)
 		if r != nil {
-			m.cookie.putInRequest(r.Header, line, nil)
+			m.cookie.putInRequest(r, line, nil)
 		}
 	}
 }
@@ -298,5 +298,12 @@ func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 // mayUse reports whether a session may be stored under an ID that came from the client
 // and that the store does not know.
 func (m *Manager) mayUse(sid string) bool {
-	return m.issued.has(sid) || m.opts.AdoptUnknownIDs && len(sid) == m.opts.IDLength
+	if m.issued.has(sid) {
+		return true
+	}
+	if !m.opts.AdoptUnknownIDs || len(sid) != m.opts.IDLength {
+		return false
+	}
+	m.issued.remove(sid) // a logout that has ended the ID is over
+	return true
 }

@@ -75,7 +75,7 @@ func NewStore(backend Backend, config StoreConfig) Store {
 		encoder:  config.Encoder,
 		writeID:  config.IDWriter,
 		backend:  backend,
-		renewed:  newRecentIDs(1 << 12), // more than there are renewals under way
+		renewed:  newRecentIDs(1 << 12), // for the time until a mark is in the backend
 	}
 	s.codec = state.Codec{
 		EncodeFunc: func(m map[interface{}]interface{}) ([]byte, error) { return config.Encoder(m) },
@@ -103,7 +103,7 @@ type recordStore struct {
 	codec    state.Codec
 	backend  Backend
 	engine   *commit.Engine
-	renewed  *recentIDs   // IDs that were given up by this process, until their marks are in the backend
+	renewed  *recentIDs   // IDs that were given up by this process a moment ago
 	timeout  atomic.Int64 // a time.Duration
 }
 
@@ -141,7 +141,7 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	b.base, b.origin.idle = now.Values, s.lifetime.idle(left)
 	b.origin.Data, b.origin.Values, b.origin.Rest = now.Data, now.Values, now.Rest
 	if now.Undecoded != nil {
-		b.origin.Unreadable = now.Values == nil
+		b.origin.Unreadable = now.Values == nil || now.Rest.IsAll()
 		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, now.Undecoded), sid)
 	}
 	return b, nil
@@ -292,28 +292,33 @@ func (s records) Swap(ctx context.Context, sid string, old []byte, rec commit.Re
 	return s.backend.Swap(ctx, sid, old, Record(rec))
 }
 
-// Rename makes the mark in a step of its own. So this process notes the ID before: its
-// other requests must not find it gone and not know why. A mark that cannot be stored is
-// no error, as the session has its new ID by then.
+// Rename notes the old ID before: other requests of this process must not find it gone and
+// not know why. The note stays when the mark is there, for those who look in between.
 func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, rec commit.Record) (ok bool, err error) {
+	noted := s.renewed.hasSince(old.ID, state.MarkFor) // by a request that has renewed the session before
 	s.renewed.add(old.ID)
 	if old.Status == commit.Live {
 		ok, err = s.backend.Rename(ctx, old.ID, newSID, old.Data, Record(rec))
 	} else {
 		ok, err = s.Insert(ctx, newSID, rec)
 	}
-	if err != nil || !ok || s.mark(ctx, old.ID) == nil {
+	if (err != nil || !ok) && !noted {
 		s.renewed.remove(old.ID)
 	}
 	return ok, err
 }
 
-func (s records) mark(ctx context.Context, sid string) error {
+// Mark inserts the mark. Where that fails, or where the codec of the app makes something
+// else of a mark, this process knows the ID all the same.
+func (s records) Mark(ctx context.Context, sid string) {
+	s.renewed.add(sid)
 	data, err := s.codec.Encode(state.Mark(time.Now()), nil)
-	if err == nil {
-		_, err = s.backend.Insert(ctx, sid, Record{Data: data, TTL: state.MarkFor})
+	if err != nil {
+		return
 	}
-	return err
+	if values, _, _ := s.codec.Decode(data); state.IsMark(state.Map(values)) {
+		_, _ = s.backend.Insert(ctx, sid, Record{Data: data, TTL: state.MarkFor})
+	}
 }
 
 func (s records) Delete(ctx context.Context, sid string) error { return s.backend.Delete(ctx, sid) }

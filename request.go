@@ -101,7 +101,7 @@ func (rq *request) open() error {
 // ID out: nobody may choose the ID of a session that is going to be worth something
 // (session fixation).
 func (rq *request) load(r *http.Request) error {
-	var ours Session
+	ours := ""
 	for _, sid := range rq.m.readIDs(r) {
 		if sid == "" {
 			break
@@ -116,26 +116,25 @@ func (rq *request) load(r *http.Request) error {
 		case status == commit.Renewed:
 			rq.sess, rq.inStore = sess, status
 		case rq.m.mayUse(sid):
-			if ours == nil {
-				ours = sess
+			if ours == "" {
+				ours = sid
 			}
 		default:
 			rq.unknown = append(rq.unknown, sid)
 		}
 	}
-	if rq.sess == nil {
-		rq.sess = ours
-	}
 	if rq.sess != nil {
 		return nil
 	}
-
-	sid, err := newID(rq.m.opts.IDLength)
-	if err != nil {
-		return err
+	sid := ours
+	if rq.created = sid == ""; rq.created {
+		var err error
+		if sid, err = newID(rq.m.opts.IDLength); err != nil {
+			return err
+		}
 	}
-	rq.created = true
-	rq.sess, err = rq.m.adapter.create(r.Context(), sid)
+	var err error
+	rq.sess, err = rq.m.adapter.create(r.Context(), sid, rq.created)
 	return err
 }
 
@@ -207,7 +206,7 @@ func (rq *request) save(ctx context.Context) error {
 	if err := rq.catchUp(ctx); err != nil {
 		return err
 	}
-	if !rq.stored() && !rq.created && rq.m.issued.hasEnded(rq.lastID) {
+	if !rq.stored() && !rq.created && !rq.hasEnded() && rq.m.issued.hasEnded(rq.lastID) {
 		rq.closed = true // a logout of a session that held nothing is one all the same
 		return nil
 	}

@@ -284,17 +284,40 @@ func TestRollingDeployOfEverything(t *testing.T) {
 	r.requireStored(session.Data{"user": 7})
 }
 
-// What another process has written meanwhile, and of which nothing can be decoded, stays.
+// What another process has written meanwhile, and of which nothing can be decoded, stays:
+// along with the changes if it can be taken to pieces, and otherwise as it is.
 func TestRecordBecomesUnreadable(t *testing.T) {
 	r := newRolling(t, session.StoreConfig{}, session.Data{"user": 7})
-	r.request(http.StatusInternalServerError, func(s session.Session) {
+	r.request(http.StatusOK, func(s session.Session) {
 		s.Set("visits", 1)
 		r.b.Put(rollingSID, session.Record{Data: elsewhere(t, session.Data{"prefs": dark}), TTL: time.Hour})
 	})
+	require.Empty(t, r.TakeErrors())
+	r.requireStored(session.Data{"prefs": dark, "visits": 1})
+
+	const noGob = "no gob"
+	r.request(http.StatusInternalServerError, func(s session.Session) {
+		s.Set("visits", 2)
+		r.b.Put(rollingSID, session.Record{Data: []byte(noGob), TTL: time.Hour})
+	})
 	errs := r.TakeErrors()
-	require.Len(t, errs, 1)
-	require.ErrorContains(t, errs[0], `session: store: save: the record cannot be decoded any more, and stays as it is: decode: `)
-	r.requireStored(session.Data{"prefs": dark})
+	require.Len(t, errs, 2)
+	require.EqualError(t, errs[0], told)
+	require.ErrorContains(t, errs[1], `session: store: save: the record cannot be decoded any more, and stays as it is: decode: `)
+	require.Equal(t, noGob, string(r.raw()))
+}
+
+// Two requests overlap in a session with a flash and a value that cannot be decoded. One
+// takes the flash, so that nothing is left that the other can decode.
+func TestRollingDeployBesideAFlash(t *testing.T) {
+	r := newRolling(t, session.StoreConfig{}, session.Data{"flamego::session::flash": "hello", "prefs": dark})
+	f := r.visitor(r.cookie)
+	w := f.with(http.MethodHead, []string{"Cookie: " + r.cookie}, func(s session.Session) {
+		r.once(r.cookie, func(flash session.Flash) string { require.Equal(t, "hello", flash); return "ok" })
+		s.Set("visits", 1)
+	})
+	require.Equal(t, http.StatusOK, w.Code)
+	r.requireStored(session.Data{"prefs": dark, "visits": 1})
 }
 
 // flip is an encryption.

@@ -54,8 +54,11 @@ type Store interface {
 	Load(ctx context.Context, id string) (Found, error)
 	Insert(ctx context.Context, id string, rec Record) (bool, error)
 	Swap(ctx context.Context, id string, old []byte, rec Record) (bool, error)
-	// Rename leaves a mark under the old ID. If nothing is stored there, it is an insert.
+	// Rename is an insert if nothing is stored under the old ID.
 	Rename(ctx context.Context, old Origin, newID string, rec Record) (bool, error)
+	// Mark leaves a mark under an ID that was given up. The session has its new ID by
+	// then, so if that is not possible it is no error.
+	Mark(ctx context.Context, id string)
 	Delete(ctx context.Context, id string) error
 
 	// Encode returns the bytes of values, and of what could not be decoded.

@@ -101,6 +101,9 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 		written, again, err = e.resolve(ctx, c, next.Data)
 	}
 	if err == nil && written {
+		if c.ID != c.Origin.ID && c.Origin.Status != Renewed {
+			e.store.Mark(ctx, c.Origin.ID)
+		}
 		c.Written(next, view)
 	}
 	return again, err
@@ -111,6 +114,9 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 func (e *Engine) change(c *Change, values map[any]any, rest *state.Rest, unreadable error) (next Origin, err error) {
 	if unreadable != nil && !c.Origin.Unreadable && !c.Log.Flushes() {
 		return next, fmt.Errorf("the record cannot be decoded any more, and stays as it is: %w", unreadable)
+	}
+	if c.Origin.Unreadable && rest.IsAll() {
+		rest = nil // what was found so when the session was read is replaced
 	}
 	c.Log.Apply(values)
 	next = Origin{ID: c.ID, Status: Live, Values: values, Rest: rest.After(&c.Log)}

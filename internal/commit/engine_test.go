@@ -81,9 +81,6 @@ func (s *store) write(op, from, to string, old []byte, rec commit.Record) (bool,
 	}
 	delete(s.data, from)
 	delete(s.marks, from)
-	if from != to {
-		s.marks[from] = true
-	}
 	s.data[to] = rec.Data
 	answered := !s.lose
 	s.lose = false
@@ -101,6 +98,8 @@ func (s *store) Swap(_ context.Context, id string, old []byte, rec commit.Record
 func (s *store) Rename(_ context.Context, old commit.Origin, newID string, rec commit.Record) (bool, error) {
 	return s.write("rename", old.ID, newID, old.Data, rec)
 }
+
+func (s *store) Mark(_ context.Context, id string) { s.marks[id] = true }
 
 func (s *store) Delete(_ context.Context, id string) error {
 	s.calls = append(s.calls, "delete")
@@ -284,6 +283,9 @@ func TestConflicts(t *testing.T) {
 			}
 			if !reflect.DeepEqual(s.calls, tt.calls) {
 				t.Errorf("the writes are %q, want %q", s.calls, tt.calls)
+			}
+			if _, marked := s.marks["abc"]; tt.newID != "" && !tt.vanished && !tt.void && !marked {
+				t.Error("the old ID has no mark")
 			}
 			if c.Vanished != tt.vanished || c.IsVoid() != tt.void {
 				t.Errorf("vanished is %v, void is %v", c.Vanished, c.IsVoid())

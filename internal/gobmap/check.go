@@ -233,7 +233,9 @@ func (c *checker) reach(id int32) (ids []int32, holdsStruct bool) {
 		if d == nil {
 			continue
 		}
-		c.charge(costNum)
+		if c.charge(costNum); len(ids) > 2*maxTypeDepth {
+			c.limit("nesting of types") // each has a key and an element at most
+		}
 		if d.kind == kindStruct {
 			holdsStruct = true
 			continue
@@ -342,6 +344,7 @@ func (c *checker) registered(n named, ids []int32) reflect.Type {
 		return t
 	}
 	w := newWriter()
+	c.charge(int64(len(ids)) * costDefinition)
 	c.smallest(w, n.id)
 	if c.err != nil {
 		return nil

@@ -143,8 +143,8 @@ func plainEncode(m map[interface{}]interface{}) ([]byte, error) {
 }
 
 // Decode returns the map that a message of Encode or of encoding/gob holds. If only some
-// of its pairs can be decoded, the map has these, and the error is an [UndecodedError].
-// With any other error the map is nil. The bytes may be anything.
+// of its pairs can be decoded, the map has these, and the error is an [UndecodedError]. If
+// none can be, the map is nil, and so it is with any other error. The bytes may be anything.
 func Decode(raw []byte) (map[interface{}]interface{}, error) {
 	if m, ok := Read(raw); ok {
 		return m, nil
@@ -159,6 +159,8 @@ func Decode(raw []byte) (map[interface{}]interface{}, error) {
 		return nil, err // what is wrong with the message, and not with a piece of it
 	case rest == nil:
 		return m, nil
+	case len(m) == 0:
+		return nil, &UndecodedError{Rest: rest}
 	default:
 		return m, &UndecodedError{Rest: rest, Decoded: len(m)}
 	}

@@ -25,14 +25,13 @@ const (
 func salvageBudget(raw []byte) int64 { return 2 * budget(raw) }
 
 // salvage decodes the pairs of a message that cannot be decoded whole, each by itself. The
-// map is nil if none of them can be decoded, or if the message cannot be taken to pieces.
-// The rest is nil if all of them can be decoded: gob may stumble where values follow each
-// other.
+// map is nil if the message cannot be taken to pieces. The rest is nil if all of them can
+// be decoded: gob may stumble where values follow each other.
 //
 // Pairs for which no memory is left count as those that cannot be decoded.
 func salvage(raw []byte) (m map[interface{}]interface{}, rest *Rest) {
-	if c := newCursor(raw); c.begin() == 0 || c.count() < 2 {
-		return nil, nil // there is nothing to see beside what cannot be decoded
+	if c := newCursor(raw); c.begin() == 0 || c.count() == 0 {
+		return nil, nil
 	}
 	s, err := scan(raw, true)
 	if err != nil {
@@ -61,10 +60,7 @@ func salvage(raw []byte) (m map[interface{}]interface{}, rest *Rest) {
 			pairs = append(pairs, u)
 		}
 	}
-	switch {
-	case len(m) == 0:
-		return nil, nil
-	case len(pairs) == 0:
+	if len(pairs) == 0 {
 		return m, nil
 	}
 	if raw, _, err = s.message(kept); err != nil {

@@ -44,8 +44,8 @@ func (c *Codec) Encode(m map[any]any, rest *Rest) (raw []byte, err error) {
 
 // Decode returns the values in the bytes, in a map that is the caller's. It
 // returns the error of DecodeFunc, and an error for more bytes than MaxSize, which
-// it does not look into. The map is nil if there is an error, unless a part of the bytes
-// can be decoded: then there is a rest, too.
+// it does not look into. The map is nil if there is an error, unless it is known what
+// could not be decoded: then there is a rest, too.
 func (c *Codec) Decode(raw []byte) (m map[any]any, rest *Rest, err error) {
 	if len(raw) > c.MaxSize {
 		return nil, nil, fmt.Errorf("%d bytes, more than the limit of %d", len(raw), c.MaxSize)

@@ -30,7 +30,8 @@ func (l *List) IsMark() bool { return len(*l) == 1 && (*l)[0].key == renewedKey 
 // MarkCounts reports whether a mark is that of a renewal less than MarkFor ago. That is
 // what the time in it says, as somebody may have extended the mark. But the clocks of two
 // processes may differ. So a mark that lives no longer than MarkFor, by the clock of the
-// store, counts as well, unless its time is that of long ago.
+// store, counts as well, unless its time is that of long ago. No mark counts from a clock
+// that is far ahead.
 func MarkCounts(v Values, left time.Duration, now time.Time) bool {
 	const (
 		rounding = time.Second // stores of whole seconds round up
@@ -42,5 +43,5 @@ func MarkCounts(v Values, left time.Duration, now time.Time) bool {
 		return false
 	}
 	age := now.Sub(at)
-	return age < MarkFor || age < longAgo && left <= MarkFor+rounding
+	return age > -longAgo && (age < MarkFor || age < longAgo && left <= MarkFor+rounding)
 }

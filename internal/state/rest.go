@@ -41,6 +41,10 @@ func (r *Rest) After(l *Log) *Rest {
 	return &Rest{undecoded: &gobmap.UndecodedError{Rest: left}}
 }
 
+// IsAll reports whether nothing could be decoded beside the rest. It is for a rest as a
+// Codec returns it.
+func (r *Rest) IsAll() bool { return r != nil && r.undecoded.Decoded == 0 }
+
 // Has reports whether there is a value of the key.
 func (r *Rest) Has(key any) bool { return r != nil && r.undecoded.Rest.Has(key) }
 
