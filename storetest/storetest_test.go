@@ -188,7 +188,7 @@ func TestDefectsAreCaught(t *testing.T) {
 		"sweeps the living":     {openBackend(func(b *mapbackend.Backend) session.Backend { return sweepsAll{b} }), []string{"dead/gc"}},
 		"truncates":             {openBackend(func(b *mapbackend.Backend) session.Backend { return truncates{b} }), []string{"basic/large"}},
 		"keeps nothing":         {openBackend(func(b *mapbackend.Backend) session.Backend { return neverKeeps{b} }), []string{"basic/saved is read", "request/kept", "dead/lifetime has a default"}},
-		"forgets short lives":   {openBackend(func(b *mapbackend.Backend) session.Backend { return keepsInHours{b} }), []string{"id/renewed", "id/renewed by another instance"}},
+		"forgets short lives":   {openBackend(func(b *mapbackend.Backend) session.Backend { return keepsInHours{b} }), []string{"id/renewed by another instance"}},
 		"shares no storage":     {openSeparate, []string{"basic/one storage"}},
 		"saves blindly":         {openBlind, []string{"merge/different keys", "dead/destroyed stays so", "flash/once in parallel", "bad input/ids", "bad input/no session"}},
 	} {
