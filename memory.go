@@ -124,7 +124,7 @@ func (m *memoryStore) Save(ctx context.Context, sess Session) error {
 func (m *memoryStore) commit(_ context.Context, b *BaseSession, when commit.Condition) (*commit.Change, error) {
 	c := b.checkOut(m, when)
 	err := checkSID(c.ID)
-	if err == nil && !c.Vanished && !c.IsVoid() {
+	if err == nil && c.MayWrite() && !c.IsVoid() {
 		m.write(c)
 	}
 	b.checkIn(m, c, err == nil)

@@ -225,7 +225,7 @@ func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Co
 	from := c.Origin.ID
 	committed := false // and stays so if the backend panics
 	defer func() { b.checkIn(s, c, committed) }()
-	if err = checkSID(c.ID); err == nil && !c.Vanished {
+	if err = checkSID(c.ID); err == nil && c.MayWrite() {
 		err = s.engine.Commit(ctx, c)
 	}
 	committed = err == nil

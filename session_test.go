@@ -166,3 +166,22 @@ func TestEncodeBesideASave(t *testing.T) {
 	require.NoError(t, store.Save(ctx, s))
 	require.Equal(t, 1999, get(t, store, "abc", 9))
 }
+
+// A logout ends the session also if its record was gone before, and another request has
+// begun it anew.
+func TestDestroyOfAVanishedSession(t *testing.T) {
+	onBoth(t, func(t *testing.T, opts session.Options) {
+		a := newApp(t, opts)
+		cookie := a.visit(func(s session.Session) { s.Set("user", 1) })
+		w := a.once(cookie, func(s session.Session, store session.Store, w http.ResponseWriter, r *http.Request) string {
+			require.NoError(t, a.Store().Destroy(r.Context(), s.ID()))
+			s.Set("user", 2)
+			require.NoError(t, store.Save(r.Context(), s))
+			save(t, a.Store(), s.ID(), "user", 3)
+			require.NoError(t, session.Destroy(w, r, s))
+			return "bye"
+		})
+		require.Len(t, ours(w.Header()), 1)
+		require.False(t, a.Store().Exist(t.Context(), sidOf(cookie)))
+	})
+}

@@ -194,6 +194,11 @@ func (c *Change) IsVoid() bool {
 	return c.Origin.Status == Renewed && !c.Log.Destroyed && (c.ID == c.Origin.ID || !c.Log.SetsKeys())
 }
 
+// MayWrite reports whether there may be something to write: not for a session whose record
+// had vanished before, except that its end still counts. Another request may have begun the
+// session anew under the same ID.
+func (c *Change) MayWrite() bool { return !c.Vanished || c.Log.Destroyed }
+
 // Vanish notes that the store holds no record of the session any more.
 func (c *Change) Vanish() { c.Values, c.Vanished = nil, true }
 
