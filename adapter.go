@@ -55,9 +55,9 @@ type requestSession struct {
 	base    *BaseSession // the one in sess, nil if there is none
 	created bool         // the request brought no ID that is good
 
-	lastID   string        // the ID that the session was read under, or the last save has used
-	inStore  commit.Status // what the store has under it
 	extended bool          // nothing more is to be done to extend the session
+	inStore  commit.Status // what the store has under lastID
+	lastID   string        // the ID that the session was read under, or the last save has used
 	savedAs  []byte        // what Encode returned after the last save; only with foreignAdapter
 }
 
@@ -125,8 +125,10 @@ func (a ownAdapter) view(rs *requestSession) view { return rs.ownView() }
 // ownView is the view of a session of a store of ours.
 func (rs *requestSession) ownView() view {
 	now := rs.base.view()
+	if !now.changed || rs.stored() {
+		return now
+	}
 	switch hasNewID := now.sid != rs.lastID; {
-	case !now.changed || rs.stored():
 	case rs.inStore == commit.Renewed:
 		now.changed = hasNewID && !now.ended && !rs.base.isEmpty()
 	case now.ended: // and the store does not have it: others may know the ID, unless it is new

@@ -14,6 +14,7 @@ type announcement struct {
 	clientID string // the ID that the client has: it came with it, or a header has left with it
 	offered  bool   // the client is sent its ID though nothing is stored under it
 	refresh  bool   // the session lives longer now, and so should the cookie
+	expires  bool   // our cookie in the response is one that expires
 	sealed   bool   // it is too late for another header
 
 	// Room for values of headers, which saves allocations.
@@ -89,12 +90,16 @@ func (rq *request) announce(now view) {
 	if !m.writesCookie || rq.sealed {
 		return
 	}
+	if told := now.sid == rq.clientID || rq.offered && !rq.stored(); told && !rq.refresh && !now.destroyed {
+		return // there is nothing new
+	}
 	h := rq.Context.ResponseWriter().Header()
 	switch {
 	case now.destroyed && rq.created && !rq.offered:
 		m.cookie.drop(h) // the browser may have the cookie of a session that this is not
 	case now.destroyed:
 		m.cookie.expire(h)
+		rq.expires = true
 	case !rq.stored():
 		// An ID with nothing under it must not replace that of a session. It is taken
 		// back, unless the client is new.
@@ -157,7 +162,7 @@ func (rq *request) sealCookie(h http.Header) {
 		return
 	}
 	sharing := sharingOf(h)
-	gone := rq.sess == nil || rq.isDestroyed() // then the cookie is one that expires
+	gone := rq.sess == nil || rq.expires
 	if sharing.may && !rq.stored() && !gone {
 		m.cookie.drop(h)
 		return
@@ -168,6 +173,6 @@ func (rq *request) sealCookie(h http.Header) {
 	}
 	rq.clientID = rq.sess.ID()
 	if m.sent != nil {
-		m.sent.add(rq.clientID)
+		m.sent.addNow(rq.clientID)
 	}
 }

@@ -24,14 +24,15 @@ type sharing struct {
 func sharingOf(h http.Header) (s sharing) {
 	given, expires := false, ""
 	for name, lines := range h {
-		switch {
+		switch { // most names are told by their length
+		case len(name) == len("Expires") && strings.EqualFold(name, "Expires") && len(lines) > 0:
+			expires = lines[0]
+		case len(name) < len(cacheControl):
 		case strings.EqualFold(name, cacheControl):
 			given = s.read(lines) || given
 			s.edit = s.edit || name != cacheControl
 		case isForSharedCaches(name, lines):
 			s.edit, s.may = true, true
-		case strings.EqualFold(name, "Expires") && len(lines) > 0:
-			expires = lines[0]
 		}
 	}
 	if expires != "" && !s.aged { // max-age overrules it

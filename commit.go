@@ -153,11 +153,11 @@ func (s *BaseSession) follow(now *BaseSession) {
 // view is what the middleware asks of a session, in one look.
 type view struct {
 	sid       string
+	idle      time.Duration // how long ago the record was written or extended when it was read
 	changed   bool          // there is something that the store must know
 	destroyed bool          // by Destroy, through this session
 	ended     bool          // destroyed, or its record was gone when it was to be changed
 	inStore   commit.Status // what the store has under the ID, as far as the session knows
-	idle      time.Duration // how long ago the record was written or extended when it was read
 }
 
 func (s *BaseSession) view() view {

@@ -171,7 +171,7 @@ func (a foreignAdapter) save(ctx context.Context, rs *requestSession) error {
 	defer cancel()
 	if rs.hasEnded() {
 		rs.inStore = commit.Gone
-		a.ended.add(rs.lastID)
+		a.ended.addNow(rs.lastID)
 		return a.store.Destroy(ctx, rs.lastID)
 	}
 	count := 0
@@ -185,13 +185,13 @@ func (a foreignAdapter) save(ctx context.Context, rs *requestSession) error {
 	if rs.isOurs() {
 		rs.noteSave()
 		if rs.lastID != old && !rs.created {
-			a.renewed.add(old)
+			a.renewed.addNow(old)
 		}
 		return nil
 	}
 	if sid := rs.sess.ID(); sid != rs.lastID {
 		if !rs.created {
-			a.renewed.add(rs.lastID)
+			a.renewed.addNow(rs.lastID)
 		}
 		if rs.stored() {
 			if err := a.store.Destroy(ctx, rs.lastID); err != nil {

@@ -107,7 +107,7 @@ func (r *randomBytes) appendTo(id []byte, length int) []byte {
 }
 
 // recentIDs is a set of IDs that forgets: a table of fixed size with one place for each
-// ID, which a later ID may take. It knows when an ID was added.
+// ID, which a later ID may take. It may know when an ID was added.
 type recentIDs struct {
 	seed  maphash.Seed
 	born  time.Time // times are counted from here
@@ -127,6 +127,9 @@ func newRecentIDs(places int) *recentIDs {
 // which starts over every 49 days. The time of an ID that has ended is zero.
 const timeBits = 32
 
+// anyTime is the time of an ID that was added without one.
+const anyTime = 1
+
 func (t *recentIDs) now() uint32 {
 	return uint32(time.Since(t.born).Milliseconds()%(1<<timeBits-1)) + 1
 }
@@ -136,7 +139,14 @@ func (t *recentIDs) place(sid string) (tag uint32, place *atomic.Uint64) {
 	return uint32(hash>>timeBits) | 1, &t.table[hash&uint64(len(t.table)-1)]
 }
 
+// add adds an ID without its time, which would take longer to know than all the rest.
 func (t *recentIDs) add(sid string) {
+	tag, place := t.place(sid)
+	place.Store(uint64(tag)<<timeBits | anyTime)
+}
+
+// addNow adds an ID for hasSince.
+func (t *recentIDs) addNow(sid string) {
 	tag, place := t.place(sid)
 	place.Store(uint64(tag)<<timeBits | uint64(t.now()))
 }
@@ -147,7 +157,7 @@ func (t *recentIDs) has(sid string) bool {
 	return uint32(v>>timeBits) == tag && uint32(v) != 0
 }
 
-// hasSince reports whether the ID was added less than d ago.
+// hasSince reports whether the ID was added by addNow, less than d ago.
 func (t *recentIDs) hasSince(sid string, d time.Duration) bool {
 	tag, place := t.place(sid)
 	v := place.Load()

@@ -276,9 +276,13 @@ func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 		}
 		return ids
 	}
+	lines := r.Header["Cookie"]
+	if len(lines) == 0 {
+		return ids
+	}
 	var others candidates
 	n, nOthers := 0, 0
-	for _, line := range r.Header["Cookie"] {
+	for _, line := range lines {
 		for part := range strings.SplitSeq(line, ";") {
 			switch sid, ok := m.cookie.value(part); {
 			case !ok || checkSID(sid) != nil:

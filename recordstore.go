@@ -296,7 +296,7 @@ func (s records) Swap(ctx context.Context, sid string, old []byte, rec commit.Re
 // not know why. The note stays when the mark is there, for those who look in between.
 func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, rec commit.Record) (ok bool, err error) {
 	noted := s.renewed.hasSince(old.ID, state.MarkFor) // by a request that has renewed the session before
-	s.renewed.add(old.ID)
+	s.renewed.addNow(old.ID)
 	if old.Status == commit.Live {
 		ok, err = s.backend.Rename(ctx, old.ID, newSID, old.Data, Record(rec))
 	} else {
@@ -311,7 +311,7 @@ func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, r
 // Mark inserts the mark. Where that fails, or where the codec of the app makes something
 // else of a mark, this process knows the ID all the same.
 func (s records) Mark(ctx context.Context, sid string) {
-	s.renewed.add(sid)
+	s.renewed.addNow(sid)
 	data, err := s.codec.Encode(state.Mark(time.Now()), nil)
 	if err != nil {
 		return

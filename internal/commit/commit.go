@@ -78,7 +78,7 @@ type Record struct {
 }
 
 // Status is what stands under an ID.
-type Status int
+type Status int8
 
 // The status of an ID. Where it is Gone, a record may stand in the way of an insert all
 // the same: a mark that counts no more.
@@ -104,20 +104,20 @@ var ErrContended = errors.New("other requests changed the session faster, time a
 
 // Origin is what is known of a record: as it was read, or as it was last written.
 type Origin struct {
-	ID     string // the ID of the record
-	Status Status // what stands under the ID: a session, or why there is none
-	Data   []byte // its bytes
-	Seq    uint64 // the number of the last commit before it was read: see Engine.Seq
-
-	// Unreadable says that the bytes could not be decoded when the session was read.
-	// Then it was empty, and what is set replaces them. Bytes that somebody else has
-	// written since are not replaced by a request that has read others.
-	Unreadable bool
+	ID   string // the ID of the record
+	Data []byte // its bytes
+	Seq  uint64 // the number of the last commit before it was read: see Engine.Seq
 
 	// Values are what the bytes decode to, nil if that is not known, and Rest is what
 	// could not be decoded.
 	Values state.Map
 	Rest   *state.Rest
+
+	Status Status // what stands under the ID: a session, or why there is none
+	// Unreadable says that the bytes could not be decoded when the session was read.
+	// Then it was empty, and what is set replaces them. Bytes that somebody else has
+	// written since are not replaced by a request that has read others.
+	Unreadable bool
 }
 
 // Condition is what must be true of the values in the store for a change to count.
