@@ -1,13 +1,18 @@
 package bench
 
 import (
+	"encoding/gob"
 	"fmt"
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/flamego/session/internal/testing/testserver"
 )
+
+// What the other libraries need registered for the values of a session.
+func init() { gob.Register(time.Time{}) }
 
 func TestMain(m *testing.M) { testserver.Main(m) }
 
