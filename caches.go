@@ -70,7 +70,7 @@ func isForSharedCaches(name string, lines []string) bool {
 	return false
 }
 
-// read reads the lines of Cache-Control. It reports whether they give leave to keep the
+// read reads the lines of Cache-Control. It reports whether they permit caches to keep the
 // response: by public, s-maxage, or a max-age that is not over at once.
 func (s *sharing) read(lines []string) (given bool) {
 	for _, line := range lines {
@@ -117,8 +117,8 @@ func nameOf(directive string) (name, value string) {
 	return strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
 }
 
-// keepPrivate takes from shared caches the leave to keep the response. The room is for a
-// value of a header.
+// keepPrivate forbids shared caches to keep the response. The room is for a value of a
+// header.
 func (s sharing) keepPrivate(h http.Header, room []string) {
 	if s.private && !s.edit {
 		return

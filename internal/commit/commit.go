@@ -172,12 +172,12 @@ func (c *Change) CheckCondition(now state.Values) bool {
 	return (c.When == IfFlash) == (flash != nil)
 }
 
-// LoseRecord decides what becomes of the changes when the record that they were made on
-// is gone, and this stands under its ID now. If the session was destroyed or has expired, they are dropped with it. If
-// it was renewed, they are void, with one exception: a change that gives the session a
-// new ID itself, as the same login does that was sent twice. What that change has set is
-// stored under its own new ID, with nothing of the old values, and LoseRecord reports
-// that there is something to insert.
+// LoseRecord decides what becomes of the changes when the record that they were made on is
+// gone. What stands under its ID now tells why. If the session was destroyed or has
+// expired, the changes are dropped with it. If it was renewed, they are void, with one
+// exception: a change that gives the session a new ID itself, as the same login does that
+// was sent twice. What such a change has set is stored under its own new ID, with nothing
+// of the old values, and LoseRecord reports that there is something to insert.
 func (c *Change) LoseRecord(now Status) (insert bool) {
 	if now != Renewed {
 		c.Vanish()
