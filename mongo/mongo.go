@@ -109,8 +109,8 @@ func open(ctx context.Context, config Config) (session.Backend, session.StoreCon
 	if config.Client == nil && config.Options == nil {
 		return nil, sc, errors.New("empty Options")
 	}
-	if config.Database == "" {
-		return nil, sc, errors.New("empty Database")
+	if err := checkNames(config); err != nil {
+		return nil, sc, err
 	}
 	if config.Collection == "" {
 		config.Collection = "sessions"
@@ -120,21 +120,24 @@ func open(ctx context.Context, config Config) (session.Backend, session.StoreCon
 	client := config.Client
 	if client == nil {
 		var err error
-		if client, err = mongo.Connect(ctx, config.Options); err != nil {
-			return nil, sc, fmt.Errorf("mongo: connect: %w", redacted(err))
+		if b.own, err = connect(ctx, config.Options); err != nil {
+			return nil, sc, fmt.Errorf("mongo: connect: %w", err)
 		}
-		b.own = client
+		client = b.own.client.Load()
 	}
 	// The settings of the client do not fit: a secondary may not have the last commit
 	// yet, and a registry made for the app's types may write our documents differently.
 	b.coll = client.Database(config.Database).Collection(config.Collection,
 		options.Collection().SetReadPreference(readpref.Primary()).SetRegistry(bson.NewRegistry()))
 
-	if err := client.Ping(ctx, readpref.Primary()); err != nil {
+	if err := reach(ctx, client); err != nil {
 		_ = b.Close()
 		return nil, sc, fmt.Errorf("mongo: connect: %w", redacted(err))
 	}
-	if err := b.makeIndexes(ctx); err != nil {
+	if err := b.makeIndexes(ctx); isSetting(err) {
+		_ = b.Close()
+		return nil, sc, fmt.Errorf("mongo: %w", err)
+	} else if err != nil {
 		b.indexErr <- err
 	}
 	return b, sc, nil
