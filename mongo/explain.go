@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/x/bsonx/bsoncore"
 	"go.mongodb.org/mongo-driver/x/mongo/driver"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/auth"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/topology"
@@ -84,6 +85,7 @@ func explainNetwork(err error) string {
 	var (
 		dns   *net.DNSError
 		op    *net.OpError
+		addr  *net.AddrError
 		errno syscall.Errno
 		other net.Error
 	)
@@ -99,6 +101,8 @@ func explainNetwork(err error) string {
 		return "a host of the Options is not known"
 	case errors.As(err, &dns):
 		return "a host of the Options cannot be looked up"
+	case errors.As(err, &addr):
+		return "the address of a host of the Options is not valid"
 	case errors.As(err, &errno):
 		return what + errno.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -152,7 +156,8 @@ func explainClient(err error) string {
 		return "the connections were closed because another one has failed"
 	case errors.As(err, new(topology.ConnectionError)):
 		return "the connection could not be made or has failed"
-	case errors.As(err, new(driver.ResponseError)):
+	case errors.As(err, new(driver.ResponseError)), errors.As(err, new(bsoncore.ValidationError)),
+		errors.As(err, new(bsoncore.InsufficientBytesError)):
 		return "the answer of the server cannot be understood"
 	}
 	for _, fixed := range []error{
@@ -275,7 +280,7 @@ var optionFaults = []string{
 	"port must be an integer", "port must be in the range [1, 65535]", "invalid host", "invalid database",
 	"URI with SRV must include one and only one hostname", "URI with srv must not include a port number",
 	"DNS name must contain at least 2 labels",
-	"authSource must be non-empty", "auth source must be $external", "invalid auth mechanism",
+	"invalid option key", "invalid option value", "invalid option", "authSource must be non-empty", "auth source must be $external", "invalid auth mechanism",
 	"a direct connection cannot be made if multiple hosts are specified",
 	"a direct connection cannot be made if an SRV URI is used",
 	"minPoolSize must be less than or equal to maxPoolSize", "invalid server monitoring mode",

@@ -1,7 +1,11 @@
 package counting
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -70,7 +74,7 @@ func (s *Server) Secrets(t *testing.T) {
 			p := s.proxy(t)
 			a, err := newApp(t, open(t, p.Addr()))
 			if err != nil {
-				check(t, err.Error(), s.Hidden)
+				NotShown(t, err, s.Hidden...)
 				return
 			}
 			defer a.Close()
@@ -95,7 +99,7 @@ func (a *app) show(s *Server, paths ...string) {
 		hidden := slices.Concat(a.sids, s.Hidden)
 		for _, err := range errs {
 			a.t.Logf("%s: %v", path, err)
-			check(a.t, err.Error(), hidden)
+			NotShown(a.t, err, hidden...)
 			if !strings.HasPrefix(err.Error(), "session: ") {
 				a.t.Errorf("%s: the error does not say whose it is: %v", path, err)
 			}
@@ -105,6 +109,48 @@ func (a *app) show(s *Server, paths ...string) {
 		}
 		check(a.t, w.Body.String(), hidden)
 	}
+}
+
+// NotShown tests that no secret is seen in an error, however it is shown: by package fmt,
+// by encoding/json, by log/slog, and by those who send the texts of the whole chain.
+func NotShown(t testing.TB, err error, hidden ...string) {
+	t.Helper()
+	for _, text := range shown(err) {
+		check(t, text, hidden)
+	}
+}
+
+// shown returns the texts by which an error may get out.
+func shown(err error) []string {
+	var texts []string
+	holders := []any{err, struct{ Err error }{err}, &struct{ err error }{err}, []error{err}, map[string]any{"error": err}}
+	for _, v := range holders {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d"} {
+			texts = append(texts, fmt.Sprintf(verb, v))
+		}
+		if b, jsonErr := json.Marshal(v); jsonErr == nil {
+			texts = append(texts, string(b))
+		}
+		var logged bytes.Buffer
+		slog.New(slog.NewJSONHandler(&logged, nil)).Error("failed", "error", v)
+		slog.New(slog.NewTextHandler(&logged, nil)).Error("failed", slog.Any("error", v))
+		texts = append(texts, logged.String())
+	}
+	var walk func(error)
+	walk = func(err error) {
+		if err == nil {
+			return
+		}
+		texts = append(texts, err.Error(), fmt.Sprintf("%#v", err))
+		walk(errors.Unwrap(err))
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, inner := range many.Unwrap() {
+				walk(inner)
+			}
+		}
+	}
+	walk(err)
+	return texts
 }
 
 func check(t testing.TB, text string, hidden []string) {
