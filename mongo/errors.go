@@ -55,7 +55,7 @@ func attempts[T any](
 		if n > 0 && backoff.Pause(ctx, n, 200*time.Millisecond) != nil {
 			break
 		}
-		if steppedDown {
+		if steppedDown && n > 0 { // the driver has not found the primary by itself
 			b.leave(ctx)
 		}
 		val, err = command(ctx)
