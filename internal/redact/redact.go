@@ -7,7 +7,9 @@ package redact
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
+	"strings"
 )
 
 // Error is an error with another text, which is safe to show. errors.Is and errors.As
@@ -40,4 +42,24 @@ func (e *Error) Format(f fmt.State, verb rune) {
 		text = strconv.Quote(text)
 	}
 	_, _ = f.Write([]byte(text))
+}
+
+// quoted is a quoted text. It goes from the first quote to the last, since there may be
+// quotes inside. An apostrophe within a word is no quote.
+var quoted = regexp.MustCompile("(?s)\\B'.*'\\B|\\B\".*\"\\B|`.*`")
+
+// Foreign returns an error of an app's code so that it may be shown, and nil if err is nil.
+// Its text is that of err without what is quoted and without the IDs: what a server quotes
+// are keys and data. An error that has been redacted before stays as it is.
+func Foreign(err error, ids ...string) error {
+	if err == nil || errors.As(err, new(*Error)) {
+		return err
+	}
+	text := quoted.ReplaceAllStringFunc(err.Error(), func(s string) string { return s[:1] + "..." + s[:1] })
+	for _, id := range ids {
+		if id != "" {
+			text = strings.ReplaceAll(text, id, "[session ID]")
+		}
+	}
+	return New(text, err)
 }

@@ -54,3 +54,14 @@ func TestNothingShowsTheOriginal(t *testing.T) {
 type driverError2 struct{ driverError }
 
 func (driverError2) Error() string { return "it failed: secret" }
+
+func TestForeign(t *testing.T) {
+	original := errors.New("unknown command 'SET', with args beginning with: 'id1' \"it's\", so id1 isn't set")
+	err := redact.Foreign(original, "id1", "")
+	if got := err.Error(); got != "unknown command '...' \"...\", so [session ID] isn't set" && got != "unknown command '...', so [session ID] isn't set" {
+		t.Error(got)
+	}
+	if !errors.Is(err, original) || redact.Foreign(nil) != nil || redact.Foreign(err, "args") != err {
+		t.Error("not the original, or redacted twice")
+	}
+}

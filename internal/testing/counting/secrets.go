@@ -17,7 +17,7 @@ import (
 )
 
 // sqlWords are in no text that a visitor or an operator sees.
-var sqlWords = []string{"SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WHERE ", "expired_at", "EVALSHA", "KEYS[", "$set"}
+var sqlWords = []string{"SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WHERE ", "expired_at", "EVALSHA", "KEYS[", "$set", canary}
 
 // Secrets tests that no error and no page shows a session ID, a password, a DSN
 // or a statement, whatever goes wrong.
@@ -65,7 +65,7 @@ func (s *Server) Secrets(t *testing.T) {
 			}
 			defer a.Close()
 			a.ok("/set")
-			a.show(s, fail(t, a, p)...)
+			a.show(s.Hidden, fail(t, a, p)...)
 		})
 	}
 	for name, open := range s.Bad {
@@ -80,13 +80,37 @@ func (s *Server) Secrets(t *testing.T) {
 			defer a.Close()
 			a.sids = []string{"badbadbadbadbad0"}
 			a.Cookie = "flamego_session=" + a.sids[0]
-			a.show(s, "/read", "/set")
+			a.show(s.Hidden, "/read", "/set")
 		})
 	}
 }
 
+// Broken is a store that breaks, of a kind that is on no server.
+type Broken struct {
+	// Open returns the options of a store, and Break breaks it.
+	Open  func(testing.TB) session.Options
+	Break func(testing.TB)
+	// Fails are the pages that report an error then.
+	Fails []string
+	// Hidden must be in no error.
+	Hidden []string
+}
+
+// Secrets tests that no error shows a session ID or data.
+func (b Broken) Secrets(t *testing.T) {
+	t.Helper()
+	a, err := newApp(t, b.Open(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	a.ok("/set")
+	b.Break(t)
+	a.show(b.Hidden, b.Fails...)
+}
+
 // show makes requests of which each reports an error, and looks at what is seen.
-func (a *app) show(s *Server, paths ...string) {
+func (a *app) show(hidden []string, paths ...string) {
 	a.t.Helper()
 	cookie := a.Cookie
 	for _, path := range paths {
@@ -96,7 +120,7 @@ func (a *app) show(s *Server, paths ...string) {
 		if len(errs) == 0 {
 			a.t.Errorf("%s: no error", path)
 		}
-		hidden := slices.Concat(a.sids, s.Hidden)
+		hidden := slices.Concat(a.sids, hidden)
 		for _, err := range errs {
 			a.t.Logf("%s: %v", path, err)
 			NotShown(a.t, err, hidden...)
