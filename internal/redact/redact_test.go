@@ -34,7 +34,7 @@ func TestError(t *testing.T) {
 }
 
 func TestNothingShowsTheOriginal(t *testing.T) {
-	err := redact.New("no more", driverError2{driverError{"secret", nil}})
+	err := redact.New("no more", valueError{driverError{"secret", nil}})
 	asJSON, _ := json.Marshal(err)
 	texts := []string{string(asJSON), fmt.Sprint(err), fmt.Sprint(errors.Unwrap(err))}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
@@ -50,10 +50,10 @@ func TestNothingShowsTheOriginal(t *testing.T) {
 	}
 }
 
-// driverError2 is a value, of which %#v shows all.
-type driverError2 struct{ driverError }
+// valueError is a value, of which %#v shows all.
+type valueError struct{ driverError }
 
-func (driverError2) Error() string { return "it failed: secret" }
+func (valueError) Error() string { return "it failed: secret" }
 
 func TestForeign(t *testing.T) {
 	original := errors.New("unknown command 'SET', with args beginning with: 'id1' \"it's\", so id1 isn't set")
@@ -61,7 +61,7 @@ func TestForeign(t *testing.T) {
 	if got := err.Error(); got != "unknown command '...' \"...\", so [session ID] isn't set" && got != "unknown command '...', so [session ID] isn't set" {
 		t.Error(got)
 	}
-	if !errors.Is(err, original) || redact.Foreign(nil) != nil || redact.Foreign(err, "args") != err {
+	if !errors.Is(err, original) || redact.Foreign(nil) != nil || redact.Foreign(err, "unknown").Error() != err.Error() {
 		t.Error("not the original, or redacted twice")
 	}
 }
