@@ -194,10 +194,14 @@ func TestNotPrimary(t *testing.T) {
 						old.Store(&m)
 						return false
 					}
-					if kind == "another connection" && !(*old.Load())[client] {
-						return false
+					if kind == "after a while" {
+						return refused.Add(1)%3 != 0
 					}
-					return refused.Add(1)%3 != 0
+					if (*old.Load())[client] {
+						refused.Add(1)
+						return true
+					}
+					return false
 				}, notPrimaryAnswer(code)}.rules(t)
 				_, config := ruled(t, rules)
 				app := counter(t, config)
