@@ -163,7 +163,7 @@ func (s *recordStore) find(ctx context.Context, sid string) (now commit.Found, l
 	case !found:
 		return now, 0, nil
 	}
-	now.Data, now.Status = rec.Data, commit.Live
+	now.Data, now.Left, now.Status = rec.Data, rec.TTL, commit.Live
 	now.Values, now.Rest, now.Undecoded = s.codec.Decode(rec.Data)
 	if state.IsMark(now.Values) {
 		if now.Status = commit.Gone; state.MarkCounts(now.Values, rec.TTL, time.Now()) {
