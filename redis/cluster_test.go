@@ -11,6 +11,7 @@ import (
 	goredis "github.com/go-redis/redis/v8"
 	"github.com/stretchr/testify/require"
 
+	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/redis"
 )
 
@@ -28,27 +29,20 @@ func cluster(t testing.TB, addr string) *goredis.ClusterClient {
 
 // startCluster starts a Cluster of one node, which is as strict about slots as
 // one of many.
-func startCluster(t *testing.T) *private {
-	p := startPrivate(t, "--cluster-enabled", "yes")
-	c := bare(t, &redis.Options{Addr: p.addr})
-	ctx := context.Background()
-	require.NoError(t, c.ClusterAddSlotsRange(ctx, 0, 16383).Err())
-	require.Eventually(t, func() bool {
-		return c.Set(ctx, "x", "y", 0).Err() == nil
-	}, 10*time.Second, 20*time.Millisecond)
-	return p
+func startCluster(t *testing.T) *testserver.RedisServer {
+	return testserver.StartRedisCluster(t, 1)[0]
 }
 
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	p := startCluster(t)
 	ctx := context.Background()
-	single := &redis.Options{Addr: p.addr}
+	single := &redis.Options{Addr: p.Addr}
 	for name, config := range map[string]redis.Config{
-		"cluster client":           {KeyPrefix: "a:", Client: cluster(t, p.addr)},
-		"cluster client, one slot": {KeyPrefix: "{b}:", Client: cluster(t, p.addr)},
+		"cluster client":           {KeyPrefix: "a:", Client: cluster(t, p.Addr)},
+		"cluster client, one slot": {KeyPrefix: "{b}:", Client: cluster(t, p.Addr)},
 		"client of one server":     {KeyPrefix: "c:", Options: single},
-		"client of unknown kind":   {KeyPrefix: "d:", Client: struct{ goredis.UniversalClient }{cluster(t, p.addr)}},
+		"client of unknown kind":   {KeyPrefix: "d:", Client: struct{ goredis.UniversalClient }{cluster(t, p.Addr)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -100,7 +94,7 @@ func (failSetNX) AfterProcess(context.Context, goredis.Cmder) error { return nil
 func TestClusterFailureInBetween(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	c := cluster(t, startCluster(t).addr)
+	c := cluster(t, startCluster(t).Addr)
 	b := openBackend(t, redis.Config{Client: c})
 	_, err := b.Insert(ctx, "old", rec("one", time.Minute))
 	require.NoError(t, err)
@@ -144,8 +138,8 @@ func TestClientOfManyServers(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	c := sharded{
-		bare(t, &redis.Options{Addr: startPrivate(t).addr}),
-		bare(t, &redis.Options{Addr: startPrivate(t).addr}),
+		bare(t, &redis.Options{Addr: startPrivate(t).Addr}),
+		bare(t, &redis.Options{Addr: startPrivate(t).Addr}),
 	}
 	b := openBackend(t, redis.Config{Client: c})
 	_, err := b.Insert(ctx, "old", rec("one", time.Minute))

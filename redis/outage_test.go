@@ -23,10 +23,10 @@ func TestScriptsAreSentAgain(t *testing.T) {
 	t.Parallel()
 	p := startPrivate(t)
 	ctx := context.Background()
-	b := openBackend(t, redis.Config{Options: &redis.Options{Addr: p.addr}})
+	b := openBackend(t, redis.Config{Options: &redis.Options{Addr: p.Addr}})
 	_, err := b.Insert(ctx, "a00", rec("0", time.Minute))
 	require.NoError(t, err)
-	c := bare(t, &redis.Options{Addr: p.addr})
+	c := bare(t, &redis.Options{Addr: p.Addr})
 	for _, step := range []string{"01", "12", "23"} {
 		require.NoError(t, c.ScriptFlush(ctx).Err())
 		ok, err := b.Swap(ctx, "a00", []byte(step[:1]), rec(step[1:], time.Minute))
@@ -43,14 +43,14 @@ func TestRestart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := startPrivate(t)
-			p := tcpproxy.New(t, server.addr, tcpproxy.Rules{})
+			p := tcpproxy.New(t, server.Addr, tcpproxy.Rules{})
 			// With the rests of go-redis between its attempts it takes a client of the
 			// app about a second.
 			size, limit := 200, time.Second
 			if name == "shared" {
 				size, limit = 40, 5*time.Second
 			}
-			config := redis.Config{Options: &redis.Options{Addr: server.addr, PoolSize: size}}
+			config := redis.Config{Options: &redis.Options{Addr: server.Addr, PoolSize: size}}
 			switch name {
 			case "shared":
 				config.Client = bare(t, config.Options)
@@ -63,8 +63,8 @@ func TestRestart(t *testing.T) {
 			if name == "reset" {
 				p.Reset()
 			} else {
-				server.kill()
-				server.start(t)
+				server.Kill()
+				server.Start(t)
 			}
 
 			start := time.Now()
@@ -84,14 +84,14 @@ func TestRestart(t *testing.T) {
 func TestFirstRequestAfterOutage(t *testing.T) {
 	t.Parallel()
 	p := startPrivate(t)
-	b := openBackend(t, redis.Config{Options: &redis.Options{Addr: p.addr, PoolSize: 2}})
+	b := openBackend(t, redis.Config{Options: &redis.Options{Addr: p.Addr, PoolSize: 2}})
 	ctx := context.Background()
-	p.kill()
+	p.Kill()
 	for range 5 {
 		_, _, err := b.Load(ctx, "a00")
 		require.ErrorContains(t, err, "connection refused")
 	}
-	p.start(t)
+	p.Start(t)
 	for range 20 {
 		_, _, err := b.Load(ctx, "a00")
 		require.NoError(t, err)
