@@ -7,6 +7,7 @@ import (
 	"github.com/go-redis/redis/v8"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/redis/internal/errtext"
 )
 
 // loadBatch is how many loads go in one round trip at most.
@@ -35,9 +36,9 @@ func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, e
 func (b *backend) load(ctx context.Context, key string) (answer, error) {
 	if b.endsByDeadline(ctx) {
 		a, err := b.lookups.Get(ctx, key)
-		return a, contextErr(ctx, err)
+		return a, errtext.Redacted(contextErr(ctx, err))
 	}
-	answers, err := runUntilDone(ctx, b, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, []string{key}) })
+	answers, err := run(ctx, b, repeatable, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, []string{key}) })
 	if err != nil {
 		return answer{}, err
 	}
@@ -51,7 +52,7 @@ var errTogether = errors.New("several look-ups failed together")
 
 // loadTogether loads keys in one round trip, which waits for a connection.
 func (b *backend) loadTogether(ctx context.Context, keys []string) ([]answer, error) {
-	return run(ctx, b, func(ctx context.Context) ([]answer, error) {
+	return run(ctx, b, repeatable, func(ctx context.Context) ([]answer, error) {
 		answers, err := b.fetch(ctx, keys)
 		if err != nil && len(keys) > 1 {
 			err = errTogether
@@ -77,13 +78,15 @@ func (b *backend) fetch(ctx context.Context, keys []string) ([]answer, error) {
 		if err == nil {
 			err = ttls[i].Err()
 		}
-		var reply redis.Error
+		reply, isReply := errtext.Reply(err)
 		switch ttl := ttls[i].Val(); {
 		case errors.Is(err, redis.Nil), err == nil && ttl == -2: // it may expire between the two
 		case err == nil:
 			answers[i] = answer{rec: session.Record{Data: data, TTL: max(ttl, 0)}, found: true}
-		case errors.As(err, &reply):
-			answers[i].err = err
+		case b.noPrefix && errtext.Code(reply) == "WRONGTYPE":
+			answers[i].found = true // a key of the app; no data is no session
+		case isReply:
+			answers[i].err = errtext.Redacted(err)
 		default:
 			return nil, err
 		}

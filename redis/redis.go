@@ -52,14 +52,15 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"time"
 
 	"github.com/go-redis/redis/v8"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/liveness"
 	"github.com/flamego/session/internal/together"
+	"github.com/flamego/session/redis/internal/script"
 )
 
 // Options are the settings of a client of one server: those of go-redis v8, the package
@@ -78,6 +79,10 @@ type Config struct {
 	Options *Options
 	// KeyPrefix is what every key starts with. Default is "session:".
 	KeyPrefix string
+	// NoKeyPrefix says that the keys are the session IDs alone, as in the versions of the
+	// existing library before v1.6.0. To set it and a KeyPrefix is an error. The package doc
+	// says what is different with it. Default is false.
+	NoKeyPrefix bool
 	// Lifetime is the duration without access after which a session ends.
 	// Redis counts in milliseconds. Default is 3600 seconds, also for values
 	// below one second.
@@ -97,15 +102,21 @@ func Initer() session.Initer {
 }
 
 func open(ctx context.Context, config Config) (_ session.Backend, sc session.StoreConfig, err error) {
-	b := &backend{client: config.Client, prefix: config.KeyPrefix}
-	if b.prefix == "" {
-		b.prefix = "session:"
+	b := &backend{prefix: config.KeyPrefix, noPrefix: config.NoKeyPrefix}
+	switch {
+	case b.noPrefix && b.prefix != "":
+		return nil, sc, errors.New("NoKeyPrefix and a KeyPrefix")
+	case !b.noPrefix && b.prefix == "":
+		b.prefix = script.Prefix
 	}
-	if isNil(config.Client) {
+	if !isNil(config.Client) {
+		b.share(config.Client)
+	} else {
 		if config.Options == nil {
 			return nil, sc, errors.New("empty Options")
 		}
-		client, retries := newClient(*config.Options)
+		b.conns = new(liveness.Conns)
+		client, retries := newClient(*config.Options, b.conns)
 		b.client, b.close, b.retries = client, client.Close, retries
 		// A Dialer or an OnConnect of the app may not heed deadlines.
 		if config.Options.Dialer == nil && config.Options.OnConnect == nil {
@@ -116,9 +127,9 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 			b.lookups = together.New(max(n/4, 1), loadBatch, b.loadTogether)
 		}
 	}
-	if _, err = run(ctx, b, func(ctx context.Context) (string, error) { return b.client.Ping(ctx).Result() }); err != nil {
+	if err = b.start(ctx); err != nil {
 		_ = b.Close()
-		return nil, sc, fmt.Errorf("redis: connect: %w", err)
+		return nil, sc, err
 	}
 
 	sc = session.StoreConfig{
@@ -127,8 +138,33 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		Encoder:     config.Encoder,
 		Decoder:     config.Decoder,
 		MaxDataSize: config.MaxDataSize,
+		SharedKeys:  config.NoKeyPrefix,
 	}
 	return b, sc, nil
+}
+
+// share takes a client of the app. Its retries, if they are known, are made here.
+func (b *backend) share(client redis.UniversalClient) {
+	b.client = client
+	switch c := client.(type) {
+	case *redis.Client:
+		// A copy that has the pool and the hooks, and makes no retries.
+		opts := *c.Options()
+		c = c.WithTimeout(opts.ReadTimeout)
+		c.Options().WriteTimeout, c.Options().MaxRetries = opts.WriteTimeout, 0
+		b.client = c
+		b.retries = retries{opts.MaxRetries, opts.MinRetryBackoff, opts.MaxRetryBackoff}
+		if opts.MaxRetries == 0 {
+			b.retries.max = 3
+		}
+	case *redis.ClusterClient:
+		opts := c.Options()
+		if b.ownRetries = opts.MaxRedirects > 0 || opts.MaxRetries > 0; !b.ownRetries {
+			b.retries = retries{3, opts.MinRetryBackoff, opts.MaxRetryBackoff}
+		}
+	default:
+		b.ownRetries = true
+	}
 }
 
 // isNil reports whether there is no client. A variable of type *redis.Client that was
