@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/redact"
 	"github.com/flamego/session/redis/internal/errtext"
@@ -111,4 +112,3 @@ func runUntilDone[T any](ctx context.Context, b *backend, kind kind, call func(c
 		return zero, ctx.Err()
 	}
 }
-
