@@ -32,7 +32,11 @@ type backend struct {
 	conns      *liveness.Conns // nil for a client of the Config
 	retries    retries
 	ownRetries bool          // the client has retries of its own, and no others are made of what is made once
-	slots      chan struct{} // holds an element for each call under way; nil if calls must be watched
+	// scripted says that all is done by scripts. A ClusterClient of go-redis 8 does not
+	// understand how Redis 7 lists its commands, and sends a command to any server, but a
+	// script to the right one.
+	scripted bool
+	slots    chan struct{} // holds an element for each call under way; nil if calls must be watched
 	lookups    *together.Group[answer]
 }
 
@@ -42,6 +46,11 @@ var (
 	remove = redis.NewScript(script.Remove)
 	extend = redis.NewScript(script.Extend)
 	check  = redis.NewScript(script.Check)
+
+	// For a Cluster: see backend.scripted.
+	scriptedLoad   = redis.NewScript(script.Load)
+	scriptedInsert = redis.NewScript(script.Insert)
+	scriptedDelete = redis.NewScript(script.Delete)
 )
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
@@ -50,6 +59,9 @@ func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (b
 
 func (b *backend) insert(ctx context.Context, kind kind, sid string, rec session.Record) (bool, error) {
 	data, left := string(rec.Data), time.Duration(script.Millis(rec.TTL))*time.Millisecond
+	if b.scripted {
+		return b.eval(ctx, kind, scriptedInsert, []string{b.prefix + sid}, data, left.Milliseconds())
+	}
 	return run(ctx, b, kind, func(ctx context.Context) (bool, error) {
 		return b.client.SetNX(ctx, b.prefix+sid, data, left).Result()
 	})
@@ -94,6 +106,10 @@ func (b *backend) Extend(ctx context.Context, sid string, left time.Duration) er
 }
 
 func (b *backend) Delete(ctx context.Context, sid string) error {
+	if b.scripted {
+		_, err := b.eval(ctx, repeatable, scriptedDelete, []string{b.prefix + sid})
+		return err
+	}
 	_, err := run(ctx, b, repeatable, func(ctx context.Context) (int64, error) { return b.client.Del(ctx, b.prefix+sid).Result() })
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	goredis "github.com/go-redis/redis/v8"
 	"github.com/stretchr/testify/require"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/redis"
 )
@@ -78,18 +79,18 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// failSetNX is an outage of the slot of the new key.
-type failSetNX struct{ goredis.Hook }
+// failNew is an outage of the slot of the new key.
+type failNew struct{ goredis.Hook }
 
 var errOutage = errors.New("outage")
 
-func (failSetNX) BeforeProcess(ctx context.Context, cmd goredis.Cmder) (context.Context, error) {
-	if len(cmd.Args()) > 0 && cmd.Args()[len(cmd.Args())-1] == "nx" {
+func (failNew) BeforeProcess(ctx context.Context, cmd goredis.Cmder) (context.Context, error) {
+	if args := cmd.Args(); len(args) > 3 && args[3] == "session:new" {
 		return ctx, errOutage
 	}
 	return ctx, nil
 }
-func (failSetNX) AfterProcess(context.Context, goredis.Cmder) error { return nil }
+func (failNew) AfterProcess(context.Context, goredis.Cmder) error { return nil }
 
 func TestClusterFailureInBetween(t *testing.T) {
 	t.Parallel()
@@ -98,9 +99,10 @@ func TestClusterFailureInBetween(t *testing.T) {
 	b := openBackend(t, redis.Config{Client: c})
 	_, err := b.Insert(ctx, "old", rec("one", time.Minute))
 	require.NoError(t, err)
-	c.AddHook(failSetNX{})
+	c.AddHook(failNew{})
 	_, err = b.Rename(ctx, "old", "new", []byte("one"), rec("two", time.Minute))
 	require.ErrorIs(t, err, errOutage)
+	require.NotErrorIs(t, err, session.ErrNotApplied, "the old record is gone")
 	for _, sid := range []string{"old", "new"} {
 		exists, err := c.Exists(ctx, "session:"+sid).Result()
 		require.NoError(t, err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/redis/internal/errtext"
+	"github.com/flamego/session/redis/internal/script"
 )
 
 // loadBatch is how many loads go in one round trip at most.
@@ -38,7 +39,11 @@ func (b *backend) load(ctx context.Context, key string) (answer, error) {
 		a, err := b.lookups.Get(ctx, key)
 		return a, errtext.Redacted(contextErr(ctx, err))
 	}
-	answers, err := run(ctx, b, repeatable, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, []string{key}) })
+	fetch := b.fetch
+	if b.scripted {
+		fetch = b.fetchByScript
+	}
+	answers, err := run(ctx, b, repeatable, func(ctx context.Context) ([]answer, error) { return fetch(ctx, []string{key}) })
 	if err != nil {
 		return answer{}, err
 	}
@@ -84,7 +89,7 @@ func (b *backend) fetch(ctx context.Context, keys []string) ([]answer, error) {
 		case err == nil:
 			answers[i] = answer{rec: session.Record{Data: data, TTL: max(ttl, 0)}, found: true}
 		case b.noPrefix && errtext.Code(reply) == "WRONGTYPE":
-			answers[i].found = true // a key of the app; no data is no session
+			answers[i] = keyOfApp
 		case isReply:
 			answers[i].err = errtext.Redacted(err)
 		default:
@@ -92,4 +97,21 @@ func (b *backend) fetch(ctx context.Context, keys []string) ([]answer, error) {
 		}
 	}
 	return answers, nil
+}
+
+// keyOfApp is the answer for a key of another kind, where there may be such. A record
+// without data is no session: see session.StoreConfig.SharedKeys.
+var keyOfApp = answer{found: true}
+
+// fetchByScript loads one key.
+func (b *backend) fetchByScript(ctx context.Context, keys []string) ([]answer, error) {
+	reply, err := scriptedLoad.Run(ctx, b.client, keys).Result()
+	if text, _ := errtext.Reply(err); b.noPrefix && errtext.Code(text) == "WRONGTYPE" {
+		return []answer{keyOfApp}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	data, left, found, err := script.Loaded(reply)
+	return []answer{{rec: session.Record{Data: data, TTL: left}, found: found}}, err
 }

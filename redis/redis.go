@@ -15,33 +15,80 @@
 //
 // Any client of go-redis will do: of one server, of Sentinel, of a Cluster. The store
 // leaves a client of the Config open. It closes a client that it has made from Options.
-// With such a client, loads that come at the same time share round trips.
+// With such a client, loads that come at the same time share round trips. For other clients,
+// such as go-redis 9, there is the package redis/anyclient.
 //
 // # Errors
 //
-// The Initer returns an error when there is neither Client nor Options, and when no
-// server answers within 5 seconds.
+// The Initer returns an error when there is neither Client nor Options, when NoKeyPrefix and
+// a KeyPrefix are set, when the server refuses a command that the store needs, naming the
+// command, and when no server answers within 5 seconds. For a server that is loading its
+// data it waits so long.
 //
-// A call on a broken connection is made again on the next one, until all connections
-// that the pool had are used up. So the first request after a restart of the server
-// succeeds. (The pool of a client of the Config may answer with its last dial error for
-// up to a second more.)
+// No error says what an error reply or the driver quotes, which may be keys, data, or a part
+// of the password. It has the code of the reply, such as NOPERM, and what that means.
+// errors.As finds the original.
+//
+// Load, Extend and Delete are made again when a connection breaks, until all connections
+// that the pool had are used up. A write is made again only if it was surely not done: it
+// could not be sent, or the server has refused it, as a server does that is loading its
+// data or has become a read-only replica after a failover. If the answer to a write is lost,
+// or takes longer than ReadTimeout, the store looks what has become of the write:
+// see [session.ErrNotApplied].
 //
 // An operation ends at the deadline of its context at the latest. A cancelled context
 // ends the wait for a connection. But with a client made from Options, a cancelled
 // context may not interrupt a command that is under way: the deadline does.
 //
+// # Connections
+//
+// A balancer may drop connections without a word. With a client made from Options one visit
+// waits for ReadTimeout (1 second) then, and all connections that were idle meanwhile are
+// replaced. A connection that is idle for 2 minutes is closed. If the server has become a
+// replica, all idle connections are closed, and the write goes to where a new connection
+// leads.
+//
+// With a Client, all that is up to the client. Set ReadTimeout to 1 second and IdleTimeout
+// to 2 minutes, and MaxRedirects of a ClusterClient to -1. Otherwise a ClusterClient makes a
+// write again whose answer was lost, and what another request has changed meanwhile may be
+// lost. For the same reason a client of another type must make no retries (MaxRetries -1).
+// The retries of a [github.com/go-redis/redis/v8.Client] are made by the store, as many as
+// its MaxRetries says. A hook that is added to it after the start is not called.
+//
+// # Rights
+//
+// The user needs these commands: +get +pttl +set +del +pexpire +exists +eval +evalsha. In
+// addition, with a DB other than 0 also +select. So this is enough, with the KeyPrefix
+// after "~":
+//
+//	ACL SETUSER app on >password ~session:* +get +pttl +set +del +pexpire +exists +eval +evalsha
+//
+// That is what this package and go-redis 8 send to Redis 7, for a Cluster with
+// ClusterOptions.ClusterSlots, too. Without those, a ClusterClient sends CLUSTER SLOTS, which
+// is +cluster|slots. It also sends COMMAND, and does without an answer. With ReadOnly it sends
+// READONLY. A user of Sentinel needs the commands that
+// https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/ lists for clients.
+//
+// # No prefix
+//
+// Versions of the existing library before v1.6.0 had no prefix. With NoKeyPrefix the store
+// finds their sessions. Then a key of the app may look like a session ID, and a visitor may
+// send its name. So only IDs of exactly Options.IDLength are looked up. A key whose value
+// is no session is not touched: it is never replaced, deleted, renamed or given an expiry.
+// For a visitor who sends such an ID the session is empty, to change it is an error, and
+// ErrorFunc is told. But a value of the app that Decoder can decode is taken for a session.
+// An ACL needs "~*". A touch and a logout take one more round trip.
+//
 // # Limits
 //
-// Redis 5 or later. The user must be allowed GET, PTTL, SET, DEL, PEXPIRE, EXISTS,
-// PING, EVAL and EVALSHA. Reads must go to the primary: a client with ReadOnly may read
+// Redis 5 or later. Reads must go to the primary: a client with ReadOnly may read
 // what another request has replaced. Replication is asynchronous, so a failover may undo
 // the last commits. A server that evicts keys when its memory is full ends sessions
 // early.
 //
 // Go-redis 8 is older than Redis 7. With a Cluster of Redis 7, redis.ClusterClient needs
 // ClusterOptions.ClusterSlots, and asks for the list of all commands before each
-// command. With servers of Redis 7, redis.Ring does not work.
+// command: there redis/anyclient with another client is better. With servers of Redis 7, redis.Ring does not work.
 //
 // On a Cluster, a session that gets a new ID moves to another slot, which takes two
 // steps. The old record is deleted first, so that the old ID is dead whatever happens. A
@@ -69,13 +116,14 @@ type Options = redis.Options
 
 // Config says where the sessions are. Client or Options must be given.
 type Config struct {
-	// Client is a client to share, which the store never closes. Default is a
-	// new client made from Options.
+	// Client is a client to share, which the store never closes. What it should be set
+	// to is in the package doc. Default is a new client made from Options.
 	Client redis.UniversalClient
 	// Options are the settings for a new client. They are copied. If they are not
-	// set, DialTimeout is 2 seconds and ReadTimeout 1 second: shorter than in
-	// go-redis, so that a dead connection leaves time for a second one. Default is
-	// none, which is an error if there is no Client either.
+	// set, DialTimeout is 2 seconds, ReadTimeout 1 second, IdleTimeout 2 minutes and
+	// IdleCheckFrequency 30 seconds: shorter than in go-redis, so that few connections
+	// are dead, and one that is leaves time for a second one. TCP keep-alive is that of
+	// Go, 15 seconds. Default is none, which is an error if there is no Client either.
 	Options *Options
 	// KeyPrefix is what every key starts with. Default is "session:".
 	KeyPrefix string
@@ -158,6 +206,7 @@ func (b *backend) share(client redis.UniversalClient) {
 			b.retries.max = 3
 		}
 	case *redis.ClusterClient:
+		b.scripted = true
 		opts := c.Options()
 		if b.ownRetries = opts.MaxRedirects > 0 || opts.MaxRetries > 0; !b.ownRetries {
 			b.retries = retries{3, opts.MinRetryBackoff, opts.MaxRetryBackoff}

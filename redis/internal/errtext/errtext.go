@@ -205,6 +205,8 @@ func networkText(err error) string {
 		text = "the name of the host could not be looked up"
 	case errors.As(err, &addr):
 		text = "the address is not valid"
+	case errors.As(err, new(net.UnknownNetworkError)):
+		text = "unknown network"
 	case errors.As(err, &sys) && errors.As(sys.Err, &errno):
 		text = sys.Syscall + ": " + errno.Error()
 	case errors.As(err, &errno):

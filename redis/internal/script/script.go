@@ -6,6 +6,7 @@ package script
 import (
 	"crypto/sha1" // what the server has; see Expected
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/flamego/session/internal/ttl"
@@ -51,7 +52,7 @@ if ttl == -1 or ttl >= 0 and ttl < tonumber(ARGV[1]) then
 end
 return 0`
 
-// Where there are commands, these scripts are for clients that have scripts alone.
+// These scripts are for clients for which scripts are better than commands.
 const (
 	// Load returns 0, or the data and the TTL.
 	Load = `
@@ -108,3 +109,45 @@ func Expected(old []byte) (want, how string) {
 
 // Millis is d in milliseconds, and at least 1: Redis refuses to let a key expire at once.
 func Millis(d time.Duration) int64 { return max(ttl.Millis(d), 1) }
+
+// ErrReply is the error for a reply that no script gives.
+var ErrReply = errors.New("the reply of a script is of another form")
+
+// IsYes returns what a script says that returns 1 or 0.
+func IsYes(reply any) (bool, error) {
+	if n, ok := reply.(int64); ok {
+		return n == 1, nil
+	}
+	return false, ErrReply
+}
+
+// Loaded returns what Load says. A key without an expiry has a TTL of 0.
+func Loaded(reply any) (data []byte, left time.Duration, found bool, err error) {
+	if n, ok := reply.(int64); ok && n == 0 {
+		return nil, 0, false, nil
+	}
+	both, ok := reply.([]any)
+	if !ok || len(both) != 2 {
+		return nil, 0, false, ErrReply
+	}
+	data, isText := Text(both[0])
+	ms, isNumber := both[1].(int64)
+	if !isText || !isNumber {
+		return nil, 0, false, ErrReply
+	}
+	if ms == -2 { // before Redis 7 it may expire between the two
+		return nil, 0, false, nil
+	}
+	return data, time.Duration(max(ms, 0)) * time.Millisecond, true, nil
+}
+
+// Text returns the bytes of a reply that is a string or bytes.
+func Text(reply any) ([]byte, bool) {
+	switch text := reply.(type) {
+	case string:
+		return []byte(text), true
+	case []byte:
+		return text, true
+	}
+	return nil, false
+}
