@@ -167,4 +167,3 @@ func TestLoading(t *testing.T) {
 	require.ErrorContains(t, err, "LOADING the server is loading its data")
 	require.Less(t, time.Since(start), 10*time.Second)
 }
-

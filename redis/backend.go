@@ -31,13 +31,13 @@ type backend struct {
 	close      func() error    // nil for a client of the Config
 	conns      *liveness.Conns // nil for a client of the Config
 	retries    retries
-	ownRetries bool          // the client has retries of its own, and no others are made of what is made once
+	ownRetries bool // the client has retries of its own, and no others are made of what is made once
 	// scripted says that all is done by scripts. A ClusterClient of go-redis 8 does not
 	// understand how Redis 7 lists its commands, and sends a command to any server, but a
 	// script to the right one.
 	scripted bool
 	slots    chan struct{} // holds an element for each call under way; nil if calls must be watched
-	lookups    *together.Group[answer]
+	lookups  *together.Group[answer]
 }
 
 var (

@@ -4,11 +4,12 @@
 package script
 
 import (
-	"crypto/sha1" // what the server has; see Expected
+	"crypto/sha1" // what the server has; see Hash
 	"encoding/hex"
-	"errors"
+	"strings"
 	"time"
 
+	"github.com/flamego/session/internal/redact"
 	"github.com/flamego/session/internal/ttl"
 )
 
@@ -103,15 +104,27 @@ func Expected(old []byte) (want, how string) {
 	if len(old) <= 4096 {
 		return string(old), "bytes"
 	}
-	sum := sha1.Sum(old)
-	return hex.EncodeToString(sum[:]), "sha1"
+	return Hash(string(old)), "sha1"
+}
+
+// Hash returns the SHA-1 of a text as Redis writes it, by which it also knows a script.
+func Hash(text string) string {
+	sum := sha1.Sum([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// IsOneSlot reports whether all keys with the prefix are in one slot of a Cluster: whether
+// the prefix has a hash tag.
+func IsOneSlot(prefix string) bool {
+	_, tag, _ := strings.Cut(prefix, "{")
+	return strings.IndexByte(tag, '}') > 0
 }
 
 // Millis is d in milliseconds, and at least 1: Redis refuses to let a key expire at once.
 func Millis(d time.Duration) int64 { return max(ttl.Millis(d), 1) }
 
 // ErrReply is the error for a reply that no script gives.
-var ErrReply = errors.New("the reply of a script is of another form")
+var ErrReply = redact.New("the reply to a script is of another form", nil)
 
 // IsYes returns what a script says that returns 1 or 0.
 func IsYes(reply any) (bool, error) {
