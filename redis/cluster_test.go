@@ -1,10 +1,12 @@
 package redis_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/redis"
 )
@@ -151,4 +154,68 @@ func TestClientOfManyServers(t *testing.T) {
 	require.True(t, ok)
 	require.Zero(t, c.DBSize(ctx).Val())
 	require.Equal(t, "two", c.new.Get(ctx, "session:new").Val())
+}
+
+// If the answer to one of the two steps is lost, the session has its new ID or has ended. It
+// never has both IDs, and no error says that nothing was done.
+func TestClusterLostAnswers(t *testing.T) {
+	t.Parallel()
+	var loses atomic.Pointer[string] // the key of the step whose answer is lost
+	var losing atomic.Bool
+	var p *tcpproxy.Proxy
+	p = tcpproxy.New(t, startCluster(t).Addr, tcpproxy.Rules{
+		Turn: func(question []byte) func() {
+			key := loses.Load()
+			if key != nil && bytes.Contains(question, []byte(*key)) && bytes.Count(question, []byte("session:")) == 1 {
+				loses.Store(nil)
+				losing.Store(true)
+			}
+			return func() {}
+		},
+		Answer: func(answer []byte) []byte {
+			if losing.CompareAndSwap(true, false) {
+				p.Cut()
+			}
+			return answer
+		},
+	})
+	ctx := deadline(t, 20*time.Second)
+	for name, config := range map[string]redis.Config{
+		"own":     {Options: &redis.Options{Addr: p.Addr()}},
+		"cluster": {Client: cluster(t, p.Addr())},
+	} {
+		b := openBackend(t, config)
+		rename := func(n int, key string) (bool, error) {
+			old, renamed := fmt.Sprint("old", name, n), fmt.Sprint("new", name, n)
+			ok, err := b.Insert(ctx, old, rec("one", time.Minute))
+			require.NoError(t, err)
+			require.True(t, ok)
+			if key != "" {
+				key += fmt.Sprint(name, n)
+				loses.Store(&key)
+			}
+			ok, err = b.Rename(ctx, old, renamed, []byte("one"), rec("two", time.Minute))
+			require.Nil(t, loses.Load(), "nothing was lost")
+			require.NotErrorIs(t, err, session.ErrNotApplied)
+			_, found, loadErr := b.Load(ctx, old)
+			require.NoError(t, loadErr)
+			require.False(t, found, "the old ID is alive")
+			_, found, loadErr = b.Load(ctx, renamed)
+			require.NoError(t, loadErr)
+			require.Equal(t, ok, found)
+			return ok, err
+		}
+		ok, err := rename(0, "") // the server learns the scripts
+		require.NoError(t, err)
+		require.True(t, ok)
+
+		ok, err = rename(1, "session:old")
+		require.False(t, ok)
+		if name == "own" { // a ClusterClient asks again, and is told that there is nothing
+			require.Error(t, err)
+		}
+		ok, err = rename(2, "session:new")
+		require.NoError(t, err)
+		require.True(t, ok)
+	}
 }
