@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	goredis "github.com/go-redis/redis/v8"
 	"github.com/stretchr/testify/assert"
@@ -177,7 +178,7 @@ func TestErrorsQuoteNothing(t *testing.T) {
 						requireNoCanary(t, err)
 					}
 				}
-				_, err = redis.Initer()(t.Context(), config, session.IDWriter(noID))
+				_, err = redis.Initer()(deadline(t, time.Second), config, session.IDWriter(noID))
 				requireNoCanary(t, err)
 			}
 		})

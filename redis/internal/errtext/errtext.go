@@ -28,9 +28,6 @@ func Redacted(err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := err.(*redact.Error); ok {
-		return err
-	}
 	return redact.New(Text(err), err)
 }
 
@@ -197,7 +194,7 @@ func networkText(err error) string {
 		authority x509.UnknownAuthorityError
 		invalid   x509.CertificateInvalidError
 	)
-	text := ""
+	var text string
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
 		text = "no such host"
