@@ -113,6 +113,7 @@ func TestSharedClientStaysOpen(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, store.(io.Closer).Close())
 	require.NoError(t, c.Ping(context.Background()).Err())
+	require.Equal(t, 3, c.Options().MaxRetries, "the client of the app is as it was")
 }
 
 func TestOwnClientIsClosed(t *testing.T) {
