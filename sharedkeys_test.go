@@ -21,6 +21,9 @@ func TestSharedKeys(t *testing.T) {
 	b := mapbackend.New()
 	var asked []string
 	b.Before = func(_ context.Context, method, sid string) error {
+		if method == "Sweep" { // of the GC, at any time
+			return nil
+		}
 		if method != "Load" {
 			asked = append(asked, method+" "+sid)
 		} else if len(sid) != 20 {
