@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/flamego/session/internal/backoff"
+	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -101,6 +102,9 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 		a = c.Origin.lost.attempt
 	} else if void, err := e.prepare(c, &a); void || err != nil {
 		return false, err
+	}
+	if err := deadline.Err(ctx); err != nil {
+		return false, c.failed(err) // before the store can leave us in doubt
 	}
 	asked := time.Now()
 	c.writing = true // and stays so if the store panics
