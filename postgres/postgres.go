@@ -42,14 +42,9 @@
 package postgres
 
 import (
-	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"time"
-
-	"github.com/jackc/pgx/v4"
-	"github.com/jackc/pgx/v4/stdlib"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
@@ -147,27 +142,4 @@ func serverError(err error) (code, text string, ok bool) {
 		return "", "", false
 	}
 	return answer.SQLState(), answer.Error(), true
-}
-
-func newConnector(dsn string) (driver.Connector, error) {
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return nil, err
-	}
-	return connector{stdlib.GetConnector(*config)}, nil
-}
-
-// connector makes connections of type conn.
-type connector struct{ driver.Connector }
-
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	inner, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pgxConn, ok := inner.(*stdlib.Conn)
-	if !ok {
-		return inner, nil
-	}
-	return &conn{Conn: pgxConn}, nil
 }
