@@ -3,12 +3,14 @@ package commit
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
 	"time"
 
 	"github.com/flamego/session/internal/backoff"
+	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -17,18 +19,12 @@ type Engine struct {
 	store Store
 
 	commits atomic.Uint64 // how many there have been
-	seed    maphash.Seed  // of the hash that assigns sessions to lanes
-	lanes   [256]lane
+	seed    maphash.Seed  // of the hash that assigns sessions to shards
+	shards  [256]shard
 }
 
 // New returns an engine for the store.
-func New(store Store) *Engine {
-	e := &Engine{store: store, seed: maphash.MakeSeed()}
-	for i := range e.lanes {
-		e.lanes[i].init()
-	}
-	return e
-}
+func New(store Store) *Engine { return &Engine{store: store, seed: maphash.MakeSeed()} }
 
 // Seq returns the number of the last commit. A record that is read after that is
 // at least as new as that commit, so whoever reads one asks first.
@@ -47,21 +43,27 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 	case c.IsVoid():
 		return nil
 	}
-	const tries = 30
+	const tries, answers = 30, 5
+	lost := 0
 	for try := range tries {
 		// The second try follows at once: the first one may have failed only because
 		// the record was read long before.
 		if try > 1 {
 			if err := backoff.Pause(ctx, try, 50*time.Millisecond); err != nil {
-				return err
+				return c.failed(err)
 			}
 		}
 		again, err := e.attempt(ctx, c)
+		if c.lost != nil && again {
+			if lost++; lost == answers {
+				return c.failed(c.lost.err)
+			}
+		}
 		if err != nil || !again {
 			return err
 		}
 	}
-	return ErrContended
+	return c.failed(ErrContended)
 }
 
 // destroy deletes the record. A mark stays: it belongs to no session.
@@ -75,38 +77,68 @@ func (e *Engine) destroy(ctx context.Context, c *Change) error {
 	return nil
 }
 
+// attempt is one write of a change.
+type attempt struct {
+	next Origin       // what the store holds if the write was made
+	view state.Values // what the session shows then, beneath its log
+	ttl  time.Duration
+	err  error // that of the write, if its answer was lost
+}
+
 // attempt writes a change on top of its origin. If another writer was faster, the
 // origin is now what that one has written, and attempt reports that the change is to be
 // written again.
 func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error) {
-	values, rest, unreadable := e.values(c.Origin)
-	if !c.CheckCondition(state.Map(values)) || c.When == IfNoFlash && rest.Has(state.FlashKey) {
-		c.Values = state.Map(values)
-		return false, nil
-	}
-	var next Origin
-	view := state.Values(state.Map(values))
-	if c.Origin.Status == Live && !c.Log.ChangesValues() {
-		// A new ID, or only more time: the bytes stay as they are.
-		next = c.Origin
-		next.ID = c.ID
-		if c.Origin.Values != nil {
-			view = c.Values
-		}
-	} else if next, err = e.change(c, values, rest, unreadable); err != nil {
+	var a attempt
+	if c.lost != nil {
+		a = *c.lost
+	} else if void, err := e.prepare(c, &a); void || err != nil {
 		return false, err
 	}
-	written, err := e.put(ctx, c, Record{Data: next.Data, TTL: e.store.TTL(values)})
-	if err == nil && !written {
-		written, again, err = e.resolve(ctx, c, next.Data)
+	c.writing = true // and stays so if the store panics
+	written, err := e.put(ctx, c, Record{Data: a.next.Data, TTL: a.ttl})
+	c.writing = false
+	switch {
+	case errors.Is(err, ErrNotApplied):
+		return false, c.failed(err)
+	case err != nil:
+		c.lost = &attempt{a.next, a.view, a.ttl, err}
+		written, again, err = e.look(ctx, c)
+	case !written && c.lost != nil:
+		written, again, err = e.look(ctx, c)
+	case !written:
+		written, again, err = e.resolve(ctx, c, a.next.Data)
 	}
 	if err == nil && written {
 		if c.ID != c.Origin.ID && c.Origin.Status != Renewed {
 			e.store.Mark(ctx, c.Origin.ID)
 		}
-		c.Written(next, view)
+		c.Written(a.next, a.view)
 	}
 	return again, err
+}
+
+// prepare fills in the write that a change calls for. It reports true if there is nothing
+// to write, because the condition of the change does not hold.
+func (e *Engine) prepare(c *Change, a *attempt) (void bool, err error) {
+	values, rest, unreadable := e.values(c.Origin)
+	if !c.CheckCondition(state.Map(values)) || c.When == IfNoFlash && rest.Has(state.FlashKey) {
+		c.Values = state.Map(values)
+		return true, nil
+	}
+	a.view = state.Map(values)
+	if c.Origin.Status == Live && !c.Log.ChangesValues() {
+		// A new ID, or only more time: the bytes stay as they are.
+		a.next = c.Origin
+		a.next.ID = c.ID
+		if c.Origin.Values != nil {
+			a.view = c.Values
+		}
+	} else {
+		a.next, err = e.change(c, values, rest, unreadable)
+	}
+	a.ttl = e.store.TTL(values)
+	return false, err
 }
 
 // change returns the record that holds the changes. The values, which it changes, the rest
@@ -160,11 +192,43 @@ func (e *Engine) put(ctx context.Context, c *Change, rec Record) (bool, error) {
 	}
 }
 
+// look finds out what became of a write whose answer was lost: see "Lost answers" in the
+// package doc. Two requests that take the same flash write the same bytes, so then equal
+// bytes prove nothing: a flash is rather lost than shown twice.
+func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err error) {
+	if deadline.Err(ctx) != nil {
+		return false, false, c.failed(c.lost.err)
+	}
+	renews := c.Origin.Status == Live && c.ID != c.Origin.ID
+	now, err := e.store.Load(ctx, c.ID)
+	switch {
+	case err != nil:
+		return false, false, c.failed(c.lost.err)
+	case !renews && c.Origin.isStill(now):
+		return false, true, nil
+	case now.Status == Live && c.When != IfFlash && bytes.Equal(now.Data, c.lost.next.Data):
+		return true, false, nil
+	case renews:
+		if now, err = e.store.Load(ctx, c.Origin.ID); err == nil && c.Origin.isStill(now) {
+			return false, true, nil
+		}
+	}
+	return false, false, c.failed(fmt.Errorf("%w (%w)", errOverwritten, c.lost.err))
+}
+
+// failed is err, marked if the change may be in the store all the same.
+func (c *Change) failed(err error) error {
+	if c.lost == nil {
+		return err
+	}
+	return unknownError{err}
+}
+
 // resolve looks at what the store holds after it has refused a write. If another
 // writer was faster, the change is now one of the record that is there, and is to
 // be written again. If no record is there any more, Change.LoseRecord decides. If
-// the record holds what we were about to write, the write was made: a driver that
-// has lost the first answer asks again, and is refused.
+// the record holds what we were about to write, the write was made: a client of the app that
+// has lost the first answer has asked again, and is refused.
 func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, again bool, err error) {
 	id := c.ID
 	now, err := e.store.Load(ctx, id)

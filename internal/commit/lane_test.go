@@ -240,17 +240,57 @@ func TestCommitsTogetherFail(t *testing.T) {
 			_, a := l.set("a", 1)
 			_, b := l.set("b", 1)
 			_, c := l.set("c", 1)
-			l.requireStored(session.Data{"root": 1, "first": 1, "b": 1, "c": 1})
+			l.requireStored(session.Data{"root": 1, "first": 1})
 			require.EqualError(t, *a, "panicked")
+			require.ErrorContains(t, *b, "the backend panicked", "whether it has written them is not known")
+			require.ErrorContains(t, *c, "the backend panicked")
+		})
+	})
+	t.Run("a panic of the encoder", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			l.store = session.NewStore(l.backend, session.StoreConfig{Encoder: func(data session.Data) ([]byte, error) {
+				if data["a"] != nil {
+					panic("the encoder is broken")
+				}
+				return session.GobEncoder(data)
+			}})
+			l.set("first", 1)
+			_, a := l.set("a", 1)
+			_, b := l.set("b", 1)
+			l.requireStored(session.Data{"root": 1, "first": 1, "b": 1})
+			require.ErrorContains(t, *a, "the encoder panicked")
 			require.NoError(t, *b)
-			require.NoError(t, *c)
+		})
+	})
+	t.Run("a lost answer", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			l.backend.broken = func(swap int) error {
+				if swap == 2 {
+					values := session.Data{"root": 2}
+					raw, err := session.GobEncoder(values)
+					require.NoError(t, err)
+					rec, _, err := l.backend.Load(ctx, "abc")
+					require.NoError(t, err)
+					_, err = l.backend.Backend.Swap(ctx, "abc", rec.Data, session.Record{Data: raw, TTL: time.Hour})
+					require.NoError(t, err)
+					return errors.New("hung up")
+				}
+				return nil
+			}
+			l.set("first", 1)
+			_, a := l.set("a", 1)
+			_, b := l.set("b", 1)
+			l.wg.Wait()
+			require.ErrorContains(t, *a, "not known")
+			require.ErrorContains(t, *b, "not known")
+			l.requireStored(session.Data{"root": 2})
 		})
 	})
 	t.Run("an outage", func(t *testing.T) {
 		inLane(t, func(l *lane) {
 			l.backend.broken = func(swap int) error {
 				if swap == 2 || swap == 3 {
-					return errors.New("no connection")
+					return fmt.Errorf("%w: no connection", session.ErrNotApplied)
 				}
 				return nil
 			}
