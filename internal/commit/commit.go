@@ -186,7 +186,7 @@ type Change struct {
 	lost     *attempt  // the write whose answer was lost, which is all that may be written from then on
 	writing  bool      // the store is asked to write
 	deadline time.Time // of the commit, while the change waits in a lane
-	batch    *batch    // what the change was made a part of; guarded by the lane
+	batch    *batch    // what the change was made a part of; guarded by the shard
 }
 
 // CheckCondition reports whether the condition of the changes is true of the values that

@@ -342,3 +342,42 @@ func TestCommitsAlone(t *testing.T) {
 		require.Equal(t, true, now.Get("renewed"))
 	})
 }
+
+// stuckBackend hangs for one session.
+type stuckBackend struct{ *mapbackend.Backend }
+
+func (b stuckBackend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	if sid == "stuck" {
+		<-ctx.Done()
+		return false, ctx.Err()
+	}
+	return b.Backend.Swap(ctx, sid, old, rec)
+}
+
+// No session waits for a write of another one, however long that takes.
+func TestNobodyWaitsForAnotherSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := session.NewStore(stuckBackend{mapbackend.New()}, session.StoreConfig{})
+		save := func(sid string) {
+			for range 2 {
+				s, err := store.Read(ctx, sid)
+				require.NoError(t, err)
+				s.Set("a", 1)
+				if err = store.Save(ctx, s); sid != "stuck" {
+					require.NoError(t, err)
+				}
+			}
+		}
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() { save("stuck") })
+		}
+		synctest.Wait()
+		begun := time.Now()
+		for i := range 3000 {
+			save(fmt.Sprint("other", i))
+		}
+		require.Zero(t, time.Since(begun), "some have waited")
+		wg.Wait()
+	})
+}
