@@ -43,7 +43,7 @@ package mysql
 
 import (
 	"database/sql"
-	"database/sql/driver"
+	"encoding/hex"
 	"errors"
 	"strconv"
 	"time"
@@ -82,8 +82,11 @@ type Config struct {
 	// is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes. The store then ignores
-	// DSN. Default is a new pool of up to 16 connections to DSN.
+	// DSN. Default is a new pool of up to MaxConns connections to DSN.
 	DB *sql.DB
+	// MaxConns is the greatest number of connections to DSN. If the server allows fewer,
+	// the store does with these. Default is 16. To be negative is an error.
+	MaxConns int
 }
 
 // Initer returns the session.Initer of MySQL, which wants a Config.
@@ -95,7 +98,7 @@ var dialect = sqlstore.Dialect{
 	Name: "mysql",
 
 	Quote: '`', MaxName: 64, NameLength: utf8.RuneCountInString,
-	Prepare: true, Remote: true,
+	Prepare: true, Remote: true, Timed: true, Literal: literal,
 
 	// Expiry rounds up to whole seconds by itself: the server would cut off a fraction
 	// or round it, depending on its settings. UTC_TIMESTAMP() and UTC_TIMESTAMP(6) both
@@ -138,13 +141,36 @@ var dialect = sqlstore.Dialect{
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"1062"},
 		sqlstore.NoTable:   {"1146"},
-		// Conflict of snapshots (MariaDB), lock wait timeout, deadlock, a prepared
-		// statement for a table that has changed or on another server.
-		sqlstore.Again: {"1020", "1205", "1213", "1615", "1243"},
-		// Shutdown, KILL, interactive_timeout.
-		sqlstore.Broken: {"1053", "1927", "4031"},
+		// Conflict of snapshots (MariaDB), deadlock, a prepared statement for a table that
+		// has changed or on another server.
+		sqlstore.Again: {"1020", "1213", "1615", "1243"},
+		// Lock wait timeout.
+		sqlstore.Locked:     {"1205"},
+		sqlstore.Full:       {"1040", "1203", "1226"},
+		sqlstore.ReadOnly:   readOnly,
+		sqlstore.Unprepared: {"1461"},
+		// Shutdown, KILL, interactive_timeout, and what proxies say of the server behind
+		// them.
+		sqlstore.Broken: {"1053", "1158", "1159", "1160", "1161", "1317", "1927", "2006", "2013", "4031"},
 	},
 	Broken: []error{mysql.ErrInvalidConn},
+}
+
+// readOnly are the codes of a server that takes no writes: --read-only, a transaction or
+// session that is read-only, a read-only mode of the server.
+var readOnly = []string{"1290", "1792", "1836"}
+
+// literal writes a value into a statement. The server takes a text in hexadecimal for one of
+// the column's character set, as it does with a text in quotes, so it uses the index.
+func literal(value interface{}) string {
+	switch v := value.(type) {
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case []byte:
+		return "x'" + hex.EncodeToString(v) + "'"
+	default:
+		return "_utf8mb4 x'" + hex.EncodeToString([]byte(v.(string))) + "'"
+	}
 }
 
 func serverError(err error) (code, text string, ok bool) {
@@ -153,18 +179,4 @@ func serverError(err error) (code, text string, ok bool) {
 		return "", "", false
 	}
 	return strconv.Itoa(int(answer.Number)), answer.Error(), true
-}
-
-func newConnector(dsn string) (driver.Connector, error) {
-	config, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		return nil, err
-	}
-	config.Logger = &mysql.NopLogger{} // it would only log errors that are also returned
-	config.ClientFoundRows = true      // see the Swap of the backend
-	if config.Params == nil {
-		config.Params = make(map[string]string)
-	}
-	config.Params["autocommit"] = "1" // without it no change would be committed
-	return mysql.NewConnector(config)
 }

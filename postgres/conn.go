@@ -6,16 +6,21 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v4"
 
-	"github.com/flamego/session/internal/deadline"
+	"github.com/flamego/session/internal/liveness"
 	"github.com/flamego/session/internal/sqlstore"
 )
 
-// closeTimeout is how long the last message to the server may take.
-const closeTimeout = time.Second
+const (
+	// closeTimeout is how long the last message to the server may take.
+	closeTimeout = time.Second
+	// cancelTimeout is how long it may take to tell the server to end a statement.
+	cancelTimeout = 500 * time.Millisecond
+)
 
 var (
 	_ driver.ExecerContext     = (*conn)(nil)
@@ -29,25 +34,48 @@ var (
 // connector makes connections of pgx for database/sql. That of pgx itself is in a package
 // that takes the name "pgx" among the drivers of database/sql, which an app on another
 // version of pgx wants for itself.
-type connector struct{ config *pgx.ConnConfig }
+type connector struct {
+	config *pgx.ConnConfig
+	conns  liveness.Conns
+}
 
 func newConnector(dsn string) (driver.Connector, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, err
 	}
-	return connector{config}, nil
+	// The default of pgx looks after a connection only every 5 minutes. It gets a
+	// connect_timeout by its context as well.
+	config.DialFunc = new(net.Dialer).DialContext
+	return watched(config), nil
 }
 
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+func watched(config *pgx.ConnConfig) *connector {
+	c := &connector{config: config}
+	config.DialFunc = c.conns.Dialer(config.DialFunc)
+	return c
+}
+
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	inner, err := pgx.ConnectConfig(ctx, c.config)
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: inner}, nil
+	made := &conn{Conn: inner, network: liveness.Of(inner.PgConn().Conn())}
+	// Who waits for a locked row must have an answer when its time is over. The server
+	// ends the statement, and the connection goes on.
+	made.network.OnSilence = func() {
+		ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
+		defer cancel()
+		_ = inner.PgConn().CancelRequest(ctx)
+	}
+	return made, nil
 }
 
-func (c connector) Driver() driver.Driver { return noDriver{} }
+// DropIdle closes the idle connections.
+func (c *connector) DropIdle() { c.conns.DropIdle() }
+
+func (c *connector) Driver() driver.Driver { return noDriver{} }
 
 // noDriver is the driver of connections that only a connector makes.
 type noDriver struct{}
@@ -69,7 +97,10 @@ func (noDriver) Open(string) (driver.Conn, error) { return nil, errNotUsed }
 // another deadline. That deadline is left alone.
 type conn struct {
 	*pgx.Conn
+	network  *liveness.Conn
+	pooled   bool // has been in the pool
 	panicked bool
+	readOnly bool // the server takes no writes
 }
 
 // guarded calls f, which may read what the server sends. What pgx has not sent may be
@@ -79,7 +110,12 @@ func guarded[T any](c *conn, f func() (T, error)) (result T, err error) {
 	defer sqlstore.Guard(&err)
 	result, err = f()
 	c.panicked = false
-	if err != nil && unsent(err) {
+	if err == nil {
+		return result, nil
+	}
+	if code, _, ok := serverError(err); ok {
+		c.readOnly = c.readOnly || code == readOnly
+	} else if unsent(err) {
 		err = driver.ErrBadConn
 	}
 	return result, err
@@ -132,26 +168,25 @@ func (c *conn) Ping(ctx context.Context) error {
 
 // ResetSession is called before each operation, with its context.
 func (c *conn) ResetSession(ctx context.Context) error {
-	if c.IsClosed() {
-		return driver.ErrBadConn
-	}
-	if err := deadline.Set(c.PgConn().Conn(), ctx); err != nil {
+	pooled := c.pooled
+	c.pooled = true
+	if c.IsClosed() || c.network.IsDropped() || sqlstore.SetAttempt(ctx, c.network, pooled) != nil {
 		return driver.ErrBadConn
 	}
 	return nil
 }
 
-func (c *conn) IsValid() bool { return !c.panicked && !c.IsClosed() }
+func (c *conn) IsValid() bool { return !c.panicked && !c.readOnly && !c.IsClosed() }
 
+// Close says goodbye to a server that is there.
 func (c *conn) Close() error {
 	if c.IsClosed() {
 		return nil
 	}
-	inner := c.PgConn().Conn()
-	if c.panicked {
-		return inner.Close()
+	if c.panicked || c.network.IsDropped() {
+		return c.network.Close()
 	}
-	_ = inner.SetDeadline(time.Now().Add(closeTimeout))
+	_ = c.network.SetDeadline(time.Now().Add(closeTimeout))
 	return c.Conn.Close(context.Background())
 }
 

@@ -11,5 +11,5 @@ var Dialect = &dialect
 
 // Connector makes connections as the dialect does, from what a DSN cannot say.
 func Connector(config pgx.ConnConfig) driver.Connector {
-	return connector{&config}
+	return watched(&config)
 }

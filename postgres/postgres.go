@@ -75,8 +75,11 @@ type Config struct {
 	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes. The store then ignores
-	// DSN. Default is a new pool of up to 16 connections to DSN.
+	// DSN. Default is a new pool of up to MaxConns connections to DSN.
 	DB *sql.DB
+	// MaxConns is the greatest number of connections to DSN. If the server allows fewer,
+	// the store does with these. Default is 16. To be negative is an error.
+	MaxConns int
 }
 
 // Initer returns the session.Initer of PostgreSQL, which wants a Config.
@@ -125,11 +128,20 @@ var dialect = sqlstore.Dialect{
 		// Serialization failure, deadlock, a cached plan for a table that has changed,
 		// a prepared statement that is on another connection.
 		sqlstore.Again: {"40001", "40P01", "0A000", "26000"},
-		// Shutdown, crash, idle_session_timeout. The server says so before it closes a
-		// connection, and the next operation on that connection reads it.
-		sqlstore.Broken: {"57P01", "57P02", "57P05"},
+		// A lock timeout, a statement that was cancelled: see connector.Connect.
+		sqlstore.Locked: {"55P03", "57014"},
+		// Too many connections, of all users or of one.
+		sqlstore.Full:     {"53300"},
+		sqlstore.ReadOnly: {readOnly},
+		// Shutdown, crash, a database that is dropped, idle_session_timeout. The server says
+		// so before it closes a connection, and the next operation on that connection
+		// reads it. PgBouncer says 08P01 of the server behind it.
+		sqlstore.Broken: {"57P01", "57P02", "57P04", "57P05", "08000", "08003", "08006", "08P01", "40003"},
 	},
 }
+
+// readOnly is the code of a server or a session that takes no writes.
+const readOnly = "25006"
 
 // serverError finds the errors of both pgx and lib/pq, by the method that they have in
 // common. The error of pgx may be inside an error that repeats half of the DSN.
