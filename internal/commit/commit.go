@@ -41,15 +41,10 @@
 // # Lost answers
 //
 // After an error of a write, nobody knows whether the store has made the write, unless the
-// error wraps [ErrNotApplied]. So the engine looks, in [Engine.look]. If the store holds the
-// new bytes, the write was made. If it holds the old bytes, the same write is tried again. In
-// any other case another request has changed the session since, perhaps on top of this
-// change. To apply the log once more could undo what that request was told is saved. So the
-// commit fails.
+// error wraps [ErrNotApplied]. Then the engine looks: see lost.go.
 package commit
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -114,14 +109,6 @@ var ErrContended = errors.New("other requests changed the session faster, time a
 // ErrNotApplied says that a write was surely not made.
 var ErrNotApplied = errors.New("not applied")
 
-// unknownError is the error of a write of which nobody knows whether it was made.
-type unknownError struct{ error }
-
-func (e unknownError) Unwrap() error { return e.error }
-
-// errOverwritten says why that is not known.
-var errOverwritten = errors.New("the answer to a write was lost, and the session was changed since: whether this change was saved is not known")
-
 // Origin is what is known of a record: as it was read, or as it was last written.
 type Origin struct {
 	ID   string // the ID of the record
@@ -138,14 +125,8 @@ type Origin struct {
 	// Then it was empty, and what is set replaces them. Bytes that somebody else has
 	// written since are not replaced by a request that has read others.
 	Unreadable bool
-}
 
-// isStill reports whether the store has the record as it was.
-func (o Origin) isStill(now Found) bool {
-	if o.Status == Live {
-		return (now.Status == Live || now.Data != nil) && bytes.Equal(now.Data, o.Data)
-	}
-	return now.Status == Gone && now.Data == nil
+	lost *lost // a write on top of this record of which nobody knows whether it was made
 }
 
 // Condition is what must be true of the values in the store for a change to count.
@@ -183,7 +164,6 @@ type Change struct {
 	Flash any
 
 	seen     any       // the flash that CheckCondition has seen, which is taken if the change is written
-	lost     *attempt  // the write whose answer was lost, which is all that may be written from then on
 	writing  bool      // the store is asked to write
 	deadline time.Time // of the commit, while the change waits in a lane
 	batch    *batch    // what the change was made a part of; guarded by the shard

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/flamego/session/internal/backoff"
-	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -43,6 +42,9 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 	case c.IsVoid():
 		return nil
 	}
+	if err := e.clearUp(ctx, c); err != nil {
+		return err
+	}
 	const tries, answers = 30, 5
 	lost := 0
 	for try := range tries {
@@ -54,20 +56,26 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 			}
 		}
 		again, err := e.attempt(ctx, c)
-		if c.lost != nil && again {
-			if lost++; lost == answers {
-				return c.failed(c.lost.err)
-			}
-		}
 		if err != nil || !again {
 			return err
+		}
+		if c.Origin.lost != nil {
+			if lost++; lost == answers {
+				return c.failed(c.Origin.lost.err)
+			}
 		}
 	}
 	return c.failed(ErrContended)
 }
 
-// destroy deletes the record. A mark stays: it belongs to no session.
+// destroy deletes the record, also under a new ID that it may have. A mark stays: it belongs
+// to no session.
 func (e *Engine) destroy(ctx context.Context, c *Change) error {
+	if lost := c.Origin.lost; lost != nil && lost.next.ID != c.Origin.ID {
+		if err := e.store.Delete(ctx, lost.next.ID); err != nil {
+			return err
+		}
+	}
 	if c.Origin.Status != Renewed {
 		if err := e.store.Delete(ctx, c.Origin.ID); err != nil {
 			return err
@@ -82,7 +90,6 @@ type attempt struct {
 	next Origin       // what the store holds if the write was made
 	view state.Values // what the session shows then, beneath its log
 	ttl  time.Duration
-	err  error // that of the write, if its answer was lost
 }
 
 // attempt writes a change on top of its origin. If another writer was faster, the
@@ -90,8 +97,8 @@ type attempt struct {
 // written again.
 func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error) {
 	var a attempt
-	if c.lost != nil {
-		a = *c.lost
+	if c.Origin.lost != nil {
+		a = c.Origin.lost.attempt
 	} else if void, err := e.prepare(c, &a); void || err != nil {
 		return false, err
 	}
@@ -102,20 +109,25 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 	case errors.Is(err, ErrNotApplied):
 		return false, c.failed(err)
 	case err != nil:
-		c.lost = &attempt{a.next, a.view, a.ttl, err}
+		c.Origin.lost = &lost{a, err}
 		written, again, err = e.look(ctx, c)
-	case !written && c.lost != nil:
+	case !written && c.Origin.lost != nil:
 		written, again, err = e.look(ctx, c)
 	case !written:
 		written, again, err = e.resolve(ctx, c, a.next.Data)
 	}
 	if err == nil && written {
-		if c.ID != c.Origin.ID && c.Origin.Status != Renewed {
-			e.store.Mark(ctx, c.Origin.ID)
-		}
+		e.markOld(ctx, c, c.ID)
 		c.Written(a.next, a.view)
 	}
 	return again, err
+}
+
+// markOld leaves a mark under the ID that was given up for a new one, if one was.
+func (e *Engine) markOld(ctx context.Context, c *Change, newID string) {
+	if newID != c.Origin.ID && c.Origin.Status != Renewed {
+		e.store.Mark(ctx, c.Origin.ID)
+	}
 }
 
 // prepare fills in the write that a change calls for. It reports true if there is nothing
@@ -190,38 +202,6 @@ func (e *Engine) put(ctx context.Context, c *Change, rec Record) (bool, error) {
 	default:
 		return e.store.Swap(ctx, c.ID, c.Origin.Data, rec)
 	}
-}
-
-// look finds out what became of a write whose answer was lost: see "Lost answers" in the
-// package doc. Two requests that take the same flash write the same bytes, so then equal
-// bytes prove nothing: a flash is rather lost than shown twice.
-func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err error) {
-	if deadline.Err(ctx) != nil {
-		return false, false, c.failed(c.lost.err)
-	}
-	renews := c.Origin.Status == Live && c.ID != c.Origin.ID
-	now, err := e.store.Load(ctx, c.ID)
-	switch {
-	case err != nil:
-		return false, false, c.failed(c.lost.err)
-	case !renews && c.Origin.isStill(now):
-		return false, true, nil
-	case now.Status == Live && c.When != IfFlash && bytes.Equal(now.Data, c.lost.next.Data):
-		return true, false, nil
-	case renews:
-		if now, err = e.store.Load(ctx, c.Origin.ID); err == nil && c.Origin.isStill(now) {
-			return false, true, nil
-		}
-	}
-	return false, false, c.failed(fmt.Errorf("%w (%w)", errOverwritten, c.lost.err))
-}
-
-// failed is err, marked if the change may be in the store all the same.
-func (c *Change) failed(err error) error {
-	if c.lost == nil {
-		return err
-	}
-	return unknownError{err}
 }
 
 // resolve looks at what the store holds after it has refused a write. If another

@@ -26,6 +26,7 @@ type store struct {
 	lose   bool            // the answer to the next write that succeeds is lost; the driver asks again
 	calls  []string        // the writes, in order
 	fail   error           // of the next encoding
+	down   bool            // nothing can be read
 
 	// answer, if it is not nil, is what becomes of the answer to a write: it may make the
 	// write, with apply, and returns its error.
@@ -54,6 +55,9 @@ func (s *store) values(id string) map[any]any {
 }
 
 func (s *store) Load(_ context.Context, id string) (commit.Found, error) {
+	if s.down {
+		return commit.Found{}, errors.New("nobody answers")
+	}
 	data, ok := s.data[id]
 	counts, marked := s.marks[id]
 	switch {

@@ -96,7 +96,7 @@ func (e *Engine) inLane(ctx context.Context, c *Change) error {
 func (e *Engine) writeBatch(ctx context.Context, b *batch, sh *shard) {
 	b.err = errPanicked
 	defer func() {
-		if b.writing || b.lost != nil {
+		if b.writing || b.Origin.lost != nil {
 			b.err = unknownError{b.err}
 		}
 		close(b.done)
@@ -226,7 +226,7 @@ func (c *Change) takesAlong(other *Change) bool {
 
 // isRebasable reports whether the changes can be applied to any values of the session.
 func (c *Change) isRebasable() bool {
-	return c.Origin.Status == Live && c.When == Always && !c.Log.Destroyed
+	return c.Origin.Status == Live && c.Origin.lost == nil && c.When == Always && !c.Log.Destroyed
 }
 
 // isBatchable reports whether the changes are of values only.
@@ -239,6 +239,9 @@ func (c *Change) isBatchable() bool { return c.isRebasable() && c.ID == c.Origin
 // key.
 func (e *Engine) adopt(c *Change, b *batch) error {
 	if b.err != nil {
+		if b.Origin.lost != nil {
+			c.Origin = b.Origin
+		}
 		return b.err
 	}
 	c.Values, c.Origin, c.Vanished = nil, b.Origin, b.Vanished

@@ -3,6 +3,7 @@ package commit_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -214,5 +215,72 @@ func TestLostThenNotApplied(t *testing.T) {
 	}
 	if !slices.Equal(s.calls, []string{"swap", "swap"}) {
 		t.Errorf("the writes are %v", s.calls)
+	}
+}
+
+// TestAfterALostAnswer: a session whose commit has failed may be committed again. The first
+// commit counts if it was made, and if nobody knows, the second one fails too.
+func TestAfterALostAnswer(t *testing.T) {
+	for kind, k := range kinds {
+		if kind == "take flash" || kind == "give flash" {
+			continue // the middleware does these once
+		}
+		for _, made := range []bool{true, false} {
+			for _, then := range []string{"again", "more", "others", "end"} {
+				t.Run(fmt.Sprint(kind, "/", made, "/", then), func(t *testing.T) {
+					s := newStore("abc", k.before)
+					c := k.change(s)
+					s.answer = func(_ string, apply func() bool) (bool, error) {
+						if made {
+							apply()
+						}
+						s.down, s.answer = true, nil
+						return false, errHungUp
+					}
+					e := commit.New(s)
+					if err := e.Commit(ctx, c); !errors.Is(err, errHungUp) || !c.IsDoubtful() {
+						t.Fatalf("the error is %v, doubtful: %t", err, c.IsDoubtful())
+					}
+					s.down = false
+
+					next := &commit.Change{ID: c.ID, Log: c.Log, Origin: c.Origin, Values: c.Values}
+					want := maps.Clone(k.after)
+					switch then {
+					case "more":
+						next.Log.Set("more", "mine")
+						want["more"] = "mine"
+					case "others":
+						want = map[any]any{"a": "theirs"}
+						for id := range s.data {
+							s.put(id, want)
+						}
+						if len(s.data) == 0 {
+							return
+						}
+					case "end":
+						next.Log.Destroyed = true
+						want = nil
+					}
+					err := e.Commit(ctx, next)
+					if (err != nil) != (then == "others") {
+						t.Errorf("the error is %v", err)
+					}
+					if then == "others" || then == "end" {
+						for id := range s.data {
+							if !reflect.DeepEqual(s.values(id), want) {
+								t.Errorf("under %s is %v", id, s.values(id))
+							}
+						}
+						return
+					}
+					if !reflect.DeepEqual(s.values(k.newID), want) || len(s.data) != 1 {
+						t.Errorf("stored is %v, want %v", s.values(k.newID), want)
+					}
+					if k.newID == "new" && !s.marks["abc"] {
+						t.Error("the old ID has no mark")
+					}
+				})
+			}
+		}
 	}
 }
