@@ -1,15 +1,20 @@
 package mysql_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	driver "github.com/go-sql-driver/mysql"
+
 	"github.com/flamego/session/internal/sqlstore/sqltest"
+	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/mysql"
 )
@@ -93,6 +98,45 @@ func TestLockWait(t *testing.T) {
 		}
 		_ = db.Close()
 	}
+}
+
+// TestTimed: a connection has the deadline itself, unless the DSN has deadlines of its own.
+// Only then does the driver watch each operation.
+func TestTimed(t *testing.T) {
+	t.Parallel()
+	for dsn, want := range map[string]bool{
+		"u:p@tcp(127.0.0.1)/db": true, "u:p@unix(/socket)/db": true, "u:p@mine(127.0.0.1:1)/db": false,
+		"u:p@tcp(127.0.0.1)/db?readTimeout=1s": false, "u:p@tcp(127.0.0.1)/db?writeTimeout=1s": false,
+	} {
+		c, err := mysql.Dialect.Connector(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.(interface{ Timed() bool }).Timed() != want {
+			t.Errorf("%s: timed: %t", dsn, !want)
+		}
+	}
+}
+
+// TestDialFunc has a network of the app's own. An operation ends in time there too.
+func TestDialFunc(t *testing.T) {
+	t.Parallel()
+	_, server := through(testserver.MySQL(t), "")
+	p := tcpproxy.New(t, server, tcpproxy.Rules{})
+	driver.RegisterDialContext("mine", func(ctx context.Context, addr string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", p.Addr())
+	})
+	own := *env
+	own.DSN = func(t testing.TB) string { return tcp.ReplaceAllString(testserver.MySQL(t), "mine(host)") }
+	t.Run("operations", func(t *testing.T) { own.Core(t, "") })
+	b := own.New(t).Init().Backend()
+	p.Set(tcpproxy.Freeze)
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	if err := b.Delete(short, "session1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the error is %v", err)
+	}
+	p.Set(tcpproxy.Pass)
 }
 
 // TestUserLimit has a user with a few connections.

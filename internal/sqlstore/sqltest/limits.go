@@ -12,17 +12,42 @@ import (
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/sqlstore"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 )
 
 func sid(i int) string { return fmt.Sprintf("session%02d", i) }
+
+// counter counts the connections that it makes.
+type counter struct {
+	driver.Connector
+	made *atomic.Int64
+}
+
+func (c counter) Connect(ctx context.Context) (driver.Conn, error) {
+	c.made.Add(1)
+	return c.Connector.Connect(ctx)
+}
+
+// counted is the dialect with a counter.
+func (tab *Table) counted(made *atomic.Int64) *sqlstore.Dialect {
+	same := *tab.Dialect
+	same.Connector = func(dsn string) (driver.Connector, error) {
+		c, err := tab.Dialect.Connector(dsn)
+		return counter{c, made}, err
+	}
+	return &same
+}
 
 // Locked has a row locked by somebody else for longer than anybody waits, and requests
 // that want it. Other sessions do not notice. The function count counts the connections of
 // the store on the server; it may be nil.
 func (tab *Table) Locked(count func() int64) {
 	const poolSize, duration = 16, 12 * time.Second
-	b := tab.Init().Backend()
+	var made atomic.Int64
+	b, _, err := tab.counted(&made).Open(ctx, tab.Init().Config)
+	tab.check(err)
+	defer func() { tab.check(b.(interface{ Close() error }).Close()) }()
 	for i := range 4 {
 		tab.want(true)(b.Insert(ctx, sid(i), record("a", time.Hour)))
 	}
@@ -71,6 +96,9 @@ func (tab *Table) Locked(count func() int64) {
 	if n := most.Load(); n > 2*poolSize {
 		tab.Errorf("%d connections, want %d at most", n, 2*poolSize)
 	}
+	if n := made.Load(); n > 2*poolSize {
+		tab.Errorf("%d connections are made, want %d at most", n, 2*poolSize)
+	}
 	if n := others.Load(); n < 40 {
 		tab.Errorf("%d requests of others", n)
 	}
@@ -101,28 +129,12 @@ func (tab *Table) Crowd() {
 	visits(tab.Store())
 }
 
-// counter counts the connections that it makes.
-type counter struct {
-	driver.Connector
-	made *atomic.Int64
-}
-
-func (c counter) Connect(ctx context.Context) (driver.Conn, error) {
-	c.made.Add(1)
-	return c.Connector.Connect(ctx)
-}
-
 func testMaxConns(tab *Table) {
 	tab.Init().Backend()
 	for n, most := range map[int]int64{0: 16, 1: 1, 3: 3} {
 		var made atomic.Int64
-		dialect := *tab.Dialect
-		dialect.Connector = func(dsn string) (driver.Connector, error) {
-			c, err := tab.Dialect.Connector(dsn)
-			return counter{c, &made}, err
-		}
 		tab.Config.MaxConns = n
-		b, _, err := dialect.Open(ctx, tab.Config)
+		b, _, err := tab.counted(&made).Open(ctx, tab.Config)
 		tab.check(err)
 		_, err = b.Insert(ctx, "one", record("a", time.Minute))
 		tab.check(err)
