@@ -72,7 +72,7 @@ func (d *Dialect) class(err error) Class {
 // the driver may not say so, or say it in other words.
 func (b *backend) contextErr(p *pool, done, err error) error {
 	switch {
-	case (err == done || err == error(unsentError{done})) && p.busy():
+	case errors.Is(err, done) && p.busy():
 		return redact.New(done.Error()+" (all connections of the DB are in use; "+
 			"a transaction of the handler that is still open may be why)", err)
 	case errors.Is(err, done):
