@@ -156,16 +156,13 @@ var dialect = sqlstore.Dialect{
 		sqlstore.Locked: {"55P03", "57014"},
 		// Too many connections, of all users or of one.
 		sqlstore.Full:     {"53300"},
-		sqlstore.ReadOnly: {readOnly},
+		sqlstore.ReadOnly: {"25006"},
 		// Shutdown, crash, a database that is dropped, idle_session_timeout. The server says
 		// so before it closes a connection, and the next operation on that connection
 		// reads it. PgBouncer says 08P01 of the server behind it.
 		sqlstore.Broken: {"57P01", "57P02", "57P04", "57P05", "08000", "08003", "08006", "08P01", "40003"},
 	},
 }
-
-// readOnly is the code of a server or a session that takes no writes.
-const readOnly = "25006"
 
 // serverError finds the errors of both pgx and lib/pq, by the method that they have in
 // common. The error of pgx may be inside an error that repeats half of the DSN.
