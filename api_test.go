@@ -17,6 +17,7 @@ import (
 	"github.com/flamego/session/mysql"
 	"github.com/flamego/session/postgres"
 	"github.com/flamego/session/redis"
+	"github.com/flamego/session/redis/anyclient"
 	"github.com/flamego/session/sqlite"
 )
 
@@ -111,7 +112,12 @@ func everyOption() []session.Options {
 			Options: &redis.Options{Addr: "127.0.0.1:6379", DB: 15}, KeyPrefix: "session:", Lifetime: time.Hour,
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder, MaxDataSize: 1 << 20,
 		},
-		redis.Config{Client: redisdriver.UniversalClient(nil)},
+		redis.Config{Client: redisdriver.UniversalClient(nil), NoKeyPrefix: true},
+		anyclient.Config{
+			Eval:    func(context.Context, string, []string, ...string) (any, error) { return nil, nil },
+			Cluster: true, KeyPrefix: "", NoKeyPrefix: false, Lifetime: 0,
+			Encoder: session.GobEncoder, Decoder: session.GobDecoder, MaxDataSize: 0,
+		},
 		mongo.Config{
 			Options: &mongo.Options{}, Database: "test", Collection: "sessions", Lifetime: time.Hour,
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder,

@@ -31,11 +31,19 @@ func TestImports(t *testing.T) {
 			t.Errorf("the root package links %s", pkg)
 		}
 	}
-	for _, pattern := range []string{"./postgres", "./mysql", "./sqlite", "./redis", "./mongo", "./storetest"} {
+	for _, pattern := range []string{"./postgres", "./mysql", "./sqlite", "./redis", "./redis/anyclient", "./mongo", "./storetest"} {
 		for _, pkg := range deps(t, pattern) {
 			require.NotContains(t, pkg, "stretchr/testify", pattern)
 			require.NotContains(t, pkg, "/internal/testing", pattern)
 		}
+	}
+}
+
+// Whoever has a client of Redis links no other one.
+func TestAnyClientLinksNone(t *testing.T) {
+	for _, pkg := range deps(t, "./redis/anyclient") {
+		require.NotContains(t, pkg, "go-redis")
+		require.NotEqual(t, "github.com/flamego/session/redis", pkg)
 	}
 }
 
