@@ -95,17 +95,17 @@ func everyOption() []session.Options {
 		postgres.Config{
 			Lifetime: time.Hour, DSN: "postgres://", Table: "sessions",
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder, InitTable: true,
-			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20,
+			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20, MaxConns: 16,
 		},
 		mysql.Config{
 			Lifetime: time.Hour, DSN: "/", Table: "sessions",
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder, InitTable: true,
-			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20,
+			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20, MaxConns: 16,
 		},
 		sqlite.Config{
 			Lifetime: time.Hour, DSN: "app.db", Table: "sessions",
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder, InitTable: true,
-			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20,
+			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20, MaxConns: 16,
 		},
 		redis.Config{
 			Client:  redisdriver.NewClient(&redis.Options{Addr: "127.0.0.1:6379"}),

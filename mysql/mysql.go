@@ -30,8 +30,40 @@
 // be that of a table, and a server that does not answer within 5 seconds. No
 // error holds the DSN or any part of it. Without InitTable a missing table is an
 // error of the first operation. Data that the column cannot hold is refused before it is
-// sent, because a server that is not in strict mode would cut it off. An operation whose
-// connection breaks goes on with another connection.
+// sent, because a server that is not in strict mode would cut it off.
+//
+// An operation is tried again, until its context is done, while the server has no more
+// connections for the app (errors 1040, 1203, 1226), takes no writes (1290, 1792, 1836, as
+// after a failover), or somebody else holds a lock on the row (1205). Connections whose
+// server takes no writes are closed, so the operation goes on at the server that the
+// address leads to by then. If the server prepares no more statements (1461,
+// max_prepared_stmt_count), the store does without for a minute at a time.
+//
+// A load goes on on another connection when its own breaks or says nothing for two seconds
+// (a quarter of Options.Timeout, if that is more). A write whose answer was lost is not
+// repeated: the store looks whether the write was made. So the first request after a
+// restart of the server succeeds, and no change is made twice.
+//
+// If all connections of a DB that is shared are in use until the context is done, the error
+// says so: a handler that still holds a transaction when the response begins may be why.
+//
+// # Settings
+//
+// On the connections of its own pool the store sets autocommit to 1, and to 1 second the
+// variables innodb_lock_wait_timeout and lock_wait_timeout, unless the DSN sets them. The
+// server goes on waiting for a lock when the client has given up, by default for 50 seconds,
+// and holds a connection all the time. Options.Timeout should be 3 seconds or more, since
+// the server counts whole seconds. For a DB that is shared, add
+// "innodb_lock_wait_timeout=1" to its DSN.
+//
+// A pool that the store opens closes a connection that was not used for 2 minutes, since
+// balancers drop those without a word. When a connection says nothing, all that were idle
+// as long are closed too. A DB that is shared has the settings of the app: its
+// SetConnMaxIdleTime should be 2 minutes, its DSN have a readTimeout.
+//
+// Connections to tcp(...) and unix(...) have the deadline of an operation. A dial function
+// that the app has registered is used under any other name, and so are readTimeout and
+// writeTimeout; then the driver watches each operation, which takes a little longer.
 //
 // # Limits
 //
@@ -39,11 +71,15 @@
 // column is read at start. If there is no table then, the size is taken to be that of a
 // BLOB. Data must also fit into half of max_allowed_packet, since a change sends both
 // the old data and the new.
+//
+// A cancelled context does not interrupt a statement that runs; its deadline does. An
+// operation that waits for a connection ends in both cases. If the context has no
+// deadline, or the DB is shared, a cancelled context interrupts a statement too.
 package mysql
 
 import (
 	"database/sql"
-	"database/sql/driver"
+	"encoding/hex"
 	"errors"
 	"strconv"
 	"time"
@@ -82,8 +118,11 @@ type Config struct {
 	// is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes. The store then ignores
-	// DSN. Default is a new pool of up to 16 connections to DSN.
+	// DSN. Default is a new pool of up to MaxConns connections to DSN.
 	DB *sql.DB
+	// MaxConns is the greatest number of connections to DSN. If the server allows fewer,
+	// the store does with these. Default is 16. To be negative is an error.
+	MaxConns int
 }
 
 // Initer returns the session.Initer of MySQL, which wants a Config.
@@ -95,7 +134,7 @@ var dialect = sqlstore.Dialect{
 	Name: "mysql",
 
 	Quote: '`', MaxName: 64, NameLength: utf8.RuneCountInString,
-	Prepare: true, Remote: true,
+	Prepare: true, Remote: true, Timed: true, Literal: literal,
 
 	// Expiry rounds up to whole seconds by itself: the server would cut off a fraction
 	// or round it, depending on its settings. UTC_TIMESTAMP() and UTC_TIMESTAMP(6) both
@@ -138,13 +177,33 @@ var dialect = sqlstore.Dialect{
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"1062"},
 		sqlstore.NoTable:   {"1146"},
-		// Conflict of snapshots (MariaDB), lock wait timeout, deadlock, a prepared
-		// statement for a table that has changed or on another server.
-		sqlstore.Again: {"1020", "1205", "1213", "1615", "1243"},
-		// Shutdown, KILL, interactive_timeout.
-		sqlstore.Broken: {"1053", "1927", "4031"},
+		// Conflict of snapshots (MariaDB), deadlock, a prepared statement for a table that
+		// has changed or on another server.
+		sqlstore.Again: {"1020", "1213", "1615", "1243"},
+		// Lock wait timeout.
+		sqlstore.Locked: {"1205"},
+		sqlstore.Full:   {"1040", "1203", "1226"},
+		// The option --read-only, a read-only transaction, a read-only mode of the server.
+		sqlstore.ReadOnly:   {"1290", "1792", "1836"},
+		sqlstore.Unprepared: {"1461"},
+		// Shutdown, KILL, interactive_timeout, and what proxies say of the server behind
+		// them.
+		sqlstore.Broken: {"1053", "1158", "1159", "1160", "1161", "1317", "1927", "2006", "2013", "4031"},
 	},
 	Broken: []error{mysql.ErrInvalidConn},
+}
+
+// literal writes a value into a statement. The server takes a text in hexadecimal for one of
+// the column's character set, as it does with a text in quotes, so it uses the index.
+func literal(value interface{}) string {
+	switch v := value.(type) {
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case []byte:
+		return "x'" + hex.EncodeToString(v) + "'"
+	default:
+		return "_utf8mb4 x'" + hex.EncodeToString([]byte(v.(string))) + "'"
+	}
 }
 
 func serverError(err error) (code, text string, ok bool) {
@@ -153,18 +212,4 @@ func serverError(err error) (code, text string, ok bool) {
 		return "", "", false
 	}
 	return strconv.Itoa(int(answer.Number)), answer.Error(), true
-}
-
-func newConnector(dsn string) (driver.Connector, error) {
-	config, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		return nil, err
-	}
-	config.Logger = &mysql.NopLogger{} // it would only log errors that are also returned
-	config.ClientFoundRows = true      // see the Swap of the backend
-	if config.Params == nil {
-		config.Params = make(map[string]string)
-	}
-	config.Params["autocommit"] = "1" // without it no change would be committed
-	return mysql.NewConnector(config)
 }

@@ -17,12 +17,6 @@ import (
 
 var tcp = regexp.MustCompile(`tcp\((.*)\)`)
 
-func TestOutage(t *testing.T) {
-	env.Outage(t, func(dsn, addr string) (changed, server string) {
-		return tcp.ReplaceAllString(dsn, "tcp("+addr+")"), tcp.FindStringSubmatch(dsn)[1]
-	})
-}
-
 func TestParameters(t *testing.T) {
 	for _, params := range []string{
 		"?parseTime=true", "?parseTime=true&loc=Asia%2FTokyo", "?loc=America%2FNew_York", "?clientFoundRows=true",

@@ -27,8 +27,20 @@
 // The Initer returns an error for a DSN that does not parse, a name that cannot
 // be that of a table, and a server that does not answer within 5 seconds. No
 // error holds the DSN or any part of it. Without InitTable a missing table is an
-// error of the first operation. An operation whose connection breaks goes on with
-// another connection, so the first request after a restart of the server succeeds.
+// error of the first operation.
+//
+// An operation is tried again, until its context is done, while the server has no more
+// connections for the app (SQLSTATE 53300), takes no writes (25006, as after a failover),
+// or somebody else holds a lock on the row. Connections whose server takes no writes are
+// closed, so the operation goes on at the server that the address leads to by then.
+//
+// A load goes on on another connection when its own breaks or says nothing for two seconds
+// (a quarter of Options.Timeout, if that is more). A write whose answer was lost is not
+// repeated: the store looks whether the write was made. So the first request after a
+// restart of the server succeeds, and no change is made twice.
+//
+// If all connections of a DB that is shared are in use until the context is done, the error
+// says so: a handler that still holds a transaction when the response begins may be why.
 //
 // # Limits
 //
@@ -36,20 +48,27 @@
 // operation that waits for a connection ends in both cases. If the context has no
 // deadline, or the DB is shared, a cancelled context interrupts a statement too.
 //
+// At the deadline the server is asked, on another connection, to cancel the statement, as
+// "psql" does. So no lock is waited for any longer, and the connection stays. The store
+// sets no lock_timeout: through a PgBouncer that would be a setting of others as well.
+//
+// A pool that the store opens closes a connection that was not used for 2 minutes, since
+// balancers drop those without a word. When a connection says nothing, all that were idle
+// as long are closed too. All this is for the store's own pool: a DB that is shared has the
+// settings of the app, SetConnMaxIdleTime for one.
+//
 // PostgreSQL 9.5 or later, directly or behind a PgBouncer (in transaction mode
 // with "prefer_simple_protocol=true" in the DSN). Reads must go to the primary:
 // a replica may show what another request has replaced.
+//
+// The package registers no driver in database/sql. An app that opens a DB by sql.Open("pgx",
+// ...) imports the stdlib package of its own version of pgx.
 package postgres
 
 import (
-	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"time"
-
-	"github.com/jackc/pgx/v4"
-	"github.com/jackc/pgx/v4/stdlib"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
@@ -80,8 +99,11 @@ type Config struct {
 	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes. The store then ignores
-	// DSN. Default is a new pool of up to 16 connections to DSN.
+	// DSN. Default is a new pool of up to MaxConns connections to DSN.
 	DB *sql.DB
+	// MaxConns is the greatest number of connections to DSN. If the server allows fewer,
+	// the store does with these. Default is 16. To be negative is an error.
+	MaxConns int
 }
 
 // Initer returns the session.Initer of PostgreSQL, which wants a Config.
@@ -130,9 +152,15 @@ var dialect = sqlstore.Dialect{
 		// Serialization failure, deadlock, a cached plan for a table that has changed,
 		// a prepared statement that is on another connection.
 		sqlstore.Again: {"40001", "40P01", "0A000", "26000"},
-		// Shutdown, crash, idle_session_timeout. The server says so before it closes a
-		// connection, and the next operation on that connection reads it.
-		sqlstore.Broken: {"57P01", "57P02", "57P05"},
+		// A lock timeout, a statement that was cancelled: see connector.Connect.
+		sqlstore.Locked: {"55P03", "57014"},
+		// Too many connections, of all users or of one.
+		sqlstore.Full:     {"53300"},
+		sqlstore.ReadOnly: {"25006"},
+		// Shutdown, crash, a database that is dropped, idle_session_timeout. The server says
+		// so before it closes a connection, and the next operation on that connection
+		// reads it. PgBouncer says 08P01 of the server behind it.
+		sqlstore.Broken: {"57P01", "57P02", "57P04", "57P05", "08000", "08003", "08006", "08P01", "40003"},
 	},
 }
 
@@ -147,27 +175,4 @@ func serverError(err error) (code, text string, ok bool) {
 		return "", "", false
 	}
 	return answer.SQLState(), answer.Error(), true
-}
-
-func newConnector(dsn string) (driver.Connector, error) {
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return nil, err
-	}
-	return connector{stdlib.GetConnector(*config)}, nil
-}
-
-// connector makes connections of type conn.
-type connector struct{ driver.Connector }
-
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	inner, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pgxConn, ok := inner.(*stdlib.Conn)
-	if !ok {
-		return inner, nil
-	}
-	return &conn{Conn: pgxConn}, nil
 }

@@ -21,18 +21,6 @@ import (
 	"github.com/flamego/session/postgres"
 )
 
-func TestOutage(t *testing.T) {
-	env.Outage(t, func(dsn, addr string) (changed, server string) {
-		u, err := url.Parse(dsn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		server = u.Host
-		u.Host = addr
-		return u.String(), server
-	})
-}
-
 func TestParameters(t *testing.T) {
 	for _, params := range []string{
 		"&prefer_simple_protocol=true", "&statement_cache_mode=describe", "&statement_cache_capacity=0",

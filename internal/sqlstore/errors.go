@@ -34,6 +34,13 @@ const (
 	Locked
 	// Broken says that the connection is lost. The operation may have been done or not.
 	Broken
+	// Full says that the server has no connection for us. Attempts go on as for Locked.
+	Full
+	// ReadOnly says that the server takes no writes, as after a failover: its connections
+	// are closed. Attempts go on as for Locked.
+	ReadOnly
+	// Unprepared says that the server prepares no more statements.
+	Unprepared
 )
 
 // class tells what an error means.
@@ -47,7 +54,7 @@ func (d *Dialect) class(err error) Class {
 		return Other
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
-		if op.Op == "dial" || op.Timeout() {
+		if op.Op == "dial" || op.Timeout() && unsent(err) {
 			return Other // the server does not answer, whatever the connection
 		}
 		return Broken
@@ -63,11 +70,16 @@ func (d *Dialect) class(err error) Class {
 
 // contextErr is the redacted error of an operation whose context is done. The error of
 // the driver may not say so, or say it in other words.
-func (b *backend) contextErr(done, err error) error {
-	if errors.Is(err, done) {
+func (b *backend) contextErr(p *pool, done, err error) error {
+	switch {
+	case errors.Is(err, done) && p.busy():
+		return redact.New(done.Error()+" (all connections of the DB are in use; "+
+			"a transaction of the handler that is still open may be why)", err)
+	case errors.Is(err, done):
 		return b.redacted(err)
+	default:
+		return redact.New(done.Error()+" ("+b.redacted(err).Error()+")", errors.Join(done, err))
 	}
-	return redact.New(done.Error()+" ("+b.redacted(err).Error()+")", errors.Join(done, err))
 }
 
 // redacted is the redacted error of the dialect. If the table is missing, the text says
