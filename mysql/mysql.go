@@ -42,10 +42,9 @@
 package mysql
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -84,11 +83,23 @@ type Config struct {
 	// DB is a pool to share, which the store never closes. The store then ignores
 	// DSN. Default is a new pool of up to 16 connections to DSN.
 	DB *sql.DB
+	// Location is the zone in whose wall time expired_at is kept: that of the other
+	// programs that use the table, which is the loc of their DSNs. Default is the loc of
+	// the DSN, and with a DB it is UTC.
+	Location *time.Location
 }
 
 // Initer returns the session.Initer of MySQL, which wants a Config.
 func Initer() session.Initer {
-	return sqlstore.Initer[Config](&dialect)
+	return session.NewIniter(open)
+}
+
+func open(ctx context.Context, config Config) (session.Backend, session.StoreConfig, error) {
+	// Without names of fields, a field that is forgotten does not compile.
+	return inZone(dialect, location(config), time.Now()).Open(ctx, sqlstore.Config{
+		config.Lifetime, config.DSN, config.Table, config.Encoder, config.Decoder,
+		config.InitTable, config.MaxDataSize, config.DB,
+	})
 }
 
 var dialect = sqlstore.Dialect{
@@ -117,6 +128,9 @@ var dialect = sqlstore.Dialect{
 
 	CreateTable: "CREATE TABLE IF NOT EXISTS {table} " +
 		"({key} VARCHAR(255) PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} DATETIME NOT NULL)",
+	// Session IDs are ASCII.
+	CreateShort: "CREATE TABLE IF NOT EXISTS {table} " +
+		"({key} VARCHAR(255) CHARACTER SET ascii PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} DATETIME NOT NULL)",
 	CreateIndex: "CREATE INDEX {index} ON {table} ({expired_at})",
 	HasIndex: `SELECT COUNT(*) FROM information_schema.statistics
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
@@ -126,15 +140,13 @@ var dialect = sqlstore.Dialect{
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
 		AND column_name = 'data'), 65535))`,
 
-	Connector: newConnector,
-	DSNFaults: []string{
-		"did you forget to escape a param value?", "network address not terminated (missing closing brace)",
-		"missing the slash separating the database name", "interpolateParams can not be used with unsafe collations",
-		"default addr for network", "invalid dbname", "invalid bool value", "invalid timeTruncate value",
-		"unknown server pub key name", "unknown config name", "invalid connectionAttributes value",
-		"invalid duration", "unknown time zone", "invalid URL escape", "invalid syntax",
-	},
-	ServerError: serverError,
+	Connector:    newConnector,
+	ServerError:  serverError,
+	Phrases:      phrases,
+	Parameters:   parameters,
+	BadParameter: badParameter,
+	TLS:          "tls",
+	LockWaits:    []string{"1205", "3572"},
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"1062"},
 		sqlstore.NoTable:   {"1146"},
@@ -143,16 +155,10 @@ var dialect = sqlstore.Dialect{
 		sqlstore.Again: {"1020", "1205", "1213", "1615", "1243"},
 		// Shutdown, KILL, interactive_timeout.
 		sqlstore.Broken: {"1053", "1927", "4031"},
+		// For MyISAM, or for an old row format of InnoDB.
+		sqlstore.KeyTooLong: {"1071", "1709"},
 	},
 	Broken: []error{mysql.ErrInvalidConn},
-}
-
-func serverError(err error) (code, text string, ok bool) {
-	var answer *mysql.MySQLError
-	if !errors.As(err, &answer) {
-		return "", "", false
-	}
-	return strconv.Itoa(int(answer.Number)), answer.Error(), true
 }
 
 func newConnector(dsn string) (driver.Connector, error) {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/internal/sqlstore/sqltest"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/mysql"
 )
@@ -154,29 +153,65 @@ func TestSweepLocksNobody(t *testing.T) {
 
 func TestBadDSN(t *testing.T) {
 	t.Parallel()
-	addr := tcp.FindString(testserver.MySQL(t))
-	env.BadDSNs(t, map[string]string{
-		"canary-user:canary-pass@" + addr + "/canary-db":                      "Access denied",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db":                  "connection refused",
-		"canary-user:canary-pass@unix(/canary-host)/canary-db":                "no such file",
-		"canary-user:canary-pass@tcp(canary-host.invalid:1)/canary-db":        "look up the host",
-		"canary-user:canary-pass@canary-host/canary-db":                       "default addr for network",
-		"canary-user:canary-pass@canary(canary-host)/canary-db":               "unknown network",
-		"canary-user:canary-pass@canary(canary-host:1)/canary-db":             "unknown network",
-		"canary-user:canary-pass@tcp(canary-host:1/canary-db":                 "network address not terminated",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)":                            "missing the slash",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?parseTime=canary": "invalid bool value",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?loc=canary":       "unknown time zone",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?timeout=canary":   "the DSN is not valid",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?tls=canary":       "unknown config name",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/%zzcanary":                  "invalid dbname",
-		"canary": "missing the slash",
-	}, "canary")
-
 	good := testserver.MySQL(t)
-	_, err := session.New(session.Options{
-		Initer: mysql.Initer(),
-		Config: mysql.Config{DSN: good[:strings.LastIndex(good, "/")+1] + "canary_db"},
-	})
-	sqltest.NoLeak(t, err, "canary_db", addr, good)
+	addr := tcp.FindString(good)
+	password := good[:strings.Index(good, "@")]
+	noDatabase := good[:strings.LastIndex(good, "/")+1]
+	env.BadDSNs(t, map[string]string{
+		"canary-user:canary-pass@" + addr + "/canary-db":                        "connect: user or password: access denied (error 1045)",
+		noDatabase + "canary_db":                                                "connect: database: there is no such database (error 1049)",
+		noDatabase:                                                              `create table "sessions": Table: no database selected (error 1046)`,
+		good + "?canary_variable=1":                                             "connect: a parameter after the ?: unknown system variable (error 1193)",
+		good + "?time_zone=%27canary%27":                                        "connect: time_zone: unknown time zone (error 1298)",
+		good + "?tls=true":                                                      "connect: tls: ",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db":                    "connect: host or port: connect: connection refused",
+		"canary-user:canary-pass@unix(/canary-host)/canary-db":                  "connect: host (the socket): connect: no such file",
+		"canary-user:canary-pass@tcp(canary-host.invalid:1)/canary-db":          "connect: host: look up the host: ",
+		"canary-user:canary-pass@canary-host/canary-db":                         "the DSN is not valid: address: default addr for network",
+		"canary-user:canary-pass@canary(canary-host)/canary-db":                 "connect: host or port: dial: unknown network",
+		"canary-user:canary-pass@canary(canary-host:1)/canary-db":               "connect: host or port: dial: unknown network",
+		"canary-user:canary-pass@tcp(canary-host:1/canary-db":                   "the DSN is not valid: address: network address not terminated",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)":                              "the DSN is not valid: database: missing the slash",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?parseTime=canary":   "the DSN is not valid: parseTime: invalid bool value",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?loc=canary":         "the DSN is not valid: loc: unknown time zone",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?timeout=canary":     "the DSN is not valid: timeout: invalid duration",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?readTimeout=canary": "the DSN is not valid: readTimeout: invalid duration",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?maxAllowedPacket=a": "the DSN is not valid: maxAllowedPacket: invalid syntax",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?tls=canary":         "the DSN is not valid: tls: unknown config name",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/%zzcanary":                    "the DSN is not valid: database: invalid dbname",
+		"canary": "the DSN is not valid: database: missing the slash",
+	}, "canary", password, addr)
+}
+
+// TestInitTableWhereKeysAreShort: neither MyISAM nor an old row format takes a key of 255
+// characters of utf8mb4.
+func TestInitTableWhereKeysAreShort(t *testing.T) {
+	for name, params := range map[string]string{"MyISAM": "?default_storage_engine=MyISAM", "compact": ""} {
+		t.Run(name, func(t *testing.T) {
+			tab := env.New(t).Init()
+			if name == "compact" { // which is a setting of the whole server: no other test runs meanwhile
+				var format string
+				if err := tab.DB.QueryRow("SELECT @@GLOBAL.innodb_default_row_format").Scan(&format); err != nil {
+					t.Fatal(err)
+				}
+				tab.Exec("SET GLOBAL innodb_default_row_format = compact")
+				defer tab.Exec("SET GLOBAL innodb_default_row_format = " + format)
+			}
+			tab.Config.DSN += params
+			b := tab.Backend()
+			longest := strings.Repeat("a", 255)
+			for _, sid := range []string{"session1", longest} {
+				if ok, err := b.Insert(ctx, sid, session.Record{Data: []byte("a"), TTL: time.Minute}); !ok || err != nil {
+					t.Fatal(ok, err)
+				}
+			}
+			if _, found, err := b.Load(ctx, longest); !found || err != nil {
+				t.Fatal(found, err)
+			}
+			if n := tab.Scalar("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = ? AND (engine = ? OR row_format = ?)",
+				tab.Config.Table, name, name); n != 1 {
+				t.Errorf("the table is not one of %s", name)
+			}
+		})
+	}
 }

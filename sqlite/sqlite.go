@@ -63,12 +63,7 @@ package sqlite
 
 import (
 	"database/sql"
-	"errors"
-	"strconv"
-	"strings"
 	"time"
-
-	"modernc.org/sqlite"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
@@ -138,33 +133,22 @@ var dialect = sqlstore.Dialect{
 
 	Connector: newConnector,
 	Timed:     true, // no statement takes long, or waits for longer than the busy_timeout
-	DSNFaults: []string{
-		"invalid URL escape", "invalid semicolon separator", "conflicting vfs query parameters", "no such vfs",
+	Phrases: []string{
+		"invalid URL escape", "invalid semicolon separator", "conflicting vfs query parameters",
 		"unknown _timezone", "unknown _txlock", "unknown _time_format", "unknown _time_integer_format",
-		"unknown _inttotime", "unknown _texttotime", "conflicting DSN parameters",
+		"unknown _inttotime", "unknown _texttotime", "conflicting DSN parameters", "invalid _dqs",
+		"invalid _defensive", "_defensive must be specified exactly once", "invalid _error_rc",
+		"invalid _busy_timeout", "invalid _timeout", "invalid _auto_vacuum", "invalid _vacuum", "invalid _foreign_keys",
+		"invalid _fk", "invalid _journal_mode", "invalid _journal", "invalid _synchronous", "invalid _sync", "invalid _query_only",
 	},
-
+	Parameters: map[string]string{
+		"1": "_pragma", "14": "path, or mode", "26": "path", "8": "path, or mode", "3": "path", "23": "path",
+		noVFS: "vfs", "invalid URL escape": "a parameter after the ?", "invalid semicolon separator": "a parameter after the ?",
+	},
 	ServerError: serverError,
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"19"}, // SQLITE_CONSTRAINT
 		sqlstore.NoTable:   {noTable},
-		sqlstore.Locked:    {busy, "6"}, // 6 is SQLITE_LOCKED, which a shared cache answers
+		sqlstore.Locked:    {busy, locked},
 	},
-}
-
-const (
-	busy    = "5"             // SQLITE_BUSY
-	noTable = "no such table" // stands for the code that this error does not have
-)
-
-func serverError(err error) (code, text string, ok bool) {
-	var answer *sqlite.Error
-	if !errors.As(err, &answer) {
-		return "", "", false
-	}
-	text = answer.Error()
-	if strings.Contains(text, noTable) {
-		return noTable, text, true
-	}
-	return strconv.Itoa(answer.Code() & 0xff), text, true
 }

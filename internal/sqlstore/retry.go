@@ -18,15 +18,16 @@ const maxPause = 20 * time.Millisecond
 // A restart of the server leaves a pool full of broken connections, of which each
 // attempt removes one. So there are as many attempts as connections, and a few more.
 func (b *backend) retry(ctx context.Context, p *pool, f func(context.Context) error) error {
-	limit := 0
+	limit, locked := 0, false
 	for n := 0; ; n++ {
 		err := p.use(ctx, f)
 		if err == nil {
 			return nil
 		}
 		if done := deadline.Err(ctx); done != nil {
-			return b.contextErr(done, err)
+			return b.contextErr(done, err, locked)
 		}
+		locked = b.dialect.waitedForLock(err)
 		if n == 0 {
 			limit = p.Stats().OpenConnections + 8
 		}

@@ -73,7 +73,7 @@ func Initer[C interface{ ~Config }](d *Dialect) session.Initer {
 // A template is SQL in which
 //   - {table}, {key}, {data}, {expired_at} and {index} are names,
 //   - {schema.} and {bare} are the two parts of {table},
-//   - {now}, {live}, {dead}, {expiry} and {left} are expressions,
+//   - {now}, {expires}, {live}, {dead}, {until}, {expiry} and {left} are expressions,
 //   - ? is a parameter,
 //   - {load keys} and {sweep keys} are as many parameters as keys go in one statement
 //     that loads or deletes,
@@ -107,9 +107,10 @@ type Dialect struct {
 	// rows, and SweepDelete deletes the rows with these {sweep keys} that are still dead.
 	Sweep, SweepKeys, SweepDelete string
 
-	// Connector parses a DSN.
+	// Connector parses a DSN. A panic in it is an error.
 	Connector func(dsn string) (driver.Connector, error)
-	// ServerError finds the answer of the server in an error.
+	// ServerError finds the answer of the server in an error. The text says what the code
+	// means: the message of the server may repeat anything.
 	ServerError func(error) (code, text string, ok bool)
 	// Codes are the codes of ServerError that have a meaning for the backend. NoTable
 	// must have a code, or InitTable makes no table. Duplicate must have a code too.
@@ -142,6 +143,13 @@ type Dialect struct {
 	// the key. It may be a plain INSERT: if that finds a duplicate, the backend tries to
 	// replace a dead row by an UPDATE. Default is an INSERT .. ON CONFLICT.
 	Insert string
+	// Expires is when a row expires, by the clock of Now, and Until is the time ?
+	// milliseconds from now by that clock. They are for a dialect whose column, and so
+	// Expiry, has another clock than Now. Default is the column and Expiry.
+	Expires, Until string
+	// CreateShort is CreateTable with a shorter key, for a server that answers with a code
+	// of KeyTooLong.
+	CreateShort string
 	// HasIndex counts the indexes on expired_at. Its parameters are the schema, empty
 	// for the current schema, and the table.
 	HasIndex string
@@ -149,9 +157,20 @@ type Dialect struct {
 	// of HasIndex. A dialect without Capacity has no limit worth knowing.
 	Capacity string
 
-	// DSNFaults are phrases in errors of the driver that repeat nothing of the DSN. An
-	// error for a DSN repeats only these phrases.
-	DSNFaults []string
+	// Phrases are phrases in errors of the driver that repeat nothing of a DSN, a statement
+	// or a value. Of other errors of the driver, only the type is shown.
+	Phrases []string
+	// Parameters are the parameters of a DSN that are wrong if a server answers with a
+	// code when a connection begins, or if the driver says a phrase.
+	Parameters map[string]string
+	// BadParameter finds the parameter for which the driver does not take a DSN, where no
+	// phrase tells.
+	BadParameter func(dsn string) string
+	// TLS is the parameter that is wrong if a connection cannot be encrypted.
+	TLS string
+	// LockWaits are codes of ServerError, besides those of Locked, that say that a
+	// statement has waited in vain for a lock.
+	LockWaits []string
 	// Broken are the errors by which the driver itself says that a connection is lost.
 	Broken []error
 }
@@ -190,9 +209,9 @@ func (d *Dialect) open(config Config) (*backend, error) {
 	if config.DSN == "" {
 		return nil, errors.New("empty DSN")
 	}
-	c, err := d.Connector(config.DSN)
+	c, err := d.connector(config.DSN)
 	if err != nil {
-		return nil, d.badDSN(err)
+		return nil, d.badDSN(config.DSN, err)
 	}
 	if !d.Single {
 		return newBackend(d, openPool(c, poolSize, false, d.Timed), n), nil
@@ -200,4 +219,10 @@ func (d *Dialect) open(config Config) (*backend, error) {
 	b := newBackend(d, openPool(c, 1, true, d.Timed), n)
 	b.connector = c
 	return b, nil
+}
+
+// connector parses a DSN. Drivers look at each byte of it by hand, and may panic.
+func (d *Dialect) connector(dsn string) (c driver.Connector, err error) {
+	defer Guard(&err)
+	return d.Connector(dsn)
 }
