@@ -24,7 +24,7 @@ func TestOutage(t *testing.T) {
 
 func TestParameters(t *testing.T) {
 	for _, params := range []string{
-		"?parseTime=true", "?parseTime=true&loc=Asia%2FTokyo", "?loc=America%2FNew_York", "?clientFoundRows=true",
+		"?parseTime=true", "?clientFoundRows=true",
 		"?interpolateParams=true", "?time_zone=%27%2B05%3A00%27&parseTime=true", "?sql_mode=%27%27",
 		"?sql_mode=%27ANSI_QUOTES%2CNO_BACKSLASH_ESCAPES%27", "?readTimeout=20s&writeTimeout=20s", "?charset=latin1", "?tx_isolation=%27SERIALIZABLE%27",
 	} {
