@@ -3,7 +3,14 @@ package session
 import (
 	"context"
 	"time"
+
+	"github.com/flamego/session/internal/commit"
 )
+
+// ErrNotApplied is what a [Backend] wraps in an error of Insert, Swap or Rename if the
+// record was surely not written: the request was never sent, or the database has refused
+// it.
+var ErrNotApplied = commit.ErrNotApplied
 
 // Backend moves bytes: a few operations on records, each one atomic step of its
 // database. What a session means (decoding, how long it lives, merging, renewal,
@@ -14,6 +21,12 @@ import (
 // a dead record is as good as absent, whether it has been swept or not. Session
 // IDs that reach a backend are 3 to 255 characters of 0-9 and a-z. Every
 // operation ends soon after its context is done. Absence is not an error.
+//
+// After an error of Insert, Swap or Rename nobody knows whether the record was written,
+// unless the error wraps [ErrNotApplied]. The store then loads the record. If the record is
+// still the old one, the store writes again. So a backend must not repeat such a write by
+// itself, unless the write was surely not made: what another request has written meanwhile
+// would be lost. Load, Extend, Delete and Sweep may be repeated.
 //
 // A backend that holds connections or files implements io.Closer too, and
 // closes there what it opened itself.

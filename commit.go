@@ -87,6 +87,9 @@ func (s *BaseSession) checkIn(store ownStore, c *commit.Change, committed bool) 
 		}
 	default:
 		s.log = s.pending.Then(s.log)
+		if c.IsDoubtful() && s.origin.store == store {
+			s.origin.Origin = c.Origin
+		}
 	}
 	s.pending = state.Log{}
 }

@@ -60,12 +60,14 @@ func TestImportsPointDown(t *testing.T) {
 		"/internal/atomicfile": nil,
 		"/internal/filelock":   nil,
 		"/internal/deadline":   nil,
+		"/internal/liveness":   nil,
 		"/internal/backoff":    nil,
 		"/internal/redact":     nil,
 		"/internal/ttl":        nil,
 		"/internal/together":   {"/internal/deadline"},
 		"/internal/sqlstore": {
-			"", "/internal/backoff", "/internal/deadline", "/internal/redact", "/internal/together", "/internal/ttl",
+			"", "/internal/backoff", "/internal/deadline", "/internal/liveness", "/internal/redact", "/internal/together",
+			"/internal/ttl",
 		},
 	}
 	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}: {{join .Imports \" \"}}", "./internal/...").CombinedOutput()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -26,8 +27,9 @@ type Options struct {
 	// IDLength is the number of characters of a session ID, up to 255. Values
 	// under 3 mean the default. Default is 16.
 	IDLength int
-	// GCInterval is the time between two calls of the store's GC. Values under
-	// one second mean the default. Default is 5 minutes.
+	// GCInterval is the time between two calls of the store's GC. The first call is half a
+	// minute to a minute after the start, and within GCInterval. Values under one second
+	// mean the default. Default is 5 minutes.
 	GCInterval time.Duration
 	// Timeout is how long one operation of the store may take. Values of zero
 	// and below mean the default. Default is 5 seconds.
@@ -223,20 +225,24 @@ func (m *Manager) closeStore() error {
 	return nil
 }
 
-// startGC makes the store collect what has expired, until Close.
+// startGC makes the store collect what has expired, until Close. The first time is soon
+// after the start, since an app may be started anew more often than every GCInterval. The
+// time is random, so that instances that start together do not collect together.
 func (m *Manager) startGC() {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
 	m.stopped.Add(1)
+	soon := min(m.opts.GCInterval, time.Minute) / 2
 	go func() {
 		defer m.stopped.Done()
-		ticker := time.NewTicker(m.opts.GCInterval)
-		defer ticker.Stop()
+		timer := time.NewTimer(soon + mathrand.N(soon))
+		defer timer.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-ticker.C:
+			case <-timer.C:
+				timer.Reset(m.opts.GCInterval)
 				if err := m.store.GC(ctx); err != nil && ctx.Err() == nil {
 					m.opts.ErrorFunc(err)
 				}

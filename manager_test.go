@@ -41,6 +41,42 @@ func gcRunsUntilClose(t *testing.T) {
 	}
 }
 
+// The first GC is soon after the start, and those of instances that start together are not
+// at the same time.
+func TestFirstGC(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for interval, soon := range map[time.Duration]time.Duration{
+			0: time.Minute, time.Hour: time.Minute, 10 * time.Second: 10 * time.Second,
+		} {
+			times := make(map[time.Duration]bool)
+			for range 10 {
+				calls := make(chan struct{}, 1)
+				m, err := session.New(session.Options{
+					Initer:     func(context.Context, ...interface{}) (session.Store, error) { return gcStore{calls: calls}, nil },
+					GCInterval: interval,
+				})
+				require.NoError(t, err)
+				start := time.Now()
+				<-calls
+				first := time.Since(start)
+				require.GreaterOrEqual(t, first, soon/2)
+				require.Less(t, first, soon)
+				times[first] = true
+
+				start = time.Now()
+				<-calls
+				want := interval
+				if want == 0 {
+					want = 5 * time.Minute
+				}
+				require.Equal(t, want, time.Since(start))
+				require.NoError(t, m.Close())
+			}
+			require.Greater(t, len(times), 5)
+		}
+	})
+}
+
 type gcStore struct {
 	session.Store
 	calls chan struct{}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -293,7 +294,8 @@ func (s records) Swap(ctx context.Context, sid string, old []byte, rec commit.Re
 }
 
 // Rename notes the old ID before: other requests of this process must not find it gone and
-// not know why. The note stays when the mark is there, for those who look in between.
+// not know why. The note stays when the mark is there, for those who look in between, and
+// when it is not known whether there is a new ID.
 func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, rec commit.Record) (ok bool, err error) {
 	noted := s.renewed.hasSince(old.ID, state.MarkFor) // by a request that has renewed the session before
 	s.renewed.addNow(old.ID)
@@ -302,7 +304,7 @@ func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, r
 	} else {
 		ok, err = s.Insert(ctx, newSID, rec)
 	}
-	if (err != nil || !ok) && !noted {
+	if kept := err == nil && !ok || errors.Is(err, ErrNotApplied); kept && !noted {
 		s.renewed.remove(old.ID)
 	}
 	return ok, err

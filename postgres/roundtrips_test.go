@@ -49,6 +49,8 @@ func TestRoundTrips(t *testing.T) { countingServer(t).RoundTrips(t) }
 
 func TestTogether(t *testing.T) { countingServer(t).Together(t) }
 
+func TestSlowLine(t *testing.T) { countingServer(t).SlowLine(t) }
+
 func TestLeaks(t *testing.T) { countingServer(t).Leaks(t) }
 
 func TestSecrets(t *testing.T) { countingServer(t).Secrets(t) }

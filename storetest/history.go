@@ -82,6 +82,7 @@ type history struct {
 	envs   []*env // the stores that serve the clients
 	expire func(sid string)
 	settle func() // gives them a millisecond, for clients that may have to wait for each other's turns
+	lossy  bool   // answers of the database get lost, so requests may fail
 
 	clock  atomic.Int64
 	parked chan *historyClient
@@ -109,6 +110,8 @@ type step struct {
 	ended   bool              // it ended the session
 	dropped bool              // it was told that its session is gone
 	saved   bool              // what it did is in the store, for sure
+	failed  bool              // it was told that what it did may be in the store or not
+	renewed bool              // it asked for a new ID
 }
 
 // empty reports whether the session may not have been there when it was read.

@@ -46,7 +46,10 @@ func (h *history) problem() string {
 func (s *step) reads() bool { return s.kind == "request" || s.kind == "read and save" }
 
 // takes reports whether a flash that there is would have been taken.
-func (s *step) takes() bool { return s.kind == "request" }
+func (s *step) takes() bool { return s.kind == "request" || s.kind == turnedAway }
+
+// turnedAway is the kind of a request that has failed before its handler ran.
+const turnedAway = "request without a handler"
 
 // ends reports whether there is nothing under the ID when the step is over.
 func (s *step) ends(sid string) bool { return s.sent == sid && sid != "" && (s.ended || s.id != sid) }
@@ -194,6 +197,12 @@ func (c *checker) certain(w, r *step, chain []string, at int) bool {
 	return true
 }
 
+// mayHaveTaken reports whether a step that has failed may have taken away what was under
+// the ID that it came with: the flash, or all of it, to a new ID that nobody was told.
+func (s *step) mayHaveTaken(key string) bool {
+	return s.failed && (s.renewed || key == flashKey && s.takes())
+}
+
 // sawAny reports whether r saw some of what w did: then it saw all of it.
 func (c *checker) sawAny(r, w *step) bool {
 	for _, val := range w.keys {
@@ -219,6 +228,9 @@ func (c *checker) explained(r *step, key string, w *step, chain []string) bool {
 		}
 		if before(s, w) || s.commit > r.read || s == w {
 			continue
+		}
+		if s.mayHaveTaken(key) && slices.Contains(chain, s.sent) {
+			return true
 		}
 		if val, ok := s.effect(key); ok && val == "" && slices.Contains(chain, s.id) {
 			return true
@@ -290,6 +302,9 @@ func (c *checker) broken(invariant string, r *step, key, what string, involved .
 		}
 		if s.dropped {
 			b.WriteString(" (told that the session is gone)")
+		}
+		if s.failed {
+			b.WriteString(" (failed)")
 		}
 		b.WriteString("\n")
 	}

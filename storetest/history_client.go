@@ -127,10 +127,16 @@ func (c *historyClient) save(sid string, create bool) {
 	if create || !s.empty() {
 		c.pause()
 		s.commit = c.h.tick()
-		if err := c.store.Save(c.context(), sess); err != nil {
+		err := c.store.Save(c.context(), sess)
+		s.end = c.h.tick()
+		if err != nil && c.h.lossy {
+			s.failed = true
+			c.h.record(s)
+			return
+		}
+		if err != nil {
 			c.h.failf("Save: %v", err)
 		}
-		s.end = c.h.tick()
 		// A session whose record had vanished has nothing any more.
 		for key, val := range s.keys {
 			s.saved = s.saved || val != "" && key != flashKey && sess.Get(key) == val
@@ -208,6 +214,14 @@ func (c *historyClient) request(sid string, f func(*step, http.ResponseWriter, *
 		s.commit = c.h.tick()
 	})
 	s.end = c.h.tick()
+	if w.Code == http.StatusInternalServerError && c.h.lossy {
+		s.id, s.failed = sid, true
+		if s.commit == 0 { // no handler has run
+			s.kind, s.read, s.commit = turnedAway, s.begin, s.begin
+		}
+		c.h.record(s)
+		return nil
+	}
 	if w.Code != http.StatusOK {
 		c.h.failf("client %d, step %d: status %d", c.name, s.n, w.Code)
 		return nil
@@ -257,7 +271,7 @@ func (c *historyClient) act(s *step, w http.ResponseWriter, r *http.Request, ses
 		case n < 12 && w != nil:
 			// It is refused for a session that is gone, which is as it should be.
 			if err := sess.RegenerateID(w, r); err == nil {
-				s.did = append(s.did, "regenerate")
+				s.did, s.renewed = append(s.did, "regenerate"), true
 			}
 		case n < 17:
 			sess.Flush()

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -96,6 +98,111 @@ func TestHistoriesStepByStep(t *testing.T) {
 			playOn(t, seed, size, stepwise{b}, b, settle)
 		})
 	})
+}
+
+// TestHistoriesWithLostAnswers does so on a backend that loses answers.
+func TestHistoriesWithLostAnswers(t *testing.T) {
+	failed := new(atomic.Int64)
+	t.Run("", func(t *testing.T) {
+		playMany(t, 150, func(t *testing.T, seed uint64, size int) {
+			synctest.Test(t, func(t *testing.T) {
+				problem, n := playLossy(t, seed, size, func(b *mapbackend.Backend, rng *rand.Rand) session.Backend {
+					return &losesAnswers{Backend: b, rng: rng}
+				})
+				if problem != "" {
+					t.Errorf("seed %d: %s", seed, problem)
+				}
+				failed.Add(int64(n))
+			})
+		})
+	})
+	if t.Logf("%d requests failed", failed.Load()); failed.Load() == 0 {
+		t.Error("no request has failed")
+	}
+}
+
+// TestHistoriesCatchRepeats: a driver that sends a write again after its answer was lost
+// undoes what others were told is saved.
+func TestHistoriesCatchRepeats(t *testing.T) {
+	for seed := uint64(1); seed <= 200; seed++ {
+		problem := ""
+		synctest.Test(t, func(t *testing.T) {
+			problem, _ = playLossy(t, seed, 150, func(b *mapbackend.Backend, rng *rand.Rand) session.Backend {
+				return repeats{&losesAnswers{Backend: b, rng: rng}}
+			})
+		})
+		if problem != "" {
+			t.Logf("seed %d: %s", seed, problem)
+			return
+		}
+	}
+	t.Error("no history shows the defect")
+}
+
+func playLossy(t *testing.T, seed uint64, size int, lossy func(*mapbackend.Backend, *rand.Rand) session.Backend) (problem string, failed int) {
+	b := mapbackend.New()
+	e := newEnv(t, func(_ testing.TB, lifetime time.Duration) session.Options {
+		return openOn(stepwise{lossy(b, rand.New(rand.NewPCG(seed, 99)))}, lifetime)
+	}, long)
+	h := &history{seed: seed, size: size, envs: []*env{e, e.another()}, settle: settle, lossy: true}
+	h.expire = func(sid string) { expire(b, sid) }
+	h.play()
+	for _, s := range h.steps {
+		if s.failed {
+			failed++
+		}
+	}
+	return h.problem(), failed
+}
+
+// losesAnswers is a backend that loses some answers to writes, before or after it has made
+// the write.
+type losesAnswers struct {
+	*mapbackend.Backend
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+var errLost = errors.New("the connection is lost")
+
+func (b *losesAnswers) lossy(ctx context.Context, write func() (bool, error)) (bool, error) {
+	b.mu.Lock()
+	n := b.rng.IntN(20)
+	b.mu.Unlock()
+	if n == 0 {
+		return false, errLost
+	}
+	ok, err := write()
+	if n < 4 {
+		wait(ctx)
+		return false, errLost
+	}
+	return ok, err
+}
+
+func (b *losesAnswers) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	return b.lossy(ctx, func() (bool, error) { return b.Backend.Insert(ctx, sid, rec) })
+}
+
+func (b *losesAnswers) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	return b.lossy(ctx, func() (bool, error) { return b.Backend.Swap(ctx, sid, old, rec) })
+}
+
+func (b *losesAnswers) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+	return b.lossy(ctx, func() (bool, error) { return b.Backend.Rename(ctx, sid, newSID, old, rec) })
+}
+
+// repeats asks again when it has got no answer.
+type repeats struct{ *losesAnswers }
+
+func (b repeats) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	for {
+		ok, err := b.losesAnswers.Swap(ctx, sid, old, rec)
+		if err == nil {
+			return ok, nil
+		}
+		wait(ctx)
+	}
 }
 
 // settle waits until all clients wait, and lets some time pass for those that

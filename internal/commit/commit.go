@@ -36,8 +36,12 @@
 //
 // An error of the store or of the encoding ends a commit and comes back as it is.
 // A commit that other writers, perhaps of other processes, beat 30 times in a row
-// returns [ErrContended]. After an error the store holds what it held before, but
-// for a write whose answer was lost, and a renewal that takes its database two steps.
+// returns [ErrContended].
+//
+// # Lost answers
+//
+// After an error of a write, nobody knows whether the store has made the write, unless the
+// error wraps [ErrNotApplied]. Then the engine looks: see lost.go.
 package commit
 
 import (
@@ -102,6 +106,9 @@ type Found struct {
 // ErrContended says that other writers were faster each time.
 var ErrContended = errors.New("other requests changed the session faster, time and again")
 
+// ErrNotApplied says that a write was surely not made.
+var ErrNotApplied = errors.New("not applied")
+
 // Origin is what is known of a record: as it was read, or as it was last written.
 type Origin struct {
 	ID   string // the ID of the record
@@ -118,6 +125,8 @@ type Origin struct {
 	// Then it was empty, and what is set replaces them. Bytes that somebody else has
 	// written since are not replaced by a request that has read others.
 	Unreadable bool
+
+	lost *lost // a write on top of this record of which nobody knows whether it was made
 }
 
 // Condition is what must be true of the values in the store for a change to count.
@@ -155,8 +164,9 @@ type Change struct {
 	Flash any
 
 	seen     any       // the flash that CheckCondition has seen, which is taken if the change is written
+	writing  bool      // the store is asked to write
 	deadline time.Time // of the commit, while the change waits in a lane
-	batch    *batch    // what the change was made a part of; guarded by the lane
+	batch    *batch    // what the change was made a part of; guarded by the shard
 }
 
 // CheckCondition reports whether the condition of the changes is true of the values that

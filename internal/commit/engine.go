@@ -3,6 +3,7 @@ package commit
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
@@ -17,18 +18,12 @@ type Engine struct {
 	store Store
 
 	commits atomic.Uint64 // how many there have been
-	seed    maphash.Seed  // of the hash that assigns sessions to lanes
-	lanes   [256]lane
+	seed    maphash.Seed  // of the hash that assigns sessions to shards
+	shards  [256]shard
 }
 
 // New returns an engine for the store.
-func New(store Store) *Engine {
-	e := &Engine{store: store, seed: maphash.MakeSeed()}
-	for i := range e.lanes {
-		e.lanes[i].init()
-	}
-	return e
-}
+func New(store Store) *Engine { return &Engine{store: store, seed: maphash.MakeSeed()} }
 
 // Seq returns the number of the last commit. A record that is read after that is
 // at least as new as that commit, so whoever reads one asks first.
@@ -47,25 +42,40 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 	case c.IsVoid():
 		return nil
 	}
-	const tries = 30
+	if err := e.clearUp(ctx, c); err != nil {
+		return err
+	}
+	const tries, answers = 30, 5
+	lost := 0
 	for try := range tries {
 		// The second try follows at once: the first one may have failed only because
 		// the record was read long before.
 		if try > 1 {
 			if err := backoff.Pause(ctx, try, 50*time.Millisecond); err != nil {
-				return err
+				return c.failed(err)
 			}
 		}
 		again, err := e.attempt(ctx, c)
 		if err != nil || !again {
 			return err
 		}
+		if c.Origin.lost != nil {
+			if lost++; lost == answers {
+				return c.failed(c.Origin.lost.err)
+			}
+		}
 	}
-	return ErrContended
+	return c.failed(ErrContended)
 }
 
-// destroy deletes the record. A mark stays: it belongs to no session.
+// destroy deletes the record, also under a new ID that it may have. A mark stays: it belongs
+// to no session.
 func (e *Engine) destroy(ctx context.Context, c *Change) error {
+	if lost := c.Origin.lost; lost != nil && lost.next.ID != c.Origin.ID {
+		if err := e.store.Delete(ctx, lost.next.ID); err != nil {
+			return err
+		}
+	}
 	if c.Origin.Status != Renewed {
 		if err := e.store.Delete(ctx, c.Origin.ID); err != nil {
 			return err
@@ -75,38 +85,72 @@ func (e *Engine) destroy(ctx context.Context, c *Change) error {
 	return nil
 }
 
+// attempt is one write of a change.
+type attempt struct {
+	next Origin       // what the store holds if the write was made
+	view state.Values // what the session shows then, beneath its log
+	ttl  time.Duration
+}
+
 // attempt writes a change on top of its origin. If another writer was faster, the
 // origin is now what that one has written, and attempt reports that the change is to be
 // written again.
 func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error) {
+	var a attempt
+	if c.Origin.lost != nil {
+		a = c.Origin.lost.attempt
+	} else if void, err := e.prepare(c, &a); void || err != nil {
+		return false, err
+	}
+	c.writing = true // and stays so if the store panics
+	written, err := e.put(ctx, c, Record{Data: a.next.Data, TTL: a.ttl})
+	c.writing = false
+	switch {
+	case errors.Is(err, ErrNotApplied):
+		return false, c.failed(err)
+	case err != nil:
+		c.Origin.lost = &lost{a, err}
+		written, again, err = e.look(ctx, c)
+	case !written && c.Origin.lost != nil:
+		written, again, err = e.look(ctx, c)
+	case !written:
+		written, again, err = e.resolve(ctx, c, a.next.Data)
+	}
+	if err == nil && written {
+		e.markOld(ctx, c, c.ID)
+		c.Written(a.next, a.view)
+	}
+	return again, err
+}
+
+// markOld leaves a mark under the ID that was given up for a new one, if one was.
+func (e *Engine) markOld(ctx context.Context, c *Change, newID string) {
+	if newID != c.Origin.ID && c.Origin.Status != Renewed {
+		e.store.Mark(ctx, c.Origin.ID)
+	}
+}
+
+// prepare fills in the write that a change calls for. It reports true if there is nothing
+// to write, because the condition of the change does not hold.
+func (e *Engine) prepare(c *Change, a *attempt) (void bool, err error) {
 	values, rest, unreadable := e.values(c.Origin)
 	if !c.CheckCondition(state.Map(values)) || c.When == IfNoFlash && rest.Has(state.FlashKey) {
 		c.Values = state.Map(values)
-		return false, nil
+		return true, nil
 	}
-	var next Origin
-	view := state.Values(state.Map(values))
+	a.view = state.Map(values)
 	if c.Origin.Status == Live && !c.Log.ChangesValues() {
 		// A new ID, or only more time: the bytes stay as they are.
-		next = c.Origin
-		next.ID = c.ID
+		a.next = c.Origin
+		a.next.ID = c.ID
 		if c.Origin.Values != nil {
-			view = c.Values
+			a.view = c.Values
 		}
-	} else if next, err = e.change(c, values, rest, unreadable); err != nil {
-		return false, err
+	} else {
+		a.next, err = e.change(c, values, rest, unreadable)
 	}
-	written, err := e.put(ctx, c, Record{Data: next.Data, TTL: e.store.TTL(values)})
-	if err == nil && !written {
-		written, again, err = e.resolve(ctx, c, next.Data)
-	}
-	if err == nil && written {
-		if c.ID != c.Origin.ID && c.Origin.Status != Renewed {
-			e.store.Mark(ctx, c.Origin.ID)
-		}
-		c.Written(next, view)
-	}
-	return again, err
+	a.ttl = e.store.TTL(values)
+	return false, err
 }
 
 // change returns the record that holds the changes. The values, which it changes, the rest
@@ -163,8 +207,8 @@ func (e *Engine) put(ctx context.Context, c *Change, rec Record) (bool, error) {
 // resolve looks at what the store holds after it has refused a write. If another
 // writer was faster, the change is now one of the record that is there, and is to
 // be written again. If no record is there any more, Change.LoseRecord decides. If
-// the record holds what we were about to write, the write was made: a driver that
-// has lost the first answer asks again, and is refused.
+// the record holds what we were about to write, the write was made: a client of the app that
+// has lost the first answer has asked again, and is refused.
 func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, again bool, err error) {
 	id := c.ID
 	now, err := e.store.Load(ctx, id)

@@ -26,6 +26,11 @@ type store struct {
 	lose   bool            // the answer to the next write that succeeds is lost; the driver asks again
 	calls  []string        // the writes, in order
 	fail   error           // of the next encoding
+	down   bool            // nothing can be read
+
+	// answer, if it is not nil, is what becomes of the answer to a write: it may make the
+	// write, with apply, and returns its error.
+	answer func(op string, apply func() bool) (bool, error)
 }
 
 func newStore(id string, values map[any]any) *store {
@@ -50,6 +55,9 @@ func (s *store) values(id string) map[any]any {
 }
 
 func (s *store) Load(_ context.Context, id string) (commit.Found, error) {
+	if s.down {
+		return commit.Found{}, errors.New("nobody answers")
+	}
 	data, ok := s.data[id]
 	counts, marked := s.marks[id]
 	switch {
@@ -72,19 +80,27 @@ func (s *store) write(op, from, to string, old []byte, rec commit.Record) (bool,
 		s.before()
 	}
 	s.calls = append(s.calls, op)
+	if s.answer != nil {
+		return s.answer(op, func() bool { return s.apply(from, to, old, rec) })
+	}
+	applied := s.apply(from, to, old, rec)
+	lost := applied && s.lose
+	s.lose = s.lose && !applied
+	return applied && !lost, nil
+}
+
+func (s *store) apply(from, to string, old []byte, rec commit.Record) bool {
 	data, ok := s.data[from]
 	if _, marked := s.marks[from]; marked {
 		data, ok = markData, true
 	}
 	if ok != (old != nil) || !bytes.Equal(data, old) {
-		return false, nil
+		return false
 	}
 	delete(s.data, from)
 	delete(s.marks, from)
 	s.data[to] = rec.Data
-	answered := !s.lose
-	s.lose = false
-	return answered, nil
+	return true
 }
 
 func (s *store) Insert(_ context.Context, id string, rec commit.Record) (bool, error) {

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -20,15 +19,22 @@ import (
 // requests that overlap make 64 loads and 3 swaps; without lanes it was 1,708 round
 // trips, with turns alone 129.
 //
-// Sessions that share a lane wait for each other's commits, never for a handler.
+// There is a lane only while there are changes in it. No session waits for another one.
 type lane struct {
-	turn chan lastCommit // holds one element unless it is somebody's turn
-
-	mu      sync.Mutex
+	turn    chan struct{} // holds one element unless it is somebody's turn
+	users   int           // how many changes are in the lane
 	waiting []*Change
 }
 
-// lastCommit is the record that the last commit in a lane has left behind; zero if
+// shard is some of the lanes.
+type shard struct {
+	mu    sync.Mutex // guards everything but the turns
+	lanes map[string]*lane
+	spare *lane      // nobody uses it
+	last  lastCommit // of any of its sessions
+}
+
+// lastCommit is the record that the last commit of a session has left behind; zero if
 // that is not known.
 type lastCommit struct {
 	id   string
@@ -36,7 +42,7 @@ type lastCommit struct {
 	seq  uint64
 }
 
-// maxKept is how many bytes a lane keeps: 4 MiB in all lanes together.
+// maxKept is how many bytes a shard keeps: 4 MiB in all shards together.
 const maxKept = 16 << 10
 
 // batch is several changes of one session in one write.
@@ -50,24 +56,20 @@ type batch struct {
 // under the one that wrote it.
 var errPanicked = errors.New("the backend panicked")
 
-func (ln *lane) init() {
-	ln.turn = make(chan lastCommit, 1)
-	ln.turn <- lastCommit{}
-}
-
 // inLane writes a change when its turn has come, together with the changes that
 // wait then, unless another one has taken it along by that time.
 func (e *Engine) inLane(ctx context.Context, c *Change) error {
-	ln := &e.lanes[maphash.String(e.seed, c.Origin.ID)%uint64(len(e.lanes))]
-	ln.enter(ctx, c)
-	var last lastCommit
+	id := c.Origin.ID
+	sh := &e.shards[maphash.String(e.seed, id)%uint64(len(e.shards))]
+	ln := sh.enter(ctx, c)
+	defer sh.leave(ln, id)
 	select {
-	case last = <-ln.turn:
+	case <-ln.turn:
 	default: // asking a context for its channel may start a timer
 		select {
-		case last = <-ln.turn:
+		case <-ln.turn:
 		case <-ctx.Done():
-			b := ln.leave(c)
+			b := sh.giveUp(ln, c)
 			if b == nil {
 				return ctx.Err()
 			}
@@ -75,59 +77,110 @@ func (e *Engine) inLane(ctx context.Context, c *Change) error {
 			return e.adopt(c, b)
 		}
 	}
-	defer func() { ln.turn <- last }()
+	defer func() { ln.turn <- struct{}{} }()
 
-	b, writes := ln.take(c)
-	if b != nil && writes {
-		e.writeBatch(ctx, b, &last)
+	b, writes := sh.take(ln, c)
+	if b == nil {
+		return e.writeNext(ctx, c, sh)
 	}
-	if b != nil && e.adopt(c, b) == nil {
-		return nil
+	if writes {
+		e.writeBatch(ctx, b, sh)
 	}
-	// There is no batch, or it has failed, which may be the fault of one part.
-	return e.writeNext(ctx, c, &last)
+	err := e.adopt(c, b)
+	if err == nil || errors.As(err, new(unknownError)) {
+		return err
+	}
+	return e.writeNext(ctx, c, sh) // it may be the fault of another part
 }
 
-// writeBatch writes a batch within the time of the part that has the least.
-func (e *Engine) writeBatch(ctx context.Context, b *batch, last *lastCommit) {
-	defer close(b.done)
+func (e *Engine) writeBatch(ctx context.Context, b *batch, sh *shard) {
 	b.err = errPanicked
-	ctx, cancel := deadline.Within(ctx, time.Until(b.deadline))
-	defer cancel()
-	b.err = e.writeNext(ctx, &b.Change, last)
+	defer func() {
+		if b.writing || b.Origin.lost != nil {
+			b.err = unknownError{b.err}
+		}
+		close(b.done)
+	}()
+	b.err = e.writeNext(ctx, &b.Change, sh)
 }
 
-// writeNext writes a change: on top of the last commit in its lane, if that was one
-// of the same session and is newer than the origin of the change.
-func (e *Engine) writeNext(ctx context.Context, c *Change, last *lastCommit) error {
+// writeNext writes a change: on top of the last commit, if that was one of the same
+// session and is newer than the origin of the change.
+func (e *Engine) writeNext(ctx context.Context, c *Change, sh *shard) error {
 	id := c.Origin.ID
-	if c.isRebasable() && last.id == id && last.seq > c.Origin.Seq {
+	last := sh.takeLast(id)
+	if c.isRebasable() && last.seq > c.Origin.Seq {
 		c.Origin.Data, c.Origin.Values, c.Origin.Rest, c.Origin.Unreadable = last.data, nil, nil, false
 	}
-	*last = lastCommit{}
 	err := e.write(ctx, c)
 	if err == nil && c.Origin.Status == Live && !c.Vanished {
 		c.Origin.Seq = e.commits.Add(1)
 		if c.Origin.ID == id && len(c.Origin.Data) <= maxKept {
-			*last = lastCommit{strings.Clone(id), c.Origin.Data, c.Origin.Seq}
+			sh.keepLast(lastCommit{strings.Clone(id), c.Origin.Data, c.Origin.Seq})
 		}
 	}
 	return err
 }
 
-// enter makes a change wait.
-func (ln *lane) enter(ctx context.Context, c *Change) {
-	c.deadline, _ = ctx.Deadline()
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	ln.waiting = append(ln.waiting, c)
+// takeLast returns what the last commit of a session has left behind, zero if that is not
+// known. It is not kept, as nobody knows what the next commit leaves behind.
+func (sh *shard) takeLast(id string) (last lastCommit) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.last.id == id {
+		last, sh.last = sh.last, last
+	}
+	return last
 }
 
-// leave ends the wait of a change. If the change was made a part of a batch, leave
+func (sh *shard) keepLast(last lastCommit) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.last = last
+}
+
+// enter makes a change wait in the lane of its session.
+func (sh *shard) enter(ctx context.Context, c *Change) *lane {
+	c.deadline, _ = ctx.Deadline()
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	ln := sh.lanes[c.Origin.ID]
+	if ln == nil {
+		ln = sh.open(c.Origin.ID)
+	}
+	ln.users++
+	ln.waiting = append(ln.waiting, c)
+	return ln
+}
+
+func (sh *shard) open(id string) *lane {
+	ln := sh.spare
+	if sh.spare = nil; ln == nil {
+		ln = &lane{turn: make(chan struct{}, 1)}
+		ln.turn <- struct{}{}
+	}
+	if sh.lanes == nil {
+		sh.lanes = make(map[string]*lane)
+	}
+	sh.lanes[id] = ln
+	return ln
+}
+
+// leave is called by each change in the end. The last one closes the lane.
+func (sh *shard) leave(ln *lane, id string) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if ln.users--; ln.users == 0 {
+		delete(sh.lanes, id)
+		sh.spare = ln
+	}
+}
+
+// giveUp ends the wait of a change. If the change was made a part of a batch, giveUp
 // returns the batch.
-func (ln *lane) leave(c *Change) *batch {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
+func (sh *shard) giveUp(ln *lane, c *Change) *batch {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	ln.waiting = slices.DeleteFunc(ln.waiting, func(other *Change) bool { return other == c })
 	return c.batch
 }
@@ -136,9 +189,9 @@ func (ln *lane) leave(c *Change) *batch {
 // be written along with it, take returns all of them as a batch, which the caller then
 // writes; otherwise the batch is nil. If the change is part of a batch that somebody
 // else has written, take returns that batch, and false.
-func (ln *lane) take(c *Change) (b *batch, writes bool) {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
+func (sh *shard) take(ln *lane, c *Change) (b *batch, writes bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	if c.batch != nil {
 		return c.batch, false
 	}
@@ -146,11 +199,11 @@ func (ln *lane) take(c *Change) (b *batch, writes bool) {
 	for _, other := range ln.waiting {
 		switch {
 		case other == c:
-		case c.isBatchable() && other.isBatchable() && other.ID == c.ID:
+		case c.takesAlong(other):
 			if b == nil {
 				b = &batch{Change: *c, done: make(chan struct{})}
 			}
-			b.add(other)
+			b.Log = b.Log.Then(other.Log)
 			other.batch = b
 		default:
 			rest = append(rest, other)
@@ -161,21 +214,23 @@ func (ln *lane) take(c *Change) (b *batch, writes bool) {
 	return b, true
 }
 
+// takesAlong reports whether another change of the session can be written along: if both
+// are of values only, and if c has enough time to write for the other one too. If a batch
+// fails because its time is over, none of its parts may try again.
+func (c *Change) takesAlong(other *Change) bool {
+	if !c.isBatchable() || !other.isBatchable() || other.ID != c.ID || other.deadline.Before(c.deadline) {
+		return false
+	}
+	return time.Until(c.deadline) >= time.Until(other.deadline)/2
+}
+
 // isRebasable reports whether the changes can be applied to any values of the session.
 func (c *Change) isRebasable() bool {
-	return c.Origin.Status == Live && c.When == Always && !c.Log.Destroyed
+	return c.Origin.Status == Live && c.Origin.lost == nil && c.When == Always && !c.Log.Destroyed
 }
 
-// isBatchable reports whether the changes can be written along with those of others:
-// they are of values only.
+// isBatchable reports whether the changes are of values only.
 func (c *Change) isBatchable() bool { return c.isRebasable() && c.ID == c.Origin.ID }
-
-func (b *batch) add(c *Change) {
-	b.Log = b.Log.Then(c.Log)
-	if c.deadline.Before(b.deadline) {
-		b.deadline = c.deadline
-	}
-}
 
 // adopt notes what became of a change as a part of a batch, unless the batch has
 // failed. The session sees what the others set, in values of its own, since the
@@ -184,6 +239,9 @@ func (b *batch) add(c *Change) {
 // key.
 func (e *Engine) adopt(c *Change, b *batch) error {
 	if b.err != nil {
+		if b.Origin.lost != nil {
+			c.Origin = b.Origin
+		}
 		return b.err
 	}
 	c.Values, c.Origin, c.Vanished = nil, b.Origin, b.Vanished

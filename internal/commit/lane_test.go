@@ -240,17 +240,57 @@ func TestCommitsTogetherFail(t *testing.T) {
 			_, a := l.set("a", 1)
 			_, b := l.set("b", 1)
 			_, c := l.set("c", 1)
-			l.requireStored(session.Data{"root": 1, "first": 1, "b": 1, "c": 1})
+			l.requireStored(session.Data{"root": 1, "first": 1})
 			require.EqualError(t, *a, "panicked")
+			require.ErrorContains(t, *b, "the backend panicked", "whether it has written them is not known")
+			require.ErrorContains(t, *c, "the backend panicked")
+		})
+	})
+	t.Run("a panic of the encoder", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			l.store = session.NewStore(l.backend, session.StoreConfig{Encoder: func(data session.Data) ([]byte, error) {
+				if data["a"] != nil {
+					panic("the encoder is broken")
+				}
+				return session.GobEncoder(data)
+			}})
+			l.set("first", 1)
+			_, a := l.set("a", 1)
+			_, b := l.set("b", 1)
+			l.requireStored(session.Data{"root": 1, "first": 1, "b": 1})
+			require.ErrorContains(t, *a, "the encoder panicked")
 			require.NoError(t, *b)
-			require.NoError(t, *c)
+		})
+	})
+	t.Run("a lost answer", func(t *testing.T) {
+		inLane(t, func(l *lane) {
+			l.backend.broken = func(swap int) error {
+				if swap == 2 {
+					values := session.Data{"root": 2}
+					raw, err := session.GobEncoder(values)
+					require.NoError(t, err)
+					rec, _, err := l.backend.Load(ctx, "abc")
+					require.NoError(t, err)
+					_, err = l.backend.Backend.Swap(ctx, "abc", rec.Data, session.Record{Data: raw, TTL: time.Hour})
+					require.NoError(t, err)
+					return errors.New("hung up")
+				}
+				return nil
+			}
+			l.set("first", 1)
+			_, a := l.set("a", 1)
+			_, b := l.set("b", 1)
+			l.wg.Wait()
+			require.ErrorContains(t, *a, "not known")
+			require.ErrorContains(t, *b, "not known")
+			l.requireStored(session.Data{"root": 2})
 		})
 	})
 	t.Run("an outage", func(t *testing.T) {
 		inLane(t, func(l *lane) {
 			l.backend.broken = func(swap int) error {
 				if swap == 2 || swap == 3 {
-					return errors.New("no connection")
+					return fmt.Errorf("%w: no connection", session.ErrNotApplied)
 				}
 				return nil
 			}
@@ -300,5 +340,44 @@ func TestCommitsAlone(t *testing.T) {
 		require.Equal(t, 1, now.Get("a"))
 		require.Equal(t, 1, now.Get("late"), "written along with a, before the renewal")
 		require.Equal(t, true, now.Get("renewed"))
+	})
+}
+
+// stuckBackend hangs for one session.
+type stuckBackend struct{ *mapbackend.Backend }
+
+func (b stuckBackend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	if sid == "stuck" {
+		<-ctx.Done()
+		return false, ctx.Err()
+	}
+	return b.Backend.Swap(ctx, sid, old, rec)
+}
+
+// No session waits for a write of another one, however long that takes.
+func TestNobodyWaitsForAnotherSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := session.NewStore(stuckBackend{mapbackend.New()}, session.StoreConfig{})
+		save := func(sid string) {
+			for range 2 {
+				s, err := store.Read(ctx, sid)
+				require.NoError(t, err)
+				s.Set("a", 1)
+				if err = store.Save(ctx, s); sid != "stuck" {
+					require.NoError(t, err)
+				}
+			}
+		}
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() { save("stuck") })
+		}
+		synctest.Wait()
+		begun := time.Now()
+		for i := range 3000 {
+			save(fmt.Sprint("other", i))
+		}
+		require.Zero(t, time.Since(begun), "some have waited")
+		wg.Wait()
 	})
 }

@@ -175,6 +175,13 @@ func (g *Group[A]) roundTrip(ctx context.Context, l *lookup[A], others []*lookup
 
 	keys := make([]string, 1+len(others))
 	keys[0] = l.key
+	if end, ok := ctx.Deadline(); ok && len(others) > 0 {
+		// Large answers may take longer together than each of them alone. There must be time
+		// left for l alone; the others do not wait for that long.
+		var cancel context.CancelFunc
+		ctx, cancel = deadline.Within(ctx, time.Until(end)/2)
+		defer cancel()
+	}
 	for i, other := range others {
 		keys[i+1] = other.key
 	}

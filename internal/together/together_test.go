@@ -119,7 +119,7 @@ func TestContexts(t *testing.T) {
 		gone.want(t, "", context.Canceled)
 		time.Sleep(second)
 		taken.want(t, "taken", nil)
-		if got := fmt.Sprint(s.sizes); got != "[1 3 1]" {
+		if got := fmt.Sprint(s.sizes); got != "[1 3 1 1]" {
 			t.Error(got)
 		}
 	})
@@ -221,6 +221,34 @@ func TestPatience(t *testing.T) {
 		leader.want(t, "leader", nil)
 		if got := fmt.Sprint(s.sizes); got != "[1 2 1 1 1]" {
 			t.Error(got)
+		}
+	})
+}
+
+// TestLargeAnswers: on a slow line a round trip for many takes longer than they have. Each
+// gets its answer all the same, on time.
+func TestLargeAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := together.New(2, 16, func(ctx context.Context, keys []string) ([]string, error) {
+			select {
+			case <-time.After(time.Duration(len(keys)) * 600 * time.Millisecond):
+				return keys, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		var results []*result
+		for i := range 40 {
+			results = append(results, get(ctx, g, fmt.Sprint(i)))
+		}
+		<-ctx.Done()
+		synctest.Wait()
+		for _, r := range results {
+			if r.err != nil || r.answer != r.key {
+				t.Errorf("%s: %q, %v", r.key, r.answer, r.err)
+			}
 		}
 	})
 }

@@ -3,10 +3,14 @@ package counting
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/tcpproxy"
 )
 
 // Together tests that loads at the same time share round trips, and that each gets
@@ -71,4 +75,55 @@ func (s *Server) Together(t *testing.T) {
 	if trips > clients*rounds/2 {
 		t.Errorf("%d round trips for %d loads", trips, clients*rounds)
 	}
+}
+
+// SlowLine tests that large sessions are loaded in time over a slow line, as many as come
+// at the same time.
+func (s *Server) SlowLine(t *testing.T) {
+	const (
+		sessions, size = 24, 60 << 10
+		bytesPerSecond = 100 << 10
+		loads          = 31
+		first          = 8
+	)
+	ctx := context.Background()
+	var slow atomic.Bool
+	p := tcpproxy.New(t, s.Addr, tcpproxy.Rules{Skip: s.Skip, Answer: func(b []byte) []byte {
+		if slow.Load() {
+			time.Sleep(time.Duration(len(b)) * time.Second / bytesPerSecond)
+		}
+		return b
+	}})
+	opts := s.Open(t, p.Addr(), nil)
+	opts.Timeout = 3 * time.Second
+	m, err := session.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	sid := func(i int) string { return fmt.Sprintf("slow%08d", i%sessions) }
+	for i := range sessions {
+		data := session.Data{"n": i, "large": strings.Repeat("x", size)}
+		if err := m.Store().Save(ctx, session.NewBaseSessionWithData(sid(i), nil, nil, data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slow.Store(true)
+	var wg sync.WaitGroup
+	for i := range loads {
+		if i == first {
+			time.Sleep(size * time.Second / bytesPerSecond * 9 / 10) // the others find these about to end
+		}
+		wg.Go(func() {
+			got, err := m.Store().Read(ctx, sid(i))
+			if err != nil || got.Get("n") != i%sessions {
+				t.Errorf("session %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
 }

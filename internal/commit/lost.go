@@ -1,0 +1,92 @@
+package commit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/flamego/session/internal/deadline"
+)
+
+// lost is a write whose answer was lost: nobody knows whether the store has made it. So the
+// engine looks. If the store holds the new bytes, the write was made. If it holds the old
+// bytes, the write is tried again: the same bytes, as the first try may be made late. In any
+// other case another request has changed the session since, perhaps on top of this change.
+// To apply the log once more could undo what that request was told is saved. So the commit
+// fails.
+type lost struct {
+	attempt
+	err error // of the write
+}
+
+// unknownError is the error of a commit of which nobody knows whether it was made.
+type unknownError struct{ error }
+
+func (e unknownError) Unwrap() error { return e.error }
+
+// errOverwritten says why nobody knows.
+var errOverwritten = errors.New("the answer to a write was lost, and the session was changed since: whether this change was saved is not known")
+
+// failed is err, marked if the change may be in the store all the same.
+func (c *Change) failed(err error) error {
+	if c.Origin.lost == nil {
+		return err
+	}
+	return unknownError{err}
+}
+
+// IsDoubtful reports whether the commit has failed and the change may be in the store all
+// the same. The origin then knows more of that: whoever tries again must start from it.
+func (c *Change) IsDoubtful() bool { return c.Origin.lost != nil }
+
+// look finds out what became of the lost write. Two requests that take the same flash write
+// the same bytes, so then equal bytes prove nothing: a flash is rather lost than shown twice.
+func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err error) {
+	lost := c.Origin.lost
+	if deadline.Err(ctx) != nil {
+		return false, false, c.failed(lost.err)
+	}
+	renews := c.Origin.Status == Live && lost.next.ID != c.Origin.ID
+	now, err := e.store.Load(ctx, lost.next.ID)
+	switch {
+	case err != nil:
+		return false, false, c.failed(lost.err)
+	case !renews && c.Origin.isStill(now):
+		return false, true, nil
+	case now.Status == Live && c.When != IfFlash && bytes.Equal(now.Data, lost.next.Data):
+		return true, false, nil
+	case renews:
+		if now, err = e.store.Load(ctx, c.Origin.ID); err == nil && c.Origin.isStill(now) {
+			return false, true, nil
+		}
+	}
+	return false, false, c.failed(fmt.Errorf("%w (%w)", errOverwritten, lost.err))
+}
+
+// isStill reports whether the store has the record as it was.
+func (o Origin) isStill(now Found) bool {
+	if o.Status == Live {
+		return (now.Status == Live || now.Data != nil) && bytes.Equal(now.Data, o.Data)
+	}
+	return now.Status == Gone && now.Data == nil
+}
+
+// clearUp finds out what became of a write that was lost in an earlier commit of the same
+// session. If the write was made, its changes, which are still in the log, are made once
+// more on top of themselves.
+func (e *Engine) clearUp(ctx context.Context, c *Change) error {
+	if c.Origin.lost == nil {
+		return nil
+	}
+	written, _, err := e.look(ctx, c)
+	switch {
+	case err != nil:
+		return err
+	case written:
+		e.markOld(ctx, c, c.Origin.lost.next.ID)
+		c.Origin = c.Origin.lost.next
+	}
+	c.Origin.lost = nil
+	return nil
+}
