@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -114,12 +115,18 @@ func askForWAL(ctx context.Context, conn driver.Conn) (mode string, err error) {
 	}
 	for until := time.Now().Add(patience); ; time.Sleep(rand.N(20 * time.Millisecond)) {
 		mode, err = pragma(ctx, conn, "journal_mode = WAL")
-		if code, _, _ := serverError(err); code != busy || time.Now().After(until) {
+		if !isBusy(err) || time.Now().After(until) {
 			break // perhaps without a WAL, as when the file is read-only
 		}
 	}
 	_, err = pragma(ctx, conn, "busy_timeout = "+timeout)
 	return mode, err
+}
+
+func isBusy(err error) bool {
+	const sqliteBusy = 5
+	var answer *sqlite.Error
+	return errors.As(err, &answer) && answer.Code()&0xff == sqliteBusy
 }
 
 // pragma runs a pragma and returns its answer, or "" if it has none.

@@ -67,6 +67,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
+	"github.com/flamego/session/internal/sqlstore/sqlitedialect"
 )
 
 // Config says where the sessions are. DSN or DB must be given.
@@ -107,48 +108,18 @@ func Initer() session.Initer {
 	return sqlstore.Initer[Config](&dialect)
 }
 
-var dialect = sqlstore.Dialect{
-	Name: "sqlite",
+var dialect = newDialect()
 
-	// Not double quotes: if SQLite does not know a name in them, it takes the name for
-	// a text.
-	Quote:   '`',
-	Prepare: true,
-	// In memory, the connection is the database. With a file, one connection that writes
-	// is twice as fast as 16 that get in each other's way (64 goroutines, 2 cores), and
-	// its slowest operation takes a fifth of the time. With a WAL, readers do not wait
-	// for the writer: a read takes 6 us with 8 readers, 7.5 with 4, 16 with one.
-	Single:  true,
-	Readers: "SELECT count(*) FROM pragma_journal_mode, pragma_locking_mode WHERE journal_mode = 'wal' AND locking_mode = 'normal'",
-
-	Now:    "datetime('now')",
-	Expiry: "datetime('now', ((? + 999) / 1000.0) || ' seconds')",
-	Left:   "CAST((julianday({expired_at}) - julianday('now')) * 86400000 AS INTEGER)",
-
-	Sweep: "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {dead} LIMIT {sweep limit})",
-
-	CreateTable: `CREATE TABLE IF NOT EXISTS {table}
-		({key} TEXT PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} TEXT NOT NULL)`,
-	CreateIndex: "CREATE INDEX IF NOT EXISTS {schema.}{index} ON {bare} ({expired_at})",
-
-	Connector: newConnector,
-	Timed:     true, // no statement takes long, or waits for longer than the busy_timeout
-	Phrases: []string{
+func newDialect() sqlstore.Dialect {
+	d := sqlitedialect.Dialect()
+	d.Connector = newConnector
+	d.Phrases = []string{
 		"invalid URL escape", "invalid semicolon separator", "conflicting vfs query parameters",
 		"unknown _timezone", "unknown _txlock", "unknown _time_format", "unknown _time_integer_format",
 		"unknown _inttotime", "unknown _texttotime", "conflicting DSN parameters", "invalid _dqs",
 		"invalid _defensive", "_defensive must be specified exactly once", "invalid _error_rc",
 		"invalid _busy_timeout", "invalid _timeout", "invalid _auto_vacuum", "invalid _vacuum", "invalid _foreign_keys",
 		"invalid _fk", "invalid _journal_mode", "invalid _journal", "invalid _synchronous", "invalid _sync", "invalid _query_only",
-	},
-	Parameters: map[string]string{
-		"1": "_pragma", "14": "path, or mode", "26": "path", "8": "path, or mode", "3": "path", "23": "path",
-		noVFS: "vfs", "invalid URL escape": "a parameter after the ?", "invalid semicolon separator": "a parameter after the ?",
-	},
-	ServerError: serverError,
-	Codes: map[sqlstore.Class][]string{
-		sqlstore.Duplicate: {"19"}, // SQLITE_CONSTRAINT
-		sqlstore.NoTable:   {noTable},
-		sqlstore.Locked:    {busy, locked},
-	},
+	}
+	return d
 }

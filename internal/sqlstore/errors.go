@@ -35,9 +35,26 @@ const (
 	KeyTooLong
 )
 
+// answered is the answer of the server. A redacted error wraps it, so that the answer can
+// still be found in the error.
+type answered struct {
+	error
+	code, text string
+}
+
+func (a *answered) Unwrap() error { return a.error }
+
+// answer finds the answer of the server in an error, which may be redacted already.
+func (d *Dialect) answer(err error) (code, text string, ok bool) {
+	if a := (*answered)(nil); errors.As(err, &a) {
+		return a.code, a.text, true
+	}
+	return d.ServerError(err)
+}
+
 // class tells what an error means.
 func (d *Dialect) class(err error) Class {
-	if code, _, ok := d.ServerError(err); ok {
+	if code, _, ok := d.answer(err); ok {
 		for class, codes := range d.Codes {
 			if slices.Contains(codes, code) {
 				return class
@@ -94,7 +111,7 @@ const lockHint = " (somebody else held a lock on the table or the file for all t
 
 // waitedForLock reports whether the database says that a lock was waited for in vain.
 func (d *Dialect) waitedForLock(err error) bool {
-	code, _, ok := d.ServerError(err)
+	code, _, ok := d.answer(err)
 	return ok && (slices.Contains(d.LockWaits, code) || slices.Contains(d.Codes[Locked], code))
 }
 
@@ -102,7 +119,7 @@ func (d *Dialect) waitedForLock(err error) bool {
 // so in our own words.
 func (b *backend) redacted(err error) error {
 	if err != nil && b.dialect.class(err) == NoTable {
-		return redact.New(fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), err)
+		return redact.New(fmt.Sprintf("there is no table %q (InitTable makes it)", b.name.table), b.dialect.redacted(err))
 	}
 	return b.dialect.redacted(err)
 }

@@ -33,7 +33,11 @@ func (d *Dialect) redacted(err error) error {
 	if already := (*redact.Error)(nil); errors.As(err, &already) {
 		return err
 	}
-	return redact.New(d.text(err), err)
+	text := d.text(err)
+	if code, words, ok := d.ServerError(err); ok {
+		err = &answered{err, code, words}
+	}
+	return redact.New(text, err)
 }
 
 // text says what went wrong.

@@ -23,7 +23,7 @@ func TestWait(t *testing.T) {
 		timeout time.Duration // of the context, 0 for none
 		want    error
 		after   time.Duration
-		tries   int           // 0 for any number
+		tries   int // 0 for any number
 	}{
 		"at once":    {func(int, context.Context) error { return nil }, 0, nil, 0, 1},
 		"third time": {func(n int, _ context.Context) error { return []error{errRefused, errRefused, nil}[n] }, 0, nil, 200 * time.Millisecond, 3},

@@ -1,12 +1,10 @@
-package sqlite
+package sqlitedialect
 
 import (
 	"errors"
 	"reflect"
 	"strconv"
 	"strings"
-
-	"modernc.org/sqlite"
 )
 
 const (
@@ -36,9 +34,12 @@ func serverError(err error) (code, text string, ok bool) {
 }
 
 func answer(err error) (number int, message string, ok bool) {
-	var ours *sqlite.Error
-	if errors.As(err, &ours) {
-		return ours.Code(), ours.Error(), true
+	var modernc interface {
+		error
+		Code() int
+	}
+	if errors.As(err, &modernc) {
+		return modernc.Code(), modernc.Error(), true
 	}
 	for ; err != nil; err = errors.Unwrap(err) {
 		if number, ok := mattnCode(err); ok {
