@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 
 	"github.com/flamego/session"
@@ -73,7 +74,11 @@ func (b *backend) openReaders(ctx context.Context) {
 		return
 	}
 	if n, err := b.ask(ctx, b.dialect.Readers); err == nil && n.Int64 > 0 {
-		b.readers = openPool(b.connector, readers, true, b.pool.timed)
+		c := b.connector
+		if r, ok := c.(interface{ ForReaders() driver.Connector }); ok {
+			c = r.ForReaders()
+		}
+		b.readers = openPool(c, readers, true, b.pool.timed)
 		b.load.pool = b.readers
 	}
 }
