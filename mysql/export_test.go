@@ -11,3 +11,6 @@ var Dialect = &dialect
 
 // InZone is the dialect for an expired_at in the wall time of a zone.
 func InZone(loc *time.Location) *sqlstore.Dialect { return inZone(dialect, loc, time.Now()) }
+
+// DriverParameters are the names that an error may have.
+var DriverParameters = driverParameters

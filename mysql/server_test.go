@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -17,9 +18,7 @@ import (
 var tcp = regexp.MustCompile(`tcp\((.*)\)`)
 
 func TestOutage(t *testing.T) {
-	env.Outage(t, func(dsn, addr string) (changed, server string) {
-		return tcp.ReplaceAllString(dsn, "tcp("+addr+")"), tcp.FindStringSubmatch(dsn)[1]
-	})
+	env.Outage(t, through)
 }
 
 func TestParameters(t *testing.T) {
@@ -214,4 +213,20 @@ func TestInitTableWhereKeysAreShort(t *testing.T) {
 			}
 		})
 	}
+}
+
+// through changes the address in a DSN.
+func through(dsn, addr string) (changed, server string) {
+	return tcp.ReplaceAllString(dsn, "tcp("+addr+")"), tcp.FindStringSubmatch(dsn)[1]
+}
+
+func TestStarting(t *testing.T) {
+	env.Starting(t, through, func(net.Conn) {}, func(dsn string) string { return "canary:canary@" + dsn[strings.Index(dsn, "@")+1:] })
+}
+
+func FuzzDSN(f *testing.F) {
+	env.FuzzDSN(f, mysql.DriverParameters,
+		"user:password@tcp(host:3306)/database?parseTime=true&loc=Local", "user@unix(/sock)/", "/", "u:p@/d?tls=x&charset=a,b",
+		"u:p@tcp([::1]:3306)/%2f?collation=x&maxAllowedPacket=-1&timeout=1s", "u:p@tcp(h:1/d", "@/?connectionAttributes=a:b", "u:p@host/d?loc=%zz",
+		"u:p@tcp(h)/d?serverPubKey=%", "?/", "a/b?c/d=e", "@@(/)", "/?compress=x&interpolateParams=1&collation=gbk_chinese_ci")
 }

@@ -22,15 +22,7 @@ import (
 )
 
 func TestOutage(t *testing.T) {
-	env.Outage(t, func(dsn, addr string) (changed, server string) {
-		u, err := url.Parse(dsn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		server = u.Host
-		u.Host = addr
-		return u.String(), server
-	})
+	env.Outage(t, through)
 }
 
 func TestParameters(t *testing.T) {
@@ -222,4 +214,38 @@ func TestOddRows(t *testing.T) {
 			wg.Wait()
 		})
 	}
+}
+
+// through changes the address in a DSN.
+func through(dsn, addr string) (changed, server string) {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return err.Error(), ""
+	}
+	server, u.Host = u.Host, addr
+	return u.String(), server
+}
+
+func TestStarting(t *testing.T) {
+	env.Starting(t, through, func(c net.Conn) {
+		if _, err := pgproto3.NewBackend(pgproto3.NewChunkReader(c), c).ReceiveStartupMessage(); err == nil {
+			answer, _ := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P03", Message: "the database system is starting up"}).Encode(nil)
+			_, _ = c.Write(answer)
+		}
+	}, func(dsn string) string {
+		u, err := url.Parse(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.UserPassword("canary", "canary")
+		return u.String()
+	})
+}
+
+func FuzzDSN(f *testing.F) {
+	env.FuzzDSN(f, nil,
+		"password='a\\", "postgres://user:password@host:5432/database?sslmode=verify-full", "host=h port=5432 user=u password='p' dbname=d",
+		"postgres://u:p@[::1]:1,h:2/d?target_session_attrs=any", "host=/tmp port=99999", "user='\\'", "=", "'", "a=\\", "postgresql://", "postgres://%zz",
+		"service=x servicefile=/nowhere", "sslmode=require sslcert=/nowhere sslkey=/nowhere", "connect_timeout=-1", "statement_cache_capacity=x",
+		"prefer_simple_protocol=2", "password=a\\", "password='a' '")
 }

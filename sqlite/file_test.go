@@ -228,3 +228,10 @@ func TestTwoProcesses(t *testing.T) {
 		want(t, store, "shared", fmt.Sprint("theirs", n), n)
 	}
 }
+
+func FuzzDSN(f *testing.F) {
+	f.Chdir(f.TempDir())
+	env.FuzzDSN(f, nil,
+		"app.db", "file:/var/lib/app.db?mode=rw", ":memory:", "?", "file:", "x?_pragma=busy_timeout(1)&_pragma=journal_mode(WAL)",
+		"x?a=%zz", "x?a;b", "x?vfs=a&vfs=b", "file:%2e%2e?vfs=x", "x?_timeout=y", "\x00", "x?=&&=")
+}
