@@ -230,3 +230,8 @@ func FuzzDSN(f *testing.F) {
 		"u:p@tcp([::1]:3306)/%2f?collation=x&maxAllowedPacket=-1&timeout=1s", "u:p@tcp(h:1/d", "@/?connectionAttributes=a:b", "u:p@host/d?loc=%zz",
 		"u:p@tcp(h)/d?serverPubKey=%", "?/", "a/b?c/d=e", "@@(/)", "/?compress=x&interpolateParams=1&collation=gbk_chinese_ci")
 }
+
+func TestLockHint(t *testing.T) {
+	t.Parallel()
+	env.LockHint(t, "?innodb_lock_wait_timeout=1", 2500 * time.Millisecond)
+}

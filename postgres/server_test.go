@@ -249,3 +249,8 @@ func FuzzDSN(f *testing.F) {
 		"service=x servicefile=/nowhere", "sslmode=require sslcert=/nowhere sslkey=/nowhere", "connect_timeout=-1", "statement_cache_capacity=x",
 		"prefer_simple_protocol=2", "password=a\\", "password='a' '")
 }
+
+func TestLockHint(t *testing.T) {
+	t.Parallel()
+	env.LockHint(t, "&lock_timeout=200", 700 * time.Millisecond)
+}

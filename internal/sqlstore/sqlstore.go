@@ -169,7 +169,7 @@ type Dialect struct {
 	// TLS is the parameter that is wrong if a connection cannot be encrypted.
 	TLS string
 	// LockWaits are codes of ServerError, besides those of Locked, that say that a
-	// statement has waited in vain for a lock.
+	// statement has waited for a lock until its time was over.
 	LockWaits []string
 	// Broken are the errors by which the driver itself says that a connection is lost.
 	Broken []error

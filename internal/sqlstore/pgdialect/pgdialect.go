@@ -49,9 +49,12 @@ var dialect = sqlstore.Dialect{
 		// connection, and the next operation on that connection reads it.
 		sqlstore.Broken:   {"57P01", "57P02", "57P05"},
 		sqlstore.Starting: {"57P03"},
+		// A lock_timeout.
+		sqlstore.Locked: {"55P03"},
 	},
-	// A lock_timeout; a statement that was cancelled when its time was over.
-	LockWaits: []string{"55P03", "57014"},
+	// A statement that was cancelled when its time was over: each takes a moment, but for
+	// locks.
+	LockWaits: []string{"57014"},
 
 	TLS: "sslmode",
 	Parameters: map[string]string{

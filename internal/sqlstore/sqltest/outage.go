@@ -161,6 +161,28 @@ func (env *Env) BadDSNs(t *testing.T, dsns map[string]string, secrets ...string)
 	}
 }
 
+// LockHint has an operation wait for a row that somebody holds. With the parameters the
+// server says so before the timeout is over. The error has a hint for the handler.
+func (env *Env) LockHint(t *testing.T, params string, timeout time.Duration) {
+	tab := env.New(t).Init()
+	tab.Config.DSN += params
+	b := tab.Backend()
+	tab.want(true)(b.Insert(ctx, "session1", record("a", time.Minute)))
+	tx, err := tab.DB.Begin()
+	tab.check(err)
+	defer func() { _ = tx.Rollback() }()
+	_, err = tx.Exec(tab.sql("UPDATE %T SET %d = ?"), []byte("b"))
+	tab.check(err)
+	short, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err = b.Swap(short, "session1", []byte("a"), record("c", time.Minute))
+	NoLeak(t, err, "session1", "UPDATE")
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "somebody else held a lock") ||
+		!strings.Contains(err.Error(), "a transaction of the handler") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // Core runs the tests that parameters of the DSN may break, with a pool of the
 // store's own and with one that is shared.
 func (env *Env) Core(t *testing.T, params string) {
