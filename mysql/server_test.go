@@ -233,5 +233,20 @@ func FuzzDSN(f *testing.F) {
 
 func TestLockHint(t *testing.T) {
 	t.Parallel()
-	env.LockHint(t, "?innodb_lock_wait_timeout=1", 2500 * time.Millisecond)
+	env.LockHint(t, "?innodb_lock_wait_timeout=1", 2500*time.Millisecond)
+}
+
+func TestRefusals(t *testing.T) {
+	good := testserver.MySQL(t)
+	const raise = "FOR EACH ROW BEGIN DECLARE m TEXT; SET m = CONCAT(NEW.`key`, ' ', LEFT(NEW.`data`, 10), HEX(NEW.`data`)); " +
+		"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = m; END"
+	env.Secrets(t, map[string][]string{
+		"CHECK":     {"ALTER TABLE %T ADD CHECK (LENGTH(%d) < 3)"},
+		"trigger":   {"CREATE TRIGGER %T_i BEFORE INSERT ON %T " + raise, "CREATE TRIGGER %T_u BEFORE UPDATE ON %T " + raise},
+		"too long":  {"ALTER TABLE %T MODIFY %k VARCHAR(15)", "ALTER TABLE %T MODIFY %d VARBINARY(3)"},
+		"text":      {"ALTER TABLE %T MODIFY %d VARCHAR(100) CHARACTER SET utf8mb4"},
+		"number":    {"UPDATE %T SET %d = '1'", "ALTER TABLE %T MODIFY %d INT"},
+		"no column": {"ALTER TABLE %T DROP COLUMN %d"},
+		"other key": {"ALTER TABLE %T ADD COLUMN more VARCHAR(9) NOT NULL"},
+	}, good[:strings.Index(good, "@")], tcp.FindStringSubmatch(good)[1])
 }

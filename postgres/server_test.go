@@ -252,5 +252,24 @@ func FuzzDSN(f *testing.F) {
 
 func TestLockHint(t *testing.T) {
 	t.Parallel()
-	env.LockHint(t, "&lock_timeout=200", 700 * time.Millisecond)
+	env.LockHint(t, "&lock_timeout=200", 700*time.Millisecond)
+}
+
+func TestRefusals(t *testing.T) {
+	good, err := url.Parse(testserver.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := good.User.Password()
+	const raise = `CREATE OR REPLACE FUNCTION raise_canary() RETURNS trigger LANGUAGE plpgsql AS
+		'BEGIN RAISE EXCEPTION USING MESSAGE = concat(NEW.key, NEW.data, encode(NEW.data, ''escape'')); END'`
+	env.Secrets(t, map[string][]string{
+		"CHECK":     {"ALTER TABLE %T ADD CHECK (length(data) < 3)"},
+		"trigger":   {raise, "CREATE TRIGGER canary BEFORE INSERT OR UPDATE ON %T FOR EACH ROW EXECUTE PROCEDURE raise_canary()"},
+		"too long":  {"ALTER TABLE %T ALTER COLUMN key TYPE VARCHAR(15)"},
+		"text":      {"ALTER TABLE %T ALTER COLUMN data TYPE TEXT USING 'a'"},
+		"number":    {"ALTER TABLE %T ALTER COLUMN data TYPE INTEGER USING 1"},
+		"uuid":      {"DELETE FROM %T", "ALTER TABLE %T ALTER COLUMN key TYPE UUID USING NULL::uuid"},
+		"no column": {"ALTER TABLE %T DROP COLUMN data"},
+	}, password, good.Host)
 }

@@ -235,3 +235,14 @@ func FuzzDSN(f *testing.F) {
 		"app.db", "file:/var/lib/app.db?mode=rw", ":memory:", "?", "file:", "x?_pragma=busy_timeout(1)&_pragma=journal_mode(WAL)",
 		"x?a=%zz", "x?a;b", "x?vfs=a&vfs=b", "file:%2e%2e?vfs=x", "x?_timeout=y", "\x00", "x?=&&=")
 }
+
+func TestRefusals(t *testing.T) {
+	const raise = "BEGIN SELECT RAISE(ABORT, NEW.key || ' ' || NEW.data || hex(NEW.data)); END"
+	check := fmt.Sprintf(strings.Replace(env.OldTable, "data BLOB", "data BLOB CHECK (hex(data) NOT LIKE '63616E6172%%')", 1), "%T")
+	env.Secrets(t, map[string][]string{
+		"trigger":   {"CREATE TRIGGER %T_i BEFORE INSERT ON %T " + raise, "CREATE TRIGGER %T_u BEFORE UPDATE ON %T " + raise},
+		"CHECK":     {"DROP TABLE %T", strings.ReplaceAll(check, "%%", "%")},
+		"no column": {"ALTER TABLE %T RENAME COLUMN data TO other"},
+		"not null":  {"ALTER TABLE %T ADD COLUMN more TEXT NOT NULL DEFAULT 'a' CHECK (more <> 'a' OR length(data) < 3)"},
+	})
+}

@@ -11,6 +11,7 @@ const (
 	logicError = "1" // SQLITE_ERROR
 	busy       = "5" // SQLITE_BUSY
 	locked     = "6" // SQLITE_LOCKED, which a shared cache answers
+	constraint = "19"
 
 	// These errors have no code of their own, so the message stands for it.
 	noTable = "no such table"
@@ -25,6 +26,9 @@ func serverError(err error) (code, text string, ok bool) {
 		return "", "", false
 	}
 	code = strconv.Itoa(number & 0xff)
+	if code == constraint { // which of them is in the rest of the number
+		code = strconv.Itoa(number)
+	}
 	for _, text := range []string{noTable, noVFS} {
 		if code == logicError && strings.Contains(message, text) {
 			return text, text, true

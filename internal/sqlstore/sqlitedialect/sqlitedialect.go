@@ -34,7 +34,8 @@ var dialect = sqlstore.Dialect{
 
 	ServerError: serverError,
 	Codes: map[sqlstore.Class][]string{
-		sqlstore.Duplicate: {"19"}, // SQLITE_CONSTRAINT
+		// PRIMARYKEY and UNIQUE, and SQLITE_CONSTRAINT without saying which.
+		sqlstore.Duplicate: {"1555", "2067", constraint},
 		sqlstore.NoTable:   {noTable},
 		sqlstore.Locked:    {busy, locked},
 	},
