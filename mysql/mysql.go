@@ -7,8 +7,8 @@
 //
 // # Model
 //
-// A session is one row: its ID, its encoded data, and when it expires, in UTC
-// and by the clock of the server. Every operation is one statement that names
+// A session is one row: its ID, its encoded data, and when it expires, by the clock of the
+// server. Every operation is one statement that names
 // the state it expects, so instances of an app share a table without locks or
 // transactions. InitTable makes
 //
@@ -22,13 +22,28 @@
 // If the table is there already, InitTable only adds the index if that is missing.
 // Where InitTable is not used, make the index by hand: without it, to delete what has
 // expired locks every row. DATETIME keeps whole seconds, to which an expiry is rounded
-// up.
+// up. Where an index cannot be so long, as with MyISAM or an old row format, the key is
+// made of ASCII.
+//
+// # The zone of expired_at
+//
+// A DATETIME has no zone. As with other programs that write times by go-sql-driver/mysql,
+// the existing library among them, expired_at is wall time in the loc of the DSN. Default
+// is UTC. With a DB, which does not tell its loc, Config.Location says the zone. All
+// programs that use a table must have the same.
+//
+// The rules of the zone are those of the app, for 40 years from its start: only the clock
+// of the server counts, but not its tables of zones. In the hour that comes twice when the
+// clocks are set back, a session may live an hour longer, and none ends early. GC deletes
+// it when that hour is over.
 //
 // # Errors
 //
 // The Initer returns an error for a DSN that does not parse, a name that cannot
-// be that of a table, and a server that does not answer within 5 seconds. No
-// error holds the DSN or any part of it. Without InitTable a missing table is an
+// be that of a table, and a server that does not answer within 5 seconds: a server that
+// is still starting is waited for. The error names the parameter of the DSN that may be
+// wrong. No error holds the DSN or any part of it, or the message of the server, which may
+// repeat data: the number of the error says more. Without InitTable a missing table is an
 // error of the first operation. Data that the column cannot hold is refused before it is
 // sent, because a server that is not in strict mode would cut it off. An operation whose
 // connection breaks goes on with another connection.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/sqlstore/sqltest"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/mysql"
 )
@@ -249,4 +250,26 @@ func TestRefusals(t *testing.T) {
 		"no column": {"ALTER TABLE %T DROP COLUMN %d"},
 		"other key": {"ALTER TABLE %T ADD COLUMN more VARCHAR(9) NOT NULL"},
 	}, good[:strings.Index(good, "@")], tcp.FindStringSubmatch(good)[1])
+}
+
+// TestNoPermission: the error at start names the Table.
+func TestNoPermission(t *testing.T) {
+	t.Parallel()
+	tab := env.New(t).Init()
+	tab.Backend()
+	user := "nobody_" + tab.Config.Table
+	tab.Exec("CREATE USER " + user + " IDENTIFIED BY 'canary-pass'")
+	t.Cleanup(func() { tab.Exec("DROP USER " + user) })
+	tab.Exec("CREATE TABLE visible_" + tab.Config.Table + " (a INT)")
+	t.Cleanup(func() { tab.Exec("DROP TABLE visible_" + tab.Config.Table) })
+	tab.Exec("GRANT SELECT ON visible_" + tab.Config.Table + " TO " + user)
+	tab.Config.DSN = user + ":canary-pass" + tab.Config.DSN[strings.Index(tab.Config.DSN, "@"):]
+	for _, table := range []string{tab.Config.Table, "not_there", "no_database.not_there"} {
+		tab.Config.Table = table
+		_, _, err := mysql.Dialect.Open(ctx, tab.Config)
+		sqltest.NoLeak(t, err, user, "canary-pass", "SELECT", "CREATE")
+		if !strings.Contains(err.Error(), ": Table: ") {
+			t.Error(err)
+		}
+	}
 }

@@ -25,8 +25,10 @@
 // # Errors
 //
 // The Initer returns an error for a DSN that does not parse, a name that cannot
-// be that of a table, and a server that does not answer within 5 seconds. No
-// error holds the DSN or any part of it. Without InitTable a missing table is an
+// be that of a table, and a server that does not answer within 5 seconds: a server that
+// is still starting is waited for. The error names the parameter of the DSN that may be
+// wrong. No error holds the DSN or any part of it, or the message of the server, which may
+// repeat data: the SQLSTATE says more. Without InitTable a missing table is an
 // error of the first operation. An operation whose connection breaks goes on with
 // another connection, so the first request after a restart of the server succeeds.
 //
@@ -80,8 +82,9 @@ type Config struct {
 	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
 	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
-	// DB is a pool to share, which the store never closes. The store then ignores
-	// DSN. Default is a new pool of up to 16 connections to DSN.
+	// DB is a pool to share, of any driver whose errors have a method SQLState, such as
+	// pgx (v4 or v5) and lib/pq. The store never closes it, and ignores DSN. An app that
+	// wants to link no other driver has package anydriver. Default is a new pool of up to 16 connections to DSN.
 	DB *sql.DB
 }
 

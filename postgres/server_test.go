@@ -273,3 +273,27 @@ func TestRefusals(t *testing.T) {
 		"no column": {"ALTER TABLE %T DROP COLUMN data"},
 	}, password, good.Host)
 }
+
+// TestNoPermission: the error at start names the Table.
+func TestNoPermission(t *testing.T) {
+	t.Parallel()
+	tab := env.New(t).Init()
+	tab.Backend()
+	user := "nobody_" + tab.Config.Table
+	tab.Exec("CREATE ROLE " + user + " LOGIN PASSWORD 'canary-pass'")
+	t.Cleanup(func() { tab.Exec("DROP ROLE " + user) })
+	u, err := url.Parse(tab.Config.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(user, "canary-pass")
+	tab.Config.DSN = u.String()
+	for _, table := range []string{tab.Config.Table, "not_there", "no_schema.not_there"} {
+		tab.Config.Table = table
+		_, _, err = postgres.Dialect.Open(ctx, tab.Config)
+		sqltest.NoLeak(t, err, user, "canary-pass", "SELECT", "CREATE")
+		if !strings.Contains(err.Error(), ": Table: ") {
+			t.Error(err)
+		}
+	}
+}

@@ -60,8 +60,10 @@
 //
 // The Initer returns an error for a file that cannot be opened, parameters that
 // are not valid, and a name that cannot be that of a table. No error holds the
-// DSN or any part of it. Without InitTable a missing table is an error of the
-// first operation.
+// DSN or any part of it, or the message of SQLite, which may repeat data: the code says
+// more. Without InitTable a missing table is an error of the first operation. If somebody
+// else writes for as long as the operation may take, the error says so. It may be the
+// handler itself, by a transaction that is still open when the response begins.
 //
 // # Limits
 //
@@ -106,8 +108,8 @@ type Config struct {
 	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
 	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
-	// DB is a pool to share, which the store never closes. The store then ignores
-	// DSN, and leaves the settings of the database as they are: give the pool a
+	// DB is a pool to share, of modernc.org/sqlite or mattn/go-sqlite3, which the store
+	// never closes. The store then ignores DSN, and leaves the settings of the database as they are: give the pool a
 	// busy_timeout. Default is a new pool of one connection to DSN, and of 8 more
 	// that only read if there is a write-ahead log.
 	DB *sql.DB

@@ -9,17 +9,18 @@
 // and no column that the tables of the older library do not have.
 //
 // Only the clock of the database counts: a statement compares expired_at with the time
-// of the server. No time passes through the driver, so neither time zones nor the ways
-// in which drivers parse times matter.
+// of the server. No time passes through the driver, so the ways in which drivers parse
+// times do not matter. Where expired_at is wall time, the statements know the zone.
 //
 // The differences between databases are data: a [Dialect] holds expressions, templates
 // and error codes. Templates are made into SQL once, at start.
 //
 // # Errors
 //
-// The text of an error says what kind of thing is wrong. It holds no SQL, and nothing
-// that a server or driver put in quotes, which may be a name from the DSN or a session
-// ID. errors.As finds the original error.
+// The text of an error says what kind of thing is wrong, by the code of the server or the
+// type of the error: see text.go. Of the messages of servers and drivers it repeats only
+// phrases that are known to hold nothing of a DSN, of SQL or of a session. errors.As finds
+// the original error. An error at start names the parameter that is wrong.
 //
 // An operation that fails because of a lost connection, a deadlock or a lock is done
 // again. To do an operation twice is harmless: once it has succeeded, the state that it
@@ -83,7 +84,8 @@ func Initer[C interface{ ~Config }](d *Dialect) session.Initer {
 // package needs
 //   - a Config with the fields of [Config],
 //   - an Initer, which returns that of [Initer],
-//   - a Dialect, above all its Connector, ServerError and Codes,
+//   - a Dialect, above all its Connector, ServerError and Codes. What knows no driver is a
+//     package below this one if pools of several drivers are to be tested,
 //   - for the tests a sqltest.Env and an export_test.go with the Dialect,
 //   - for the tests a kind of server in internal/testing/testserver, if it has one, whose
 //     pkg is what "make deps" installs,
