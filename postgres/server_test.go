@@ -291,7 +291,7 @@ func TestNoPermission(t *testing.T) {
 	for _, table := range []string{tab.Config.Table, "not_there", "no_schema.not_there"} {
 		tab.Config.Table = table
 		_, _, err = postgres.Dialect.Open(ctx, tab.Config)
-		sqltest.NoLeak(t, err, user, "canary-pass", "SELECT", "CREATE")
+		sqltest.NoLeak(t, err, user, "canary-pass", "SELECT", "TIMESTAMPTZ")
 		if !strings.Contains(err.Error(), ": Table: ") {
 			t.Error(err)
 		}

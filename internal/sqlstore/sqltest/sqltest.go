@@ -237,7 +237,7 @@ func NoLeak(t testing.TB, err error, secrets ...string) {
 			}
 			for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), strings.Trim(fmt.Sprint([]byte(secret)), "[]")} {
 				if strings.Contains(strings.ToLower(text), strings.ToLower(form)) {
-					t.Errorf("the error shows %q: %s", secret, text)
+					t.Fatalf("the error shows %q: %s", secret, text)
 				}
 			}
 		}
