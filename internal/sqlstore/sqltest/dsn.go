@@ -81,12 +81,12 @@ func (env *Env) Starting(t *testing.T, through func(dsn, addr string) (changed, 
 		t.Parallel()
 		dsn := env.DSN(t)
 		_, server := through(dsn, "")
-		addr, accepted := gate(t, server, 4, notReady)
+		addr, accepted := gate(t, server, 20, notReady) // more than the attempts on broken connections
 		dsn, _ = through(dsn, addr)
 		if err := open(dsn); err != nil {
 			t.Error(err)
 		}
-		if n := accepted.Load(); n < 5 {
+		if n := accepted.Load(); n <= 20 {
 			t.Errorf("the store has tried %d times, which cannot be enough", n)
 		}
 	})
