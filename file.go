@@ -73,7 +73,7 @@ func FileIniter() Initer {
 		if sc.MaxDataSize <= 0 {
 			sc.MaxDataSize = defaultMaxDataSize
 		}
-		return NewStore(&fileBackend{
+		return newStore(&fileBackend{
 			root:     config.RootDir,
 			lifetime: sc.Lifetime,
 			maxSize:  int64(sc.MaxDataSize),

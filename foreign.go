@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/redact"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -72,7 +73,7 @@ func (a foreignAdapter) session(ctx context.Context, sid string) (Session, error
 	if b, ok := sess.(*BaseSession); ok && b != nil && b.isOwned() {
 		a.wraps.Store(true)
 	}
-	return sess, err
+	return sess, redact.Foreign(err, sid)
 }
 
 // attach tells the session nothing: the store may have given it to many requests.
@@ -167,6 +168,11 @@ func (a foreignAdapter) isEmpty(rs *requestSession) bool {
 // save destroys a session that has ended. Any other it saves whole; if the session has
 // a new ID it then destroys the old one.
 func (a foreignAdapter) save(ctx context.Context, rs *requestSession) error {
+	old := rs.lastID
+	return redact.Foreign(a.write(ctx, rs), old, rs.lastID, rs.sess.ID())
+}
+
+func (a foreignAdapter) write(ctx context.Context, rs *requestSession) error {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
 	if rs.hasEnded() {
@@ -216,7 +222,7 @@ func (a foreignAdapter) follow(*requestSession, Session) {}
 func (a foreignAdapter) touch(ctx context.Context, sid string) error {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
-	return a.store.Touch(ctx, sid)
+	return redact.Foreign(a.store.Touch(ctx, sid), sid)
 }
 
 func (a foreignAdapter) isLive(ctx context.Context, sid string) bool {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/flamego/flamego"
+
+	"github.com/flamego/session/internal/redact"
 )
 
 // Options configures the session middleware.
@@ -244,7 +246,7 @@ func (m *Manager) startGC() {
 			case <-timer.C:
 				timer.Reset(m.opts.GCInterval)
 				if err := m.store.GC(ctx); err != nil && ctx.Err() == nil {
-					m.opts.ErrorFunc(err)
+					m.opts.ErrorFunc(redact.Foreign(err))
 				}
 			}
 		}

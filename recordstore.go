@@ -43,8 +43,8 @@ type StoreConfig struct {
 // is an io.Closer, so is the store.
 //
 // Its errors start with "session: ", the name of the store and the operation.
-// They hold no session ID, also where that of the backend did; errors.Is and
-// errors.As see the original. Save returns an error when the data cannot be
+// They hold no session ID and nothing that is quoted, also where those of the backend did;
+// errors.Is and errors.As see the original. Save returns an error when the data cannot be
 // encoded (naming the key and the type of the value) or takes more than
 // MaxDataSize bytes, and when other requests that change the same session were
 // faster time and again. In each case the record stays as it is. Every method ends
@@ -58,6 +58,10 @@ type StoreConfig struct {
 // what is set replaces the data; unless it was something else when the session was read:
 // then Save returns an error.
 func NewStore(backend Backend, config StoreConfig) Store {
+	return newStore(foreignBackend{backend}, config)
+}
+
+func newStore(backend Backend, config StoreConfig) Store {
 	if config.Name == "" {
 		config.Name = "store"
 	}

@@ -22,8 +22,8 @@ var (
 
 type backend struct {
 	coll     *mongo.Collection
-	own      *mongo.Client // nil for a client of the Config
-	indexErr chan error    // the error of makeIndexes, which the first Sweep returns
+	own      *ownClient // nil for a client of the Config
+	indexErr chan error // the error of makeIndexes, which the first Sweep returns
 }
 
 // makeIndexes makes the two indexes. If one of them fails, the other is still made.
@@ -31,10 +31,12 @@ func (b *backend) makeIndexes(ctx context.Context) error {
 	create := func(field string, opts *options.IndexOptions) error {
 		_, err := b.coll.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: bson.D{{Key: field, Value: 1}}, Options: opts})
 		if mongo.IsDuplicateKeyError(err) {
-			err = errors.New("the collection has documents with the same key") // the driver's text has the key
+			err = errors.New("the collection has documents with the same key")
+		} else {
+			err = redacted(err)
 		}
 		if err != nil {
-			return fmt.Errorf("create index on %s: %w", field, redacted(err))
+			return fmt.Errorf("create index on %s: %w", field, err)
 		}
 		return nil
 	}
@@ -42,11 +44,19 @@ func (b *backend) makeIndexes(ctx context.Context) error {
 	return errors.Join(create("key", unique), create("expired_at", nil))
 }
 
+// isSetting reports whether an index cannot be made because of a setting with which no
+// session can be saved either.
+func isSetting(err error) bool {
+	var server mongo.ServerError
+	return errors.As(err, &server) && (server.HasErrorCode(codeInvalidNamespace) ||
+		server.HasErrorCode(codeUnknownWriteConcern) || server.HasErrorCode(codeUnsatisfiableWriteConcern))
+}
+
 // Load filters by the clock of this process, which also counts the time that is left.
 func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
 	now := time.Now()
 	filter := bson.D{{Key: "key", Value: sid}, live(now)}
-	rec, err := retry(ctx, func() (session.Record, error) {
+	rec, err := read(ctx, b, func(ctx context.Context) (session.Record, error) {
 		var doc struct {
 			Data      []byte    `bson:"data"`
 			ExpiredAt time.Time `bson:"expired_at"`
@@ -84,10 +94,14 @@ func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, re
 func (b *backend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
 	now := time.Now()
 	until := after(now, ttl)
-	_, err := b.updateOne(ctx, bson.D{
+	filter := bson.D{
 		{Key: "key", Value: sid},
 		{Key: "expired_at", Value: bson.D{{Key: "$gt", Value: date(now)}, {Key: "$lt", Value: until}}},
-	}, bson.D{{Key: "expired_at", Value: until}})
+	}
+	change := bson.D{{Key: "$set", Value: bson.D{{Key: "expired_at", Value: until}}}}
+	_, err := read(ctx, b, func(ctx context.Context) (*mongo.UpdateResult, error) {
+		return b.coll.UpdateOne(ctx, filter, change)
+	})
 	return err
 }
 
@@ -110,7 +124,7 @@ func (b *backend) Sweep(ctx context.Context) (bool, error) {
 	const batch = 500
 	filter := bson.D{dead(time.Now())}
 	opts := options.Find().SetLimit(batch).SetProjection(bson.D{{Key: "_id", Value: 1}})
-	found, err := retry(ctx, func() (docs []struct {
+	found, err := read(ctx, b, func(ctx context.Context) (docs []struct {
 		ID interface{} `bson:"_id"`
 	}, err error) {
 		cur, err := b.coll.Find(ctx, filter, opts)
@@ -140,7 +154,7 @@ func (b *backend) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if err := b.own.Disconnect(ctx); !errors.Is(err, mongo.ErrClientDisconnected) {
+	if err := b.own.client.Load().Disconnect(ctx); !errors.Is(err, mongo.ErrClientDisconnected) {
 		return redacted(err)
 	}
 	return nil
@@ -153,10 +167,9 @@ func (b *backend) updateOne(ctx context.Context, filter, changed bson.D) (bool, 
 	return err == nil && res.MatchedCount > 0, err
 }
 
-// update reports no match if the key is a duplicate: another document has the ID. The
-// error for it must not get out, because its text holds the ID.
+// update reports no match if the key is a duplicate: another document has the ID.
 func (b *backend) update(ctx context.Context, filter, change bson.D, opts *options.UpdateOptions) (*mongo.UpdateResult, error) {
-	return retry(ctx, func() (*mongo.UpdateResult, error) {
+	return write(ctx, b, func(ctx context.Context) (*mongo.UpdateResult, error) {
 		res, err := b.coll.UpdateOne(ctx, filter, change, opts)
 		if mongo.IsDuplicateKeyError(err) {
 			return &mongo.UpdateResult{}, nil
@@ -166,7 +179,7 @@ func (b *backend) update(ctx context.Context, filter, change bson.D, opts *optio
 }
 
 func (b *backend) delete(ctx context.Context, filter bson.D) error {
-	_, err := retry(ctx, func() (*mongo.DeleteResult, error) { return b.coll.DeleteMany(ctx, filter) })
+	_, err := read(ctx, b, func(ctx context.Context) (*mongo.DeleteResult, error) { return b.coll.DeleteMany(ctx, filter) })
 	return err
 }
 

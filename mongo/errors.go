@@ -3,72 +3,135 @@ package mongo
 import (
 	"context"
 	"errors"
-	"net/url"
+	"time"
 
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/x/mongo/driver"
+	"go.mongodb.org/mongo-driver/x/mongo/driver/auth"
 	"go.mongodb.org/mongo-driver/x/mongo/driver/topology"
 
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/backoff"
+	"github.com/flamego/session/internal/liveness"
 	"github.com/flamego/session/internal/redact"
 )
 
-// retry runs a command, and up to three times more while its connection breaks.
-//
-// All commands may be repeated: once a command has succeeded, its filter does not match
-// again. If a second attempt is refused for that reason, the portable store finds out.
-// The driver itself would repeat fewer commands, and none on a single server.
-//
-// There is no pause between attempts. A failure empties the pool, and the next attempt
-// waits until the driver has found a server again.
-func retry[T any](ctx context.Context, command func() (T, error)) (T, error) {
-	val, err := command()
-	for n := 0; n < 3 && broken(err) && ctx.Err() == nil; n++ {
-		val, err = command()
+// read runs a command that may be repeated whatever has become of it: one that changes
+// nothing, or that changes nothing more the second time.
+func read[T any](ctx context.Context, b *backend, command func(context.Context) (T, error)) (T, error) {
+	val, err := attempts(ctx, b, func(err error) bool { return unsent(err) || broken(err) || mongo.IsTimeout(err) }, command)
+	return val, redacted(err)
+}
+
+// write runs a command that is repeated only if it surely has done nothing. If its answer
+// is lost, it must not be: another request may have been told that the record is as it
+// wants it, and would lose that. On a replica set the driver repeats the command once. The
+// server knows a repeated command by its number, and does not run it twice.
+func write[T any](ctx context.Context, b *backend, command func(context.Context) (T, error)) (T, error) {
+	val, err := attempts(ctx, b, unsent, command)
+	if err != nil && (unsent(err) || declined(err)) {
+		return val, redact.New(explain(err), errors.Join(session.ErrNotApplied, err))
 	}
 	return val, redacted(err)
 }
 
-// broken reports whether err is that of a connection that had worked before, or of a pool
-// that was emptied because another connection broke.
-func broken(err error) bool {
-	var cleared driver.RetryablePoolError
-	return mongo.IsNetworkError(err) || errors.As(err, &cleared)
-}
+const maxRepeats = 3
 
-// redacted returns err with a text that is safe to show. Of the text of the driver it keeps
-// what is useful.
-func redacted(err error) error {
-	var selection topology.ServerSelectionError
-	if errors.As(err, &selection) {
-		// Its text describes all servers, with the reason somewhere in the middle.
-		for _, server := range selection.Desc.Servers {
-			if server.LastError != nil {
-				return redact.New(reason(server.LastError), err)
-			}
+// attempts runs a command, and repeats it if it may be repeated. The first attempt has
+// only a part of the time, because its connection may be dead.
+//
+// There is no pause before the first repeat. A failure empties the pool, and the next
+// attempt waits until the driver has found a server again. A server that is not the primary
+// any more is asked until there is one.
+func attempts[T any](
+	ctx context.Context, b *backend, mayRepeat func(error) bool, command func(context.Context) (T, error),
+) (T, error) {
+	val, err := firstAttempt(ctx, command)
+	for n := 0; err != nil && ctx.Err() == nil; n++ {
+		steppedDown := notPrimary(err)
+		if !steppedDown && (n == maxRepeats || !mayRepeat(err)) {
+			break
 		}
-		return redact.New("no primary found: "+reason(selection.Wrapped), err)
+		if n > 0 && backoff.Pause(ctx, n, 200*time.Millisecond) != nil {
+			break
+		}
+		if steppedDown && n > 0 { // the driver has not found the primary by itself
+			b.leave(ctx)
+		}
+		val, err = command(ctx)
 	}
-	var write mongo.WriteException
-	if errors.As(err, &write) && len(write.WriteErrors) > 0 {
-		// Its text may end with the document, session ID and data included.
-		return redact.New(write.WriteErrors[0].Message, err)
-	}
-	var escape url.EscapeError
-	if errors.As(err, &escape) {
-		// Its text quotes from the user name or password.
-		return redact.New("error parsing uri: invalid URL escape", err)
-	}
-	return err
+	return val, err
 }
 
-// reason is the text of an error without what the driver says about its connection.
-func reason(err error) string {
-	if err == nil {
-		return "no reason given"
+func firstAttempt[T any](ctx context.Context, command func(context.Context) (T, error)) (T, error) {
+	if end, ok := liveness.Attempt(ctx); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end)
+		defer cancel()
 	}
-	var conn topology.ConnectionError
-	for errors.As(err, &conn) && conn.Wrapped != nil {
-		err = conn.Wrapped
+	return command(ctx)
+}
+
+// broken reports whether err is that of a connection that had worked before.
+func broken(err error) bool { return mongo.IsNetworkError(err) }
+
+// unsent reports whether a command got no connection, so that it was never sent. If the
+// driver has sent it before, it returns the error of that attempt instead.
+func unsent(err error) bool {
+	var (
+		cleared   driver.RetryablePoolError
+		selection topology.ServerSelectionError
+		full      topology.WaitQueueTimeoutError
+		dial      topology.ConnectionError
+	)
+	if errors.As(err, &cleared) || errors.As(err, &selection) || errors.As(err, &full) {
+		return true
 	}
-	return err.Error()
+	// With the error of a command, the connection had been there.
+	return errors.As(err, &dial) && !errors.As(err, new(mongo.CommandError)) && !refusesUser(err)
+}
+
+// refusesUser reports whether the server refuses the user or the password. To try again
+// makes no difference, and may lock the user.
+func refusesUser(err error) bool { return errors.As(err, new(*auth.Error)) && !broken(err) }
+
+// notPrimary reports whether a server has refused a command because it is not the primary,
+// or not any more. The server has done nothing. With the label, the driver has repeated the
+// command, and it is not known what became of it the first time.
+func notPrimary(err error) bool {
+	code, ok := codeOf(err)
+	return ok && codes[code].notPrimary && !repeatedByDriver(err)
+}
+
+// declined reports whether the server has answered that it has not run a command. A write
+// concern that was not met is no such answer: the record is written.
+func declined(err error) bool {
+	code, ok := codeOf(err)
+	return ok && codes[code].nothingDone && !repeatedByDriver(err)
+}
+
+func repeatedByDriver(err error) bool {
+	var labeled mongo.LabeledError
+	return errors.As(err, &labeled) && labeled.HasErrorLabel(driver.RetryableWriteError)
+}
+
+// codeOf returns the code with which the server has refused a command.
+func codeOf(err error) (code int, ok bool) {
+	var (
+		command   mongo.CommandError
+		exception mongo.WriteException
+		inner     driver.Error // of a handshake
+	)
+	switch {
+	case errors.As(err, &exception):
+		if len(exception.WriteErrors) > 0 {
+			return exception.WriteErrors[0].Code, true
+		}
+		return 0, false
+	case errors.As(err, &command):
+		return int(command.Code), command.Code != 0
+	case errors.As(err, &inner):
+		return int(inner.Code), inner.Code != 0
+	}
+	return 0, false
 }

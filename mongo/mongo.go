@@ -28,14 +28,41 @@
 // # Errors
 //
 // The Initer returns an error when there is neither Client nor Options, when
-// there is no Database, and when no primary answers within 5 seconds. If an index
+// there is no Database or its name is not valid, and when no primary answers within 5
+// seconds. It waits so long for a server that is starting. If an index
 // cannot be made, the store starts without it. The first GC then returns the error,
-// which the middleware hands to Options.ErrorFunc.
+// which the middleware hands to Options.ErrorFunc. A write concern that the server does not
+// know, or that it can never meet, is an error at once.
+//
+// Errors say what is wrong, and name the parameter where one is known to be wrong. They
+// hold no part of the URI, no command and nothing else that the server or the driver says,
+// but for the code of the server. errors.As finds the driver's error, which does.
 //
 // Every operation ends with its context. With the default of Options.Timeout that is
-// earlier than the driver's own ServerSelectionTimeout of 30 seconds. A command whose
-// connection breaks is sent again, so the first request after a restart of the server
-// succeeds.
+// earlier than the driver's own ServerSelectionTimeout of 30 seconds. A command that got no
+// connection, or that was refused because the server is not the primary any more, is sent
+// again, and so is one whose connection broke if it may be repeated: a load, an extend, a
+// delete. A write whose answer was lost is not sent again, unless the driver does so by
+// retryWrites, with which the server runs it once. The store looks what has become of it:
+// see session.Backend. So the first request after a restart or a failover succeeds. A write
+// that the primary has made, and whose write concern was not met in time, counts as made if
+// the record is there.
+//
+// # Connections
+//
+// A client made from Options keeps an idle connection for 2 minutes, unless MaxConnIdleTime
+// is set, as balancers drop connections after 4 minutes, often without a word. The first
+// attempt of an operation has a quarter of the time, and at least 2 seconds. If it gets no
+// answer, and the server answers nobody else either on the connections there are, all idle
+// connections are closed. So one visit waits for 2 seconds, and the others for nothing. If
+// the server does answer, only that command takes its time, as with a document that a
+// transaction of the app has locked.
+//
+// All of that needs the dialer of the client. For a Client that is shared, set
+// MaxConnIdleTime to 2 minutes. Without it each connection that has died costs an attempt,
+// and a visit that meets two of them fails.
+//
+// The pool is the driver's: up to 100 connections for each server, or MaxPoolSize.
 //
 // # Limits
 //
@@ -109,8 +136,8 @@ func open(ctx context.Context, config Config) (session.Backend, session.StoreCon
 	if config.Client == nil && config.Options == nil {
 		return nil, sc, errors.New("empty Options")
 	}
-	if config.Database == "" {
-		return nil, sc, errors.New("empty Database")
+	if err := checkNames(config); err != nil {
+		return nil, sc, err
 	}
 	if config.Collection == "" {
 		config.Collection = "sessions"
@@ -120,21 +147,24 @@ func open(ctx context.Context, config Config) (session.Backend, session.StoreCon
 	client := config.Client
 	if client == nil {
 		var err error
-		if client, err = mongo.Connect(ctx, config.Options); err != nil {
-			return nil, sc, fmt.Errorf("mongo: connect: %w", redacted(err))
+		if b.own, err = connect(ctx, config.Options); err != nil {
+			return nil, sc, fmt.Errorf("mongo: connect: %w", err)
 		}
-		b.own = client
+		client = b.own.client.Load()
 	}
 	// The settings of the client do not fit: a secondary may not have the last commit
 	// yet, and a registry made for the app's types may write our documents differently.
 	b.coll = client.Database(config.Database).Collection(config.Collection,
 		options.Collection().SetReadPreference(readpref.Primary()).SetRegistry(bson.NewRegistry()))
 
-	if err := client.Ping(ctx, readpref.Primary()); err != nil {
+	if err := reach(ctx, client); err != nil {
 		_ = b.Close()
 		return nil, sc, fmt.Errorf("mongo: connect: %w", redacted(err))
 	}
-	if err := b.makeIndexes(ctx); err != nil {
+	if err := b.makeIndexes(ctx); isSetting(err) {
+		_ = b.Close()
+		return nil, sc, fmt.Errorf("mongo: %w", err)
+	} else if err != nil {
 		b.indexErr <- err
 	}
 	return b, sc, nil

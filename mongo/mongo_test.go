@@ -53,15 +53,15 @@ func TestBadConfig(t *testing.T) {
 		"no database": {[]interface{}{writer, mongo.Config{Options: options.Client()}}, "empty Database"},
 		"refused": {
 			[]interface{}{writer, uri("mongodb://user:" + secret + "@127.0.0.1:1/")},
-			"mongo: connect: dial tcp 127.0.0.1:1: connect: connection refused",
+			"mongo: connect: no primary found: dial: connection refused",
 		},
 		"bad uri": {
 			[]interface{}{writer, uri("mongodb://user:" + secret + "/@127.0.0.1:1/")},
-			"mongo: connect: error parsing uri: unescaped slash in password",
+			"mongo: connect: the URI or another setting is not valid: unescaped slash in password",
 		},
 		"bad escape": {
 			[]interface{}{writer, uri("mongodb://user:%" + secret + "@127.0.0.1:1/")},
-			"mongo: connect: error parsing uri: invalid URL escape",
+			"mongo: connect: the URI or another setting is not valid: invalid password",
 		},
 		"no answer": {
 			[]interface{}{writer, uri("mongodb://user:" + secret + "@" + hang.Addr().String())},
@@ -69,7 +69,31 @@ func TestBadConfig(t *testing.T) {
 		},
 		"bad name": {
 			[]interface{}{writer, mongo.Config{Options: options.Client().ApplyURI("mongodb://:" + secret + "@127.0.0.1:1/"), Database: "db"}},
-			"mongo: connect: error validating uri: username required if URI contains user info",
+			"mongo: connect: the URI or another setting is not valid: username required",
+		},
+		"at": {
+			[]interface{}{writer, uri("mongodb://app:p@" + secret + "@127.0.0.1/")},
+			"mongo: connect: the URI or another setting is not valid: unescaped @ sign in user info",
+		},
+		"port": {
+			[]interface{}{writer, uri("mongodb://app:p@127.0.0.1:" + secret)},
+			"mongo: connect: the URI or another setting is not valid: port must be an integer",
+		},
+		"option": {
+			[]interface{}{writer, uri("mongodb://127.0.0.1:1/?MaxPoolSize=" + secret)},
+			"mongo: connect: the URI has an invalid value for maxPoolSize",
+		},
+		"file": {
+			[]interface{}{writer, uri("mongodb://127.0.0.1:1/?tls=true&tlsCAFile=" + secret)},
+			"mongo: connect: a file that the Options name cannot be read",
+		},
+		"database": {
+			[]interface{}{writer, mongo.Config{Options: options.Client(), Database: secret + "/"}},
+			"bad Database: a name has up to 63 bytes, without / \\ . $ \" and spaces",
+		},
+		"collection": {
+			[]interface{}{writer, mongo.Config{Options: options.Client(), Database: "db", Collection: "$" + secret}},
+			"bad Collection: a name has no $",
 		},
 		"no IDWriter":    {[]interface{}{mongo.Config{}}, "IDWriter not given"},
 		"nothing":        {[]interface{}{writer}, "config of type mongo.Config not given"},

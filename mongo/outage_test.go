@@ -2,6 +2,7 @@ package mongo_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -21,26 +22,37 @@ import (
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	p, config := proxied(t)
-	b := openBackend(t, config)
-	for _, step := range []string{"01", "12", "23", "34"} {
-		_, err := b.Insert(deadline(t, 5*time.Second), "abc", rec("0", time.Minute))
-		require.NoError(t, err)
-		p.Cut()
-		require.EqualValues(t, 1, winners(t, func(int) (bool, error) {
-			return b.Swap(deadline(t, 5*time.Second), "abc", []byte(step[:1]), rec(step[1:], time.Minute))
-		}))
+	store := openStore(t, config)
+	sid := func(i int) string { return fmt.Sprint("abc", i) }
+	visit := func(i int) (bool, error) {
+		s, err := store.Read(deadline(t, 5*time.Second), sid(i))
+		if err != nil {
+			return false, err
+		}
+		n, _ := s.Get("n").(int)
+		s.Set("n", n+1)
+		return true, store.Save(deadline(t, 5*time.Second), s)
 	}
+	for n := range 4 {
+		p.Cut()
+		require.EqualValues(t, 64, winners(t, visit))
+		s, err := store.Read(deadline(t, 5*time.Second), sid(n))
+		require.NoError(t, err)
+		require.Equal(t, n+1, s.Get("n"))
+	}
+
+	b := openBackend(t, config)
 	p.Cut()
-	_, found, err := b.Load(deadline(t, 5*time.Second), "abc")
+	_, found, err := b.Load(deadline(t, 5*time.Second), sid(1))
 	require.NoError(t, err)
 	require.True(t, found)
 	p.Cut()
-	require.NoError(t, b.Extend(deadline(t, 5*time.Second), "abc", time.Minute))
+	require.NoError(t, b.Extend(deadline(t, 5*time.Second), sid(1), time.Minute))
 	p.Cut()
 	_, err = b.Sweep(deadline(t, 5*time.Second))
 	require.NoError(t, err)
 	p.Cut()
-	require.NoError(t, b.Delete(deadline(t, 5*time.Second), "abc"))
+	require.NoError(t, b.Delete(deadline(t, 5*time.Second), sid(1)))
 }
 
 // While all connections are in use, a neighbour's broken one clears the pool.

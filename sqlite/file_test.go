@@ -195,7 +195,7 @@ func TestReadOnly(t *testing.T) {
 	if !strings.Contains(err.Error(), "readonly") {
 		t.Errorf("the error does not say what is wrong: %v", err)
 	}
-	if !errors.As(err, new(interface{ Code() int })) {
+	if original := (interface{ Code() int })(nil); !errors.As(err, &original) {
 		t.Error("the original error is lost")
 	}
 }

@@ -86,7 +86,7 @@ func (c *Conn) silence(b []byte, asked int64, timeout error) (int, error) {
 			}
 		}
 	}
-	if time.Duration(now()-asked) >= minSilence {
+	if time.Duration(now()-asked) >= minSilence && (c.conns.Alive == nil || !c.conns.Alive()) {
 		c.conns.drop(asked)
 	}
 	return 0, timeout

@@ -50,6 +50,12 @@ type DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error
 
 // Conns are the open connections of one pool. The zero value is ready to use.
 type Conns struct {
+	// Alive, if it is not nil, is asked before connections are closed because a question
+	// has got no answer. It returns true if the server answers on another connection: then
+	// only the question takes its time. It is for servers that cannot be told how long to
+	// wait for a lock. It must be set before the first connection is made.
+	Alive func() bool
+
 	mu   sync.Mutex
 	open map[*Conn]struct{}
 }

@@ -214,6 +214,27 @@ func TestOnSilence(t *testing.T) {
 	}
 }
 
+// A server that answers another question is alive.
+func TestAlive(t *testing.T) {
+	t.Parallel()
+	for _, alive := range []bool{true, false} {
+		s := start(t)
+		asked := 0
+		s.conns.Alive = func() bool { asked++; return alive }
+		idle, c := s.dial(), s.dial()
+		s.silence(c)
+		if err := s.ask(c, 100*time.Millisecond); err == nil || asked != 0 {
+			t.Errorf("error %v, asked %d times after little patience", err, asked)
+		}
+		c = s.dial()
+		s.silence(c)
+		if err := s.ask(c, 600*time.Millisecond); err == nil || asked != 1 {
+			t.Errorf("error %v, asked %d times", err, asked)
+		}
+		s.want(idle, alive, "another question")
+	}
+}
+
 // An operation that has no time left does not ask.
 func TestOnSilenceAtTheEnd(t *testing.T) {
 	t.Parallel()

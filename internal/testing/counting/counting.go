@@ -47,7 +47,10 @@ type app struct {
 	during func() // what happens in the middle of /set
 }
 
-type opaque struct{ N int }
+// canary is in the data of each session, and in no error.
+const canary = "qzcanaryofdata"
+
+type opaque struct{ Text string }
 
 func newApp(t testing.TB, opts session.Options) (*app, error) {
 	t.Helper()
@@ -60,17 +63,18 @@ func newApp(t testing.TB, opts session.Options) (*app, error) {
 	w.Get("/read", func(s session.Session) string { return fmt.Sprint(s.Get("key")) })
 	w.Get("/set", func(s session.Session) {
 		s.Set("key", n.Add(1))
+		s.Set("text", canary)
 		if a.during != nil {
 			a.during()
 		}
 	})
-	w.Get("/flash", func(s session.Session) { s.SetFlash("hello") })
+	w.Get("/flash", func(s session.Session) { s.SetFlash(canary) })
 	w.Get("/renew", func(s session.Session, w http.ResponseWriter, r *http.Request) error { return s.RegenerateID(w, r) })
 	w.Get("/logout", func(s session.Session, w http.ResponseWriter, r *http.Request) error {
 		return session.Destroy(w, r, s)
 	})
-	w.Get("/large", func(s session.Session) { s.Set("large", strings.Repeat("x", 2<<20)) })
-	w.Get("/unregistered", func(s session.Session) { s.Set("opaque", opaque{1}) })
+	w.Get("/large", func(s session.Session) { s.Set("large", strings.Repeat(canary, 1<<17)) })
+	w.Get("/unregistered", func(s session.Session) { s.Set("opaque", opaque{canary}) })
 	return a, nil
 }
 

@@ -1,7 +1,11 @@
 package counting
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,7 +17,7 @@ import (
 )
 
 // sqlWords are in no text that a visitor or an operator sees.
-var sqlWords = []string{"SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WHERE ", "expired_at", "EVALSHA", "KEYS[", "$set"}
+var sqlWords = []string{"SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WHERE ", "expired_at", "EVALSHA", "KEYS[", "$set", canary}
 
 // Secrets tests that no error and no page shows a session ID, a password, a DSN
 // or a statement, whatever goes wrong.
@@ -61,7 +65,7 @@ func (s *Server) Secrets(t *testing.T) {
 			}
 			defer a.Close()
 			a.ok("/set")
-			a.show(s, fail(t, a, p)...)
+			a.show(s.Hidden, fail(t, a, p)...)
 		})
 	}
 	for name, open := range s.Bad {
@@ -70,19 +74,43 @@ func (s *Server) Secrets(t *testing.T) {
 			p := s.proxy(t)
 			a, err := newApp(t, open(t, p.Addr()))
 			if err != nil {
-				check(t, err.Error(), s.Hidden)
+				NotShown(t, err, s.Hidden...)
 				return
 			}
 			defer a.Close()
 			a.sids = []string{"badbadbadbadbad0"}
 			a.Cookie = "flamego_session=" + a.sids[0]
-			a.show(s, "/read", "/set")
+			a.show(s.Hidden, "/read", "/set")
 		})
 	}
 }
 
+// Broken is a store that breaks, of a kind that is on no server.
+type Broken struct {
+	// Open returns the options of a store, and Break breaks it.
+	Open  func(testing.TB) session.Options
+	Break func(testing.TB)
+	// Fails are the pages that report an error then.
+	Fails []string
+	// Hidden must be in no error.
+	Hidden []string
+}
+
+// Secrets tests that no error shows a session ID or data.
+func (b Broken) Secrets(t *testing.T) {
+	t.Helper()
+	a, err := newApp(t, b.Open(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	a.ok("/set")
+	b.Break(t)
+	a.show(b.Hidden, b.Fails...)
+}
+
 // show makes requests of which each reports an error, and looks at what is seen.
-func (a *app) show(s *Server, paths ...string) {
+func (a *app) show(hidden []string, paths ...string) {
 	a.t.Helper()
 	cookie := a.Cookie
 	for _, path := range paths {
@@ -92,10 +120,10 @@ func (a *app) show(s *Server, paths ...string) {
 		if len(errs) == 0 {
 			a.t.Errorf("%s: no error", path)
 		}
-		hidden := slices.Concat(a.sids, s.Hidden)
+		hidden := slices.Concat(a.sids, hidden)
 		for _, err := range errs {
 			a.t.Logf("%s: %v", path, err)
-			check(a.t, err.Error(), hidden)
+			NotShown(a.t, err, hidden...)
 			if !strings.HasPrefix(err.Error(), "session: ") {
 				a.t.Errorf("%s: the error does not say whose it is: %v", path, err)
 			}
@@ -105,6 +133,48 @@ func (a *app) show(s *Server, paths ...string) {
 		}
 		check(a.t, w.Body.String(), hidden)
 	}
+}
+
+// NotShown tests that no secret is seen in an error, however it is shown: by package fmt,
+// by encoding/json, by log/slog, and by those who send the texts of the whole chain.
+func NotShown(t testing.TB, err error, hidden ...string) {
+	t.Helper()
+	for _, text := range shown(err) {
+		check(t, text, hidden)
+	}
+}
+
+// shown returns the texts by which an error may get out.
+func shown(err error) []string {
+	var texts []string
+	holders := []any{err, struct{ Err error }{err}, &struct{ err error }{err}, []error{err}, map[string]any{"error": err}}
+	for _, v := range holders {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d"} {
+			texts = append(texts, fmt.Sprintf(verb, v))
+		}
+		if b, jsonErr := json.Marshal(v); jsonErr == nil {
+			texts = append(texts, string(b))
+		}
+		var logged bytes.Buffer
+		slog.New(slog.NewJSONHandler(&logged, nil)).Error("failed", "error", v)
+		slog.New(slog.NewTextHandler(&logged, nil)).Error("failed", slog.Any("error", v))
+		texts = append(texts, logged.String())
+	}
+	var walk func(error)
+	walk = func(err error) {
+		if err == nil {
+			return
+		}
+		texts = append(texts, err.Error(), fmt.Sprintf("%#v", err))
+		walk(errors.Unwrap(err))
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, inner := range many.Unwrap() {
+				walk(inner)
+			}
+		}
+	}
+	walk(err)
+	return texts
 }
 
 func check(t testing.TB, text string, hidden []string) {

@@ -11,31 +11,33 @@ import (
 // serve has one connection of a client, from its beginning to its end.
 func (p *Proxy) serve(l net.Listener, client net.Conn) {
 	defer client.Close()
+	c := &conn{Proxy: p, client: client}
 	p.mu.Lock()
 	stopped := p.listener != l
 	if !stopped {
-		p.conns[client] = true
+		p.conns[client] = c
 	}
-	hangs := p.mode == Hang
+	hangs, addr := p.mode == Hang, p.server
 	p.mu.Unlock()
 	if stopped {
 		return
 	}
-	defer func() {
+	forget := func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.conns, client)
-	}()
+	}
+	defer forget()
 	if hangs {
 		<-p.end
 		return
 	}
-	server, err := net.Dial("tcp", p.server)
+	server, err := net.Dial("tcp", addr)
 	if err != nil {
 		return
 	}
 	defer server.Close()
-	c := &conn{Proxy: p, client: client, server: server}
+	c.server = server
 	if p.rules.Wrap != nil {
 		c.client = p.rules.Wrap(client)
 	}
@@ -44,8 +46,11 @@ func (p *Proxy) serve(l net.Listener, client net.Conn) {
 	wg.Go(func() {
 		defer server.Close()
 		c.pass(c.client, c.question)
+		forget()
+		c.holdEnd()
 	})
 	c.pass(server, c.answer)
+	c.holdEnd()
 	_ = client.Close()
 	wg.Wait()
 	c.answered() // by nobody any more
@@ -55,6 +60,7 @@ func (p *Proxy) serve(l net.Listener, client net.Conn) {
 type conn struct {
 	*Proxy
 	client, server net.Conn
+	frozen         atomic.Bool // see FreezeOpen
 	asked          atomic.Bool // a question that counts has no answer yet
 	done           atomic.Pointer[func()]
 }
@@ -97,12 +103,22 @@ func (c *conn) await() Mode {
 	}
 }
 
+// holdEnd keeps it from one side of a frozen connection that the other has closed it.
+func (c *conn) holdEnd() {
+	if c.frozen.Load() {
+		<-c.end
+	}
+}
+
 var errCut = errors.New("the connection is cut")
 
 func (c *conn) question(b []byte) error {
 	if c.await() == Hang {
 		<-c.end
 		return errCut
+	}
+	if c.frozen.Load() {
+		return nil
 	}
 	if c.rules.Turn != nil {
 		done := c.rules.Turn(b)
@@ -117,13 +133,16 @@ func (c *conn) question(b []byte) error {
 
 func (c *conn) answer(b []byte) error {
 	c.answered()
+	if c.frozen.Load() {
+		return nil
+	}
 	if c.asked.Swap(false) {
 		c.trips.Add(1)
 		if c.lose.CompareAndSwap(true, false) {
 			return errCut
 		}
 	}
-	if c.await() == Mute {
+	if c.await() == Mute || c.frozen.Load() {
 		return nil
 	}
 	if c.rules.Answer != nil {

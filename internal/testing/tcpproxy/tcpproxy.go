@@ -4,7 +4,7 @@
 // A Proxy listens on loopback and makes one connection to the server for each one
 // of a client. What arrives is passed on in pieces: questions from the client,
 // answers from the server. A Mode says what becomes of the pieces of all connections
-// from now on; Cut, Reset, Stop and Lose are events, which happen once. The proxy
+// from now on; Cut, Reset, FreezeOpen, Stop and Lose are events, which happen once. The proxy
 // knows nothing of what the pieces mean. A test that has to know tells it so by
 // Rules.
 package tcpproxy
@@ -51,17 +51,17 @@ type Rules struct {
 
 // Proxy stands between clients and a server.
 type Proxy struct {
-	rules  Rules
-	server string
-	trips  atomic.Int64
-	lose   atomic.Bool
-	end    chan struct{} // closed by Close
-	wg     sync.WaitGroup
+	rules Rules
+	trips atomic.Int64
+	lose  atomic.Bool
+	end   chan struct{} // closed by Close
+	wg    sync.WaitGroup
 
 	mu       sync.Mutex
 	addr     string
-	listener net.Listener      // nil while stopped
-	conns    map[net.Conn]bool // those of the clients
+	server   string             // of connections that are made from now on
+	listener net.Listener       // nil while stopped
+	conns    map[net.Conn]*conn // those of the clients
 	mode     Mode
 	changed  chan struct{} // closed when the mode changes
 }
@@ -81,7 +81,7 @@ func New(t testing.TB, server string, rules Rules) *Proxy {
 func Open(server string, rules Rules) (*Proxy, error) {
 	p := &Proxy{
 		rules: rules, server: server, addr: "127.0.0.1:0", end: make(chan struct{}),
-		conns: make(map[net.Conn]bool), changed: make(chan struct{}),
+		conns: make(map[net.Conn]*conn), changed: make(chan struct{}),
 	}
 	return p, p.listen()
 }
@@ -119,6 +119,25 @@ func (p *Proxy) Set(mode Mode) {
 	p.mode = mode
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// MoveTo is a failover: connections that are made from now on go to another server.
+// Those that are open stay where they are.
+func (p *Proxy) MoveTo(server string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server = server
+}
+
+// FreezeOpen makes all open connections die without a word, as a balancer does that
+// forgets them: whatever is sent on them from now on, by either side, is lost, and so is
+// that a side closes its end. Connections that are made later pass.
+func (p *Proxy) FreezeOpen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.frozen.Store(true)
+	}
 }
 
 // Lose cuts a connection in place of the next answer that counts, whose question

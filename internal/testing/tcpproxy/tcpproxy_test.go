@@ -138,6 +138,48 @@ func TestEvents(t *testing.T) {
 	require.Equal(t, 4, p.Trips())
 }
 
+// What is open hears nothing any more, and what is made later is served.
+func TestFreezeOpen(t *testing.T) {
+	p := tcpproxy.New(t, echo(t), tcpproxy.Rules{})
+	open, other := dial(t, p), dial(t, p)
+	for _, c := range []client{open, other} {
+		c.ask("one")
+		c.hears("one")
+	}
+	p.FreezeOpen()
+	open.ask("two")
+	open.hearsNothing()
+	require.Equal(t, 2, p.Trips(), "the server has not heard it")
+	later := dial(t, p)
+	later.ask("three")
+	later.hears("three")
+
+	require.Equal(t, 3, p.Conns())
+	require.NoError(t, other.Close())
+	require.Eventually(t, func() bool { return p.Conns() == 2 }, 10*time.Second, time.Millisecond)
+	p.Cut()
+	later.isCut()
+}
+
+// What is open stays where it is, and what is made later goes to the other server.
+func TestMoveTo(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, closed.Close())
+	p := tcpproxy.New(t, echo(t), tcpproxy.Rules{})
+	open := dial(t, p)
+	open.ask("one")
+	open.hears("one")
+	p.MoveTo(closed.Addr().String())
+	open.ask("two")
+	open.hears("two")
+	dial(t, p).isCut()
+	p.MoveTo(echo(t))
+	later := dial(t, p)
+	later.ask("three")
+	later.hears("three")
+}
+
 // Questions are asked one at a time, also by those who never hear the answer.
 func TestTurn(t *testing.T) {
 	var mu sync.Mutex

@@ -1,0 +1,107 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.mongodb.org/mongo-driver/mongo"
+	"go.mongodb.org/mongo-driver/mongo/readpref"
+
+	"github.com/flamego/session/internal/backoff"
+	"github.com/flamego/session/internal/liveness"
+	"github.com/flamego/session/internal/redact"
+)
+
+// ownClient is a client that the store has made. Its connections are watched, so that one
+// that has died without a word costs one visit a few seconds, and the others nothing.
+type ownClient struct {
+	client atomic.Pointer[mongo.Client] // also for connections made before there is one
+	conns  liveness.Conns
+}
+
+// connect makes a client with the settings, which belong to the app and stay as they are.
+func connect(ctx context.Context, settings *Options) (*ownClient, error) {
+	own := new(ownClient)
+	own.conns.Alive = own.answers
+	dial := new(net.Dialer).DialContext
+	if settings.Dialer != nil {
+		dial = settings.Dialer.DialContext
+	}
+	mine := *settings
+	mine.SetDialer(dialer(own.conns.Dialer(dial)))
+	if mine.MaxConnIdleTime == nil {
+		mine.SetMaxConnIdleTime(liveness.IdleTime)
+	}
+	client, err := mongo.Connect(ctx, &mine)
+	if err != nil {
+		return nil, redact.New(explainOptions(err), err)
+	}
+	own.client.Store(client)
+	return own, nil
+}
+
+type dialer liveness.DialFunc
+
+func (d dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return d(ctx, network, addr)
+}
+
+// answers reports whether the server answers another question while one has got no answer.
+// Then not the connection is dead, but the question takes its time, as one about a document
+// that somebody has locked. A server that has not answered soon may cost the idle
+// connections, and this is soon enough for liveness not to ask again about this question.
+func (c *ownClient) answers() bool {
+	client := c.client.Load()
+	if client == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
+	defer cancel()
+	return client.Ping(ctx, readpref.Primary()) == nil
+}
+
+// reach waits until the server answers, or until ctx is done. A server may be starting, or
+// the primary of a replica set may not be elected yet.
+func reach(ctx context.Context, client *mongo.Client) error {
+	var before error
+	for n := 0; ; n++ {
+		err := client.Ping(ctx, readpref.Primary())
+		if before != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return before // which says more
+		}
+		if err == nil || !unsent(err) && !broken(err) && !notPrimary(err) {
+			return err
+		}
+		before = err
+		if backoff.Pause(ctx, n, 100*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
+// leave leaves a server that is not the primary any more. The driver closes no connection
+// for that, as it goes to the server that is. But there may be a name or an address that
+// leads to another server from now on, and the driver knows only one.
+func (b *backend) leave(ctx context.Context) {
+	if b.own != nil {
+		b.own.conns.DropIdle()
+		_ = reach(ctx, b.own.client.Load()) // or else the next command finds it out
+	}
+}
+
+// checkNames finds names that every server refuses, or takes for something else.
+func checkNames(config Config) error {
+	switch {
+	case config.Database == "":
+		return errors.New("empty Database")
+	case strings.ContainsAny(config.Database, "/\\. \"$\x00") || len(config.Database) > 63:
+		return errors.New("bad Database: a name has up to 63 bytes, without / \\ . $ \" and spaces")
+	case strings.ContainsAny(config.Collection, "$\x00"):
+		return errors.New("bad Collection: a name has no $")
+	}
+	return nil
+}
