@@ -14,3 +14,6 @@ func InZone(loc *time.Location) *sqlstore.Dialect { return inZone(dialect, loc, 
 
 // DriverParameters are the names that an error may have.
 var DriverParameters = driverParameters
+
+// Literal writes a value into a statement.
+var Literal = literal

@@ -59,7 +59,8 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
+	"encoding/hex"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -96,8 +97,11 @@ type Config struct {
 	// is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, which the store never closes. The store then ignores
-	// DSN. Default is a new pool of up to 16 connections to DSN.
+	// DSN. Default is a new pool of up to MaxConns connections to DSN.
 	DB *sql.DB
+	// MaxConns is the greatest number of connections to DSN. If the server allows fewer,
+	// the store does with these. Default is 16. To be negative is an error.
+	MaxConns int
 	// Location is the zone in whose wall time expired_at is kept: that of the other
 	// programs that use the table, which is the loc of their DSNs. Default is the loc of
 	// the DSN, and with a DB it is UTC.
@@ -113,7 +117,7 @@ func open(ctx context.Context, config Config) (session.Backend, session.StoreCon
 	// Without names of fields, a field that is forgotten does not compile.
 	return inZone(dialect, location(config), time.Now()).Open(ctx, sqlstore.Config{
 		config.Lifetime, config.DSN, config.Table, config.Encoder, config.Decoder,
-		config.InitTable, config.MaxDataSize, config.DB,
+		config.InitTable, config.MaxDataSize, config.DB, config.MaxConns,
 	})
 }
 
@@ -121,7 +125,7 @@ var dialect = sqlstore.Dialect{
 	Name: "mysql",
 
 	Quote: '`', MaxName: 64, NameLength: utf8.RuneCountInString,
-	Prepare: true, Remote: true,
+	Prepare: true, Remote: true, Timed: true, Literal: literal,
 
 	// Expiry rounds up to whole seconds by itself: the server would cut off a fraction
 	// or round it, depending on its settings. UTC_TIMESTAMP() and UTC_TIMESTAMP(6) both
@@ -161,31 +165,39 @@ var dialect = sqlstore.Dialect{
 	Parameters:   parameters,
 	BadParameter: badParameter,
 	TLS:          "tls",
-	LockWaits:    []string{"1205", "3572"},
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"1062"},
 		sqlstore.NoTable:   {"1146"},
-		// Conflict of snapshots (MariaDB), lock wait timeout, deadlock, a prepared
-		// statement for a table that has changed or on another server.
-		sqlstore.Again: {"1020", "1205", "1213", "1615", "1243"},
-		// Shutdown, KILL, interactive_timeout.
-		sqlstore.Broken: {"1053", "1927", "4031"},
+		// Conflict of snapshots (MariaDB), deadlock, a prepared statement for a table that
+		// has changed or on another server.
+		sqlstore.Again: {"1020", "1213", "1615", "1243"},
+		// Lock wait timeout.
+		sqlstore.Locked:     {"1205"},
+		sqlstore.Full:       {"1040", "1203", "1226"},
+		sqlstore.ReadOnly:   readOnly,
+		sqlstore.Unprepared: {"1461"},
+		// Shutdown, KILL, interactive_timeout, and what proxies say of the server behind
+		// them.
+		sqlstore.Broken: {"1053", "1158", "1159", "1160", "1161", "1317", "1927", "2006", "2013", "4031"},
 		// For MyISAM, or for an old row format of InnoDB.
 		sqlstore.KeyTooLong: {"1071", "1709"},
 	},
 	Broken: []error{mysql.ErrInvalidConn},
 }
 
-func newConnector(dsn string) (driver.Connector, error) {
-	config, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		return nil, err
+// readOnly are the codes of a server that takes no writes: --read-only, a transaction or
+// session that is read-only, a read-only mode of the server.
+var readOnly = []string{"1290", "1792", "1836"}
+
+// literal writes a value into a statement. The server takes a text in hexadecimal for one of
+// the column's character set, as it does with a text in quotes, so it uses the index.
+func literal(value interface{}) string {
+	switch v := value.(type) {
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case []byte:
+		return "x'" + hex.EncodeToString(v) + "'"
+	default:
+		return "_utf8mb4 x'" + hex.EncodeToString([]byte(v.(string))) + "'"
 	}
-	config.Logger = &mysql.NopLogger{} // it would only log errors that are also returned
-	config.ClientFoundRows = true      // see the Swap of the backend
-	if config.Params == nil {
-		config.Params = make(map[string]string)
-	}
-	config.Params["autocommit"] = "1" // without it no change would be committed
-	return mysql.NewConnector(config)
 }

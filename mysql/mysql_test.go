@@ -18,7 +18,7 @@ var ctx = context.Background()
 func config(c sqlstore.Config) interface{} {
 	return mysql.Config{
 		Lifetime: c.Lifetime, DSN: c.DSN, Table: c.Table, Encoder: c.Encoder, Decoder: c.Decoder,
-		InitTable: c.InitTable, MaxDataSize: c.MaxDataSize, DB: c.DB,
+		InitTable: c.InitTable, MaxDataSize: c.MaxDataSize, DB: c.DB, MaxConns: c.MaxConns,
 	}
 }
 

@@ -18,10 +18,6 @@ import (
 
 var tcp = regexp.MustCompile(`tcp\((.*)\)`)
 
-func TestOutage(t *testing.T) {
-	env.Outage(t, through)
-}
-
 func TestParameters(t *testing.T) {
 	for _, params := range []string{
 		"?parseTime=true", "?clientFoundRows=true",
@@ -214,11 +210,6 @@ func TestInitTableWhereKeysAreShort(t *testing.T) {
 			}
 		})
 	}
-}
-
-// through changes the address in a DSN.
-func through(dsn, addr string) (changed, server string) {
-	return tcp.ReplaceAllString(dsn, "tcp("+addr+")"), tcp.FindStringSubmatch(dsn)[1]
 }
 
 func TestStarting(t *testing.T) {

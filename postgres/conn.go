@@ -3,23 +3,91 @@ package postgres
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"time"
 
-	"github.com/jackc/pgx/v4/stdlib"
+	"github.com/jackc/pgx/v4"
 
-	"github.com/flamego/session/internal/deadline"
+	"github.com/flamego/session/internal/liveness"
 	"github.com/flamego/session/internal/sqlstore"
+	"github.com/flamego/session/internal/sqlstore/pgdialect"
+)
+
+const (
+	// closeTimeout is how long the last message to the server may take.
+	closeTimeout = time.Second
+	// cancelTimeout is how long it may take to tell the server to end a statement.
+	cancelTimeout = 500 * time.Millisecond
 )
 
 var (
-	_ driver.ExecerContext   = (*conn)(nil)
-	_ driver.QueryerContext  = (*conn)(nil)
-	_ driver.Pinger          = (*conn)(nil)
-	_ driver.SessionResetter = (*conn)(nil)
-	_ driver.Validator       = (*conn)(nil)
+	_ driver.ExecerContext     = (*conn)(nil)
+	_ driver.QueryerContext    = (*conn)(nil)
+	_ driver.Pinger            = (*conn)(nil)
+	_ driver.SessionResetter   = (*conn)(nil)
+	_ driver.Validator         = (*conn)(nil)
+	_ driver.NamedValueChecker = (*conn)(nil)
 )
 
+// connector makes connections of pgx for database/sql. That of pgx itself is in a package
+// that takes the name "pgx" among the drivers of database/sql, which an app on another
+// version of pgx wants for itself.
+type connector struct {
+	config *pgx.ConnConfig
+	conns  liveness.Conns
+}
+
+func newConnector(dsn string) (driver.Connector, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	// The default of pgx looks after a connection only every 5 minutes. It gets a
+	// connect_timeout by its context as well.
+	config.DialFunc = new(net.Dialer).DialContext
+	return watched(config), nil
+}
+
+func watched(config *pgx.ConnConfig) *connector {
+	c := &connector{config: config}
+	config.DialFunc = c.conns.Dialer(config.DialFunc)
+	return c
+}
+
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	inner, err := pgx.ConnectConfig(ctx, c.config)
+	if err != nil {
+		return nil, err
+	}
+	made := &conn{Conn: inner, network: liveness.Of(inner.PgConn().Conn())}
+	// Who waits for a locked row must have an answer when its time is over. The server
+	// ends the statement, and the connection goes on.
+	made.network.OnSilence = func() {
+		ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
+		defer cancel()
+		_ = inner.PgConn().CancelRequest(ctx)
+	}
+	return made, nil
+}
+
+// DropIdle closes the idle connections.
+func (c *connector) DropIdle() { c.conns.DropIdle() }
+
+func (c *connector) Driver() driver.Driver { return noDriver{} }
+
+// noDriver is the driver of connections that only a connector makes.
+type noDriver struct{}
+
+var errNotUsed = errors.New("the sessions do not use this")
+
+func (noDriver) Open(string) (driver.Conn, error) { return nil, errNotUsed }
+
 // conn is a connection that has the deadline of the operation, and turns panics of pgx
-// into errors.
+// into errors. It can do what the backend needs: run a statement that pgx prepares by
+// itself, and read rows of the types that a table of sessions has.
 //
 // It recovers around each call of pgx. To recover around the calls of database/sql would
 // not be enough, because database/sql closes rows in a goroutine of its own when a
@@ -29,30 +97,70 @@ var (
 // When an operation fails halfway, pgx closes the connection in another goroutine, with
 // another deadline. That deadline is left alone.
 type conn struct {
-	*stdlib.Conn
+	*pgx.Conn
+	network  *liveness.Conn
+	pooled   bool // has been in the pool
 	panicked bool
+	readOnly bool // the server takes no writes
 }
 
-// guarded calls f, which may read what the server sends.
+// guarded calls f, which may read what the server sends. What pgx has not sent may be
+// tried again on another connection.
 func guarded[T any](c *conn, f func() (T, error)) (result T, err error) {
 	c.panicked = true
 	defer sqlstore.Guard(&err)
 	result, err = f()
 	c.panicked = false
+	if err == nil {
+		return result, nil
+	}
+	if code, _, ok := pgdialect.ServerError(err); ok {
+		c.readOnly = c.readOnly || code == pgdialect.ReadOnly
+	} else if unsent(err) {
+		err = driver.ErrBadConn
+	}
 	return result, err
 }
 
-func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	return guarded(c, func() (driver.Result, error) { return c.Conn.ExecContext(ctx, query, args) })
+// unsent reports whether pgx knows that it has sent nothing.
+func unsent(err error) bool {
+	var answer interface{ SafeToRetry() bool }
+	return errors.As(err, &answer) && answer.SafeToRetry()
 }
 
-func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	r, err := guarded(c, func() (driver.Rows, error) { return c.Conn.QueryContext(ctx, query, args) })
-	if err != nil {
-		return nil, err
-	}
-	return rows{r, c}, nil
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	return guarded(c, func() (driver.Result, error) {
+		tag, err := c.Exec(ctx, query, values(args, 0)...)
+		return driver.RowsAffected(tag.RowsAffected()), err
+	})
 }
+
+// formats are the types that are read in binary. All others are read as text.
+var formats = pgx.QueryResultFormatsByOID{bytea: pgx.BinaryFormatCode, int8: pgx.BinaryFormatCode}
+
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	return guarded(c, func() (driver.Rows, error) {
+		all := values(args, 1)
+		all[0] = formats
+		r, err := c.Query(ctx, query, all...)
+		if err != nil {
+			return nil, err
+		}
+		return &rows{rows: r, conn: c}, nil
+	})
+}
+
+// values are the values of args, after n others.
+func values(args []driver.NamedValue, n int) []any {
+	all := make([]any, n+len(args))
+	for i, arg := range args {
+		all[n+i] = arg.Value
+	}
+	return all
+}
+
+// CheckNamedValue leaves the arguments to pgx.
+func (c *conn) CheckNamedValue(*driver.NamedValue) error { return nil }
 
 func (c *conn) Ping(ctx context.Context) error {
 	_, err := guarded(c, func() (any, error) { return nil, c.Conn.Ping(ctx) })
@@ -61,37 +169,88 @@ func (c *conn) Ping(ctx context.Context) error {
 
 // ResetSession is called before each operation, with its context.
 func (c *conn) ResetSession(ctx context.Context) error {
-	if c.Conn.Conn().IsClosed() {
+	pooled := c.pooled
+	c.pooled = true
+	if c.IsClosed() || c.network.IsDropped() || sqlstore.SetAttempt(ctx, c.network, pooled) != nil {
 		return driver.ErrBadConn
 	}
-	if err := deadline.Set(c.Conn.Conn().PgConn().Conn(), ctx); err != nil {
-		return driver.ErrBadConn
-	}
-	return c.Conn.ResetSession(ctx)
+	return nil
 }
 
+func (c *conn) IsValid() bool { return !c.panicked && !c.readOnly && !c.IsClosed() }
+
+// Close says goodbye to a server that is there.
 func (c *conn) Close() error {
-	if inner := c.Conn.Conn(); !inner.IsClosed() {
-		_ = deadline.Set(inner.PgConn().Conn(), context.Background()) // Close sets a deadline of its own
+	if c.IsClosed() {
+		return nil
 	}
-	_, err := guarded(c, func() (any, error) { return nil, c.Conn.Close() })
-	return err
+	if c.panicked || c.network.IsDropped() {
+		return c.network.Close()
+	}
+	_ = c.network.SetDeadline(time.Now().Add(closeTimeout))
+	return c.Conn.Close(context.Background())
 }
 
-func (c *conn) IsValid() bool { return !c.panicked }
+// Prepare and Begin are part of the interface of a connection.
+func (c *conn) Prepare(string) (driver.Stmt, error) { return nil, errNotUsed }
+func (c *conn) Begin() (driver.Tx, error)           { return nil, errNotUsed }
 
-// rows are rows that are read from a conn, whose panics they turn into errors too.
+// The numbers of types, which are the same in every PostgreSQL.
+const (
+	bytea = 17
+	int8  = 20
+)
+
+// rows are rows that are read from a conn.
 type rows struct {
-	driver.Rows
+	rows pgx.Rows
 	conn *conn
 }
 
-func (r rows) Next(dest []driver.Value) error {
-	_, err := guarded(r.conn, func() (any, error) { return nil, r.Rows.Next(dest) })
+// names are the names of columns, which the backend does not ask for.
+var names [16]string
+
+func (r *rows) Columns() []string { return names[:len(r.rows.FieldDescriptions())] }
+
+// Next reads a row. Its bytes are valid until the next call, as database/sql copies them.
+func (r *rows) Next(dest []driver.Value) error {
+	_, err := guarded(r.conn, func() (any, error) { return nil, r.next(dest) })
 	return err
 }
 
-func (r rows) Close() error {
-	_, err := guarded(r.conn, func() (any, error) { return nil, r.Rows.Close() })
+func (r *rows) next(dest []driver.Value) error {
+	if !r.rows.Next() {
+		if err := r.rows.Err(); err != nil {
+			return err
+		}
+		return io.EOF
+	}
+	for i, raw := range r.rows.RawValues() {
+		field := &r.rows.FieldDescriptions()[i]
+		switch {
+		case raw == nil:
+			dest[i] = nil
+		case field.Format == pgx.TextFormatCode && field.DataTypeOID == bytea: // of the simple protocol
+			var data []byte
+			if err := r.conn.ConnInfo().Scan(bytea, pgx.TextFormatCode, raw, &data); err != nil {
+				return err
+			}
+			dest[i] = data
+		case field.Format == pgx.TextFormatCode:
+			dest[i] = string(raw)
+		case field.DataTypeOID == int8 && len(raw) == 8:
+			dest[i] = int64(binary.BigEndian.Uint64(raw))
+		default:
+			dest[i] = raw
+		}
+	}
+	return nil
+}
+
+func (r *rows) Close() error {
+	_, err := guarded(r.conn, func() (any, error) {
+		r.rows.Close()
+		return nil, r.rows.Err()
+	})
 	return err
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"net"
+	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +16,24 @@ import (
 	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/postgres"
 )
+
+// TestNoDriverName: whoever imports the package has no driver by it that is registered in
+// database/sql, as both packages of pgx that register one take the name "pgx".
+func TestNoDriverName(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-deps", ".").CombinedOutput()
+	if err != nil {
+		t.Fatal(err, string(out))
+	}
+	for pkg := range strings.FieldsSeq(string(out)) {
+		if strings.HasPrefix(pkg, "github.com/jackc/pgx/") && strings.HasSuffix(pkg, "/stdlib") {
+			t.Errorf("the package links %s", pkg)
+		}
+	}
+	if !strings.Contains(string(out), "github.com/jackc/pgx/v4\n") {
+		t.Error("the test does not see pgx")
+	}
+}
 
 // slowEnd is a connection on which the last message takes long.
 type slowEnd struct {

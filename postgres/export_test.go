@@ -4,7 +4,6 @@ import (
 	"database/sql/driver"
 
 	"github.com/jackc/pgx/v4"
-	"github.com/jackc/pgx/v4/stdlib"
 )
 
 // Dialect lets tests use the backend without the store on top of it.
@@ -12,5 +11,5 @@ var Dialect = &dialect
 
 // Connector makes connections as the dialect does, from what a DSN cannot say.
 func Connector(config pgx.ConnConfig) driver.Connector {
-	return connector{stdlib.GetConnector(config)}
+	return watched(&config)
 }

@@ -44,14 +44,9 @@
 package postgres
 
 import (
-	"context"
 	"database/sql"
-	"database/sql/driver"
 	"maps"
 	"time"
-
-	"github.com/jackc/pgx/v4"
-	"github.com/jackc/pgx/v4/stdlib"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
@@ -84,8 +79,12 @@ type Config struct {
 	MaxDataSize int
 	// DB is a pool to share, of any driver whose errors have a method SQLState, such as
 	// pgx (v4 or v5) and lib/pq. The store never closes it, and ignores DSN. An app that
-	// wants to link no other driver has package anydriver. Default is a new pool of up to 16 connections to DSN.
+	// wants to link no other driver has package anydriver. Default is a new pool of up to
+	// MaxConns connections to DSN.
 	DB *sql.DB
+	// MaxConns is the greatest number of connections to DSN. If the server allows fewer,
+	// the store does with these. Default is 16. To be negative is an error.
+	MaxConns int
 }
 
 // Initer returns the session.Initer of PostgreSQL, which wants a Config.
@@ -122,27 +121,4 @@ func newDialect() sqlstore.Dialect {
 		"server is not in hot standby mode": "target_session_attrs", "server is in standby mode": "target_session_attrs",
 	})
 	return d
-}
-
-func newConnector(dsn string) (driver.Connector, error) {
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return nil, err
-	}
-	return connector{stdlib.GetConnector(*config)}, nil
-}
-
-// connector makes connections of type conn.
-type connector struct{ driver.Connector }
-
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	inner, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pgxConn, ok := inner.(*stdlib.Conn)
-	if !ok {
-		return inner, nil
-	}
-	return &conn{Conn: pgxConn}, nil
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/jackc/pgx/v4/stdlib" // the driver "pgx" of pools that are not the store's
+
 	"github.com/flamego/session/internal/sqlstore"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
 	"github.com/flamego/session/internal/testing/testserver"

@@ -21,10 +21,6 @@ import (
 	"github.com/flamego/session/postgres"
 )
 
-func TestOutage(t *testing.T) {
-	env.Outage(t, through)
-}
-
 func TestParameters(t *testing.T) {
 	for _, params := range []string{
 		"&prefer_simple_protocol=true", "&statement_cache_mode=describe", "&statement_cache_capacity=0",
@@ -214,16 +210,6 @@ func TestOddRows(t *testing.T) {
 			wg.Wait()
 		})
 	}
-}
-
-// through changes the address in a DSN.
-func through(dsn, addr string) (changed, server string) {
-	u, err := url.Parse(dsn)
-	if err != nil {
-		return err.Error(), ""
-	}
-	server, u.Host = u.Host, addr
-	return u.String(), server
 }
 
 func TestStarting(t *testing.T) {

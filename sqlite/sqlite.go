@@ -32,7 +32,8 @@
 // beside it. During this change nobody else may use the file. If somebody reads the file
 // for longer than a second, or if the file is read-only, the store keeps the journal
 // that there is, and tries the change again at its next start. With a WAL, 8 more
-// connections read while one writes. Without a WAL, one connection reads and writes.
+// connections read while one writes (see MaxConns). Without a WAL, one connection reads
+// and writes.
 //
 // With a WAL the store sets synchronous to NORMAL, unless the DSN has a synchronous. A
 // commit then waits for the disk only now and then. A crash of the process loses
@@ -109,10 +110,14 @@ type Config struct {
 	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
 	// DB is a pool to share, of modernc.org/sqlite or mattn/go-sqlite3, which the store
-	// never closes. The store then ignores DSN, and leaves the settings of the database as they are: give the pool a
-	// busy_timeout. Default is a new pool of one connection to DSN, and of 8 more
-	// that only read if there is a write-ahead log.
+	// never closes. The store then ignores DSN, and leaves the settings of the database as
+	// they are: give the pool a busy_timeout. Default is a new pool of up to MaxConns
+	// connections to DSN.
 	DB *sql.DB
+	// MaxConns is the greatest number of connections to DSN. One of them writes. The others
+	// only read, and there are none without a write-ahead log: then the one that writes
+	// reads too. Default is 9. To be negative is an error.
+	MaxConns int
 }
 
 // Initer returns the session.Initer of SQLite, which wants a Config.

@@ -10,7 +10,6 @@ package deadline
 
 import (
 	"context"
-	"net"
 	"time"
 )
 
@@ -19,21 +18,11 @@ type withoutDone struct{ context.Context }
 
 // WithoutDone returns a context that has the deadline and the values of ctx, but is
 // never done. So a driver does not watch this context. It is for an operation on a
-// connection that has the deadline itself: see [Set].
+// connection that has the deadline itself.
 func WithoutDone(ctx context.Context) context.Context { return withoutDone{ctx} }
 
 func (withoutDone) Done() <-chan struct{} { return nil }
 func (withoutDone) Err() error            { return nil }
-
-// Set gives a connection the deadline of ctx if ctx is never done, as a context of
-// WithoutDone. Otherwise it takes the deadline of the connection away.
-func Set(conn net.Conn, ctx context.Context) error {
-	var t time.Time
-	if ctx.Done() == nil {
-		t, _ = ctx.Deadline()
-	}
-	return conn.SetDeadline(t)
-}
 
 // Watched returns a context for drivers that have to watch one. It is done at the
 // deadline of ctx and after the timeout, whichever comes first. It is also done when

@@ -3,8 +3,6 @@ package deadline_test
 import (
 	"context"
 	"errors"
-	"net"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,28 +52,5 @@ func TestWatchedEndsWithItsParent(t *testing.T) {
 	<-watched.Done()
 	if err := deadline.Err(watched); !errors.Is(err, context.Canceled) {
 		t.Error(err)
-	}
-}
-
-func TestSet(t *testing.T) {
-	a, b := net.Pipe()
-	defer a.Close()
-	defer b.Close()
-	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
-	defer cancel()
-	if err := deadline.Set(a, deadline.WithoutDone(ctx)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("after the deadline: %v", err)
-	}
-
-	// A context that somebody watches takes the deadline away.
-	if err := deadline.Set(a, ctx); err != nil {
-		t.Fatal(err)
-	}
-	go b.Write([]byte("x"))
-	if _, err := a.Read(make([]byte, 1)); err != nil {
-		t.Errorf("without a deadline: %v", err)
 	}
 }

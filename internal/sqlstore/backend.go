@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/flamego/session"
@@ -16,11 +17,11 @@ const (
 	sweepBatch = 500 // how many rows one Sweep deletes at most
 	loadBatch  = 16  // how many sessions one round trip loads at most
 
-	// loadTrips is how many of these round trips there are at a time: a quarter of the
-	// connections. With so few, loads that come at the same time share round trips. They
-	// are served faster than by one round trip each over all connections. The figures
-	// are in docs/benchmarks.md, "Experiments".
-	loadTrips = poolSize / 4
+	// There are a quarter as many of these round trips at a time as connections. With so
+	// few, loads that come at the same time share round trips. They are served faster
+	// than by one round trip each over all connections. The figures are in
+	// docs/benchmarks.md, "Experiments".
+	loadShare = 4
 )
 
 var (
@@ -34,6 +35,9 @@ type backend struct {
 	pool      *pool
 	readers   *pool            // where pool is one connection that writes; else nil
 	connector driver.Connector // makes the connections of readers; nil if there are none
+
+	maxReaders int                       // how many connections readers may have
+	unprepared atomic.Pointer[time.Time] // nothing is prepared before that; nil for no time
 
 	lookups *together.Group[answer] // nil for a pool that is shared, and without Dialect.Remote
 
@@ -55,21 +59,22 @@ func newBackend(d *Dialect, p *pool, n name) *backend {
 		&b.sweepKeys:   d.SweepKeys,
 		&b.sweepDelete: d.SweepDelete,
 	} {
-		q.text, q.pool = d.compile(template, n), p
+		q.parts, q.pool = d.compile(template, n), p
+		q.text = d.join(q.parts)
 	}
-	if d.Remote && p.slots != nil {
-		b.lookups = together.New(loadTrips, loadBatch, b.fetch)
+	if d.Remote && p.connector != nil {
+		b.lookups = together.New(max(1, p.gate.most/loadShare), loadBatch, b.fetch)
 	}
 	return b
 }
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
 	data, ms := bytesOf(rec.Data), ttl.Millis(rec.TTL)
-	ok, err := b.change(ctx, &b.insert, sid, data, ms)
+	ok, err := b.change(ctx, once, &b.insert, sid, data, ms)
 	if err != nil && b.dialect.class(err) == Duplicate {
 		// If a sweep deletes the dead row before replace finds it, replace changes no
 		// row, as if there were a live one. The portable store looks, and tries again.
-		return b.change(ctx, &b.replace, data, ms, sid)
+		return b.change(ctx, once, &b.replace, data, ms, sid)
 	}
 	return ok, err
 }
@@ -78,13 +83,13 @@ func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (b
 // a row only on connections with clientFoundRows. Those that the store opens have it;
 // for a pool that is shared, the portable store finds out.
 func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	return b.change(ctx, &b.swap, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
+	return b.change(ctx, once, &b.swap, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
 }
 
 // Rename fails if there is a row with the new key, even a dead row. New IDs are random,
 // so there is none.
 func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	ok, err := b.change(ctx, &b.rename, newSID, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
+	ok, err := b.change(ctx, once, &b.rename, newSID, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
 	if err != nil && b.dialect.class(err) == Duplicate {
 		return false, nil
 	}
@@ -93,12 +98,12 @@ func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, re
 
 func (b *backend) Extend(ctx context.Context, sid string, left time.Duration) error {
 	ms := ttl.Millis(left)
-	_, err := b.change(ctx, &b.extend, ms, sid, ms)
+	_, err := b.change(ctx, freely, &b.extend, ms, sid, ms)
 	return err
 }
 
 func (b *backend) Delete(ctx context.Context, sid string) error {
-	_, err := b.change(ctx, &b.remove, sid)
+	_, err := b.change(ctx, freely, &b.remove, sid)
 	return err
 }
 
@@ -106,12 +111,12 @@ func (b *backend) Delete(ctx context.Context, sid string) error {
 // it looks at.
 func (b *backend) Sweep(ctx context.Context) (more bool, err error) {
 	if b.dialect.Sweep != "" {
-		n, err := b.exec(ctx, &b.sweep)
+		n, err := b.exec(ctx, freely, &b.sweep)
 		return n == sweepBatch, err
 	}
 
 	var keys []interface{}
-	err = b.retry(ctx, b.pool, func(ctx context.Context) error {
+	err = b.retry(ctx, b.pool, freely, func(ctx context.Context) error {
 		keys, err = b.keys(ctx)
 		return err
 	})
@@ -119,7 +124,7 @@ func (b *backend) Sweep(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	full := len(keys) == sweepBatch
-	n, err := b.exec(ctx, &b.sweepDelete, padded(keys, sweepBatch)...)
+	n, err := b.exec(ctx, freely, &b.sweepDelete, padded(keys, sweepBatch)...)
 	// If none of the rows is left, another process is sweeping: leave the rest to it.
 	return full && n > 0, err
 }
@@ -161,7 +166,7 @@ func (b *backend) Close() error {
 		}
 	}
 	for _, p := range []*pool{b.pool, b.readers} {
-		if p != nil && p.slots != nil {
+		if p != nil && p.connector != nil {
 			_ = p.Close() // an error here is that of a lost connection
 		}
 	}

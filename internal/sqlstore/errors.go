@@ -33,6 +33,13 @@ const (
 	Starting
 	// KeyTooLong says that the server makes no index on a column of such a length.
 	KeyTooLong
+	// Full says that the server has no connection for us. Attempts go on as for Locked.
+	Full
+	// ReadOnly says that the server takes no writes, as after a failover: its connections
+	// are closed. Attempts go on as for Locked.
+	ReadOnly
+	// Unprepared says that the server prepares no more statements.
+	Unprepared
 )
 
 // answered is the answer of the server. A redacted error wraps it, so that the answer can
@@ -63,7 +70,7 @@ func (d *Dialect) class(err error) Class {
 		return Other
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
-		if op.Op == "dial" || op.Timeout() {
+		if op.Op == "dial" || op.Timeout() && unsent(err) {
 			return Other // the server does not answer, whatever the connection
 		}
 		return Broken
@@ -80,14 +87,18 @@ func (d *Dialect) class(err error) Class {
 // contextErr is the redacted error of an operation whose context is done. The error of
 // the driver may not say so, or say it in other words. Locked says that an attempt ended
 // because somebody else held a lock: then the operation has waited for a lock.
-func (b *backend) contextErr(done, err error, locked bool) error {
-	if locked || b.dialect.waitedForLock(err) {
+func (b *backend) contextErr(p *pool, done, err error, locked bool) error {
+	switch {
+	case locked || b.dialect.class(err) == Locked:
 		return redact.New(done.Error()+lockHint, errors.Join(done, err))
-	}
-	if errors.Is(err, done) {
+	case (err == done || err == error(unsentError{done})) && p.busy():
+		return redact.New(done.Error()+" (all connections of the DB are in use; "+
+			"a transaction of the handler that is still open may be why)", err)
+	case errors.Is(err, done):
 		return b.redacted(err)
+	default:
+		return redact.New(done.Error()+" ("+b.redacted(err).Error()+")", errors.Join(done, err))
 	}
-	return redact.New(done.Error()+" ("+b.redacted(err).Error()+")", errors.Join(done, err))
 }
 
 // mayStart reports whether an error at start may be that of a server, or of a network,
@@ -108,12 +119,6 @@ func (d *Dialect) mayStart(err error) bool {
 // handler may still be open.
 const lockHint = " (somebody else held a lock on the table or the file for all that time;" +
 	" it may be a transaction of the handler that is still open when the response begins: commit it first)"
-
-// waitedForLock reports whether the database says that a lock was waited for in vain.
-func (d *Dialect) waitedForLock(err error) bool {
-	code, _, ok := d.answer(err)
-	return ok && (slices.Contains(d.LockWaits, code) || slices.Contains(d.Codes[Locked], code))
-}
 
 // redacted is the redacted error of the dialect. If the table is missing, the text says
 // so in our own words.

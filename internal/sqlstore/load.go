@@ -44,7 +44,7 @@ func (b *backend) fetch(ctx context.Context, sids []string) ([]answer, error) {
 
 // loadSingle loads a row by a statement of its own, which is cheaper than loadMany.
 func (b *backend) loadSingle(ctx context.Context, sid string) (a answer, err error) {
-	err = b.retryStatement(ctx, &b.load, func(ctx context.Context, stmt statement) error {
+	err = b.retryStatement(ctx, freely, &b.load, func(ctx context.Context, stmt statement) error {
 		var data []byte
 		var left int64
 		err := stmt.QueryRowContext(ctx, sid).Scan(&data, &left)
@@ -71,7 +71,7 @@ func (b *backend) loadMany(ctx context.Context, sids []string) ([]answer, error)
 		keys[i] = sid
 	}
 	answers := make([]answer, len(sids))
-	err := b.retryStatement(ctx, &b.loadAll, func(ctx context.Context, stmt statement) error {
+	err := b.retryStatement(ctx, freely, &b.loadAll, func(ctx context.Context, stmt statement) error {
 		clear(answers) // an attempt before this may have failed halfway
 		rows, err := stmt.QueryContext(ctx, padded(keys, loadBatch)...)
 		if err != nil {

@@ -7,7 +7,9 @@ import (
 	"io"
 	"time"
 
+	"github.com/flamego/session/internal/backoff"
 	"github.com/flamego/session/internal/deadline"
+	"github.com/flamego/session/internal/liveness"
 )
 
 // The settings of a pool that the store opens. 16 connections serve thousands of
@@ -17,58 +19,111 @@ import (
 // service.
 const (
 	poolSize       = 16
-	poolIdleTime   = 5 * time.Minute
 	poolLifetime   = 30 * time.Minute
 	connectTimeout = 5 * time.Second
 
+	// readers is how many connections there are beside one that writes.
 	readers = 8
 )
 
 // pool is where an operation gets a connection.
 type pool struct {
 	*sql.DB
-	slots chan struct{} // holds an element for each operation; nil if DB is shared
-	timed bool          // Dialect.Timed
+	dialect   *Dialect
+	connector *connector // nil if DB is shared
+	gate      *gate      // one place for each connection
+	timed     bool       // see Dialect.Timed
+
+	// waiting has the operations that try once more to get a lock. There are few at a
+	// time, so that they leave connections to the others.
+	waiting *gate
+}
+
+// sharedPool is a pool of the app. Its own limit, if it has one, lets operations wait.
+func sharedPool(d *Dialect, db *sql.DB) *pool {
+	return &pool{DB: db, dialect: d, gate: newGate(0), waiting: newGate(0)}
 }
 
 // openPool opens a pool of n connections, which are kept for good or renewed.
-func openPool(c driver.Connector, n int, keep, timed bool) *pool {
-	p := &pool{DB: sql.OpenDB(&connector{Connector: c}), slots: make(chan struct{}, n), timed: timed}
-	// The slots limit the connections. The limit of database/sql would count those that
+func openPool(d *Dialect, c driver.Connector, n int, keep bool) *pool {
+	p := &pool{
+		dialect: d, connector: &connector{Connector: c}, gate: newGate(n), waiting: newGate(max(1, n/4)),
+		timed: d.Timed,
+	}
+	if c, ok := c.(interface{ Timed() bool }); ok {
+		p.timed = c.Timed()
+	}
+	p.DB = sql.OpenDB(p.connector)
+	// The gate limits the connections. The limit of database/sql would count those that
 	// are still being closed, and make an operation wait beyond its deadline.
 	p.SetMaxOpenConns(0)
 	p.SetMaxIdleConns(n)
 	if !keep {
-		p.SetConnMaxIdleTime(poolIdleTime)
+		p.SetConnMaxIdleTime(liveness.IdleTime)
 		p.SetConnMaxLifetime(poolLifetime)
 	}
 	return p
 }
 
 // use calls f when there is a connection for it. The context of f has the deadline of
-// ctx. Where the deadline alone is enough to end f, the context of f is never done.
-func (p *pool) use(ctx context.Context, f func(context.Context) error) (err error) {
+// ctx. Where the deadline alone is enough to end f, the context of f is never done. The
+// argument locked says that somebody else held a lock at the attempt before.
+func (p *pool) use(ctx context.Context, locked bool, f func(context.Context) error) (err error) {
 	defer Guard(&err)
-	if p.slots == nil {
-		return f(ctx)
-	}
 	if err := ctx.Err(); err != nil {
-		return err // an operation that has no time left would break a connection
+		return unsentError{err} // an operation that has no time left would break a connection
 	}
-	select {
-	case p.slots <- struct{}{}:
-	default: // ctx.Done may start a timer, so it is called only by those who wait
-		select {
-		case p.slots <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
+	if locked {
+		if err := p.waiting.enter(ctx); err != nil {
+			return unsentError{err}
 		}
+		defer p.waiting.leave()
 	}
-	defer func() { <-p.slots }()
+	if err := p.gate.enter(ctx); err != nil {
+		return unsentError{err}
+	}
+	within := ctx
 	if _, ok := ctx.Deadline(); ok && p.timed {
-		ctx = deadline.WithoutDone(ctx)
+		within = deadline.WithoutDone(ctx)
 	}
-	return f(ctx)
+	panicked := true
+	defer func() {
+		if panicked || err == nil || p.dialect.class(err) != Full {
+			p.gate.leave()
+			return
+		}
+		if p.Stats().OpenConnections == 0 { // the server may be full for long
+			_ = backoff.Pause(ctx, 10, maxWait)
+		}
+		p.gate.full()
+	}()
+	err = f(within)
+	panicked = false
+	return err
+}
+
+// busy reports whether all connections of a pool that is shared are in use.
+func (p *pool) busy() bool {
+	s := p.Stats()
+	return p.connector == nil && s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections
+}
+
+// dropIdle closes idle connections, whose server takes no writes any more. Of a pool that is
+// shared it can close only one, which is likely the one that was used last. If that one
+// is good, no harm is done.
+func (p *pool) dropIdle(ctx context.Context) {
+	if p.connector != nil {
+		if c, ok := p.connector.Connector.(interface{ DropIdle() }); ok {
+			c.DropIdle()
+		}
+		return
+	}
+	c, err := p.Conn(ctx)
+	if err != nil {
+		return
+	}
+	_ = c.Raw(func(any) error { return driver.ErrBadConn })
+	_ = c.Close()
 }
 
 // connector makes connections within a time limit, turns panics into errors, and gives
@@ -76,6 +131,11 @@ func (p *pool) use(ctx context.Context, f func(context.Context) error) (err erro
 type connector struct{ driver.Connector }
 
 func (c *connector) Connect(ctx context.Context) (conn driver.Conn, err error) {
+	defer func() {
+		if err != nil {
+			err = unsentError{err}
+		}
+	}()
 	defer Guard(&err)
 	watched, cancel := deadline.Watched(ctx, connectTimeout)
 	defer cancel()

@@ -2,41 +2,96 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
+	"errors"
+	"net"
 	"time"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/backoff"
 	"github.com/flamego/session/internal/deadline"
+	"github.com/flamego/session/internal/redact"
 )
 
-// maxPause is the longest pause between two attempts.
-const maxPause = 20 * time.Millisecond
+// Two attempts are at most maxPause apart. Who waits for a server to have room or to take
+// writes again waits for longer: maxWait.
+const (
+	maxPause = 20 * time.Millisecond
+	maxWait  = 100 * time.Millisecond
+)
 
-// retry calls f, and again as long as that may help. Whatever f does is harmless to do
-// twice: once it has succeeded, the state that it expects is gone. If a second attempt
-// is refused for that reason, the portable store finds out.
+// mode says what may be done with an operation whose outcome is not known.
+type mode bool
+
+const (
+	// once is for operations that may be done only once: a second attempt would be
+	// refused if the first one was made, and nobody could tell that from a conflict.
+	// They are tried again only if the attempt before has surely done nothing.
+	once mode = false
+	// freely is for operations that may be repeated.
+	freely mode = true
+)
+
+// retry calls f, and again as long as that is right and may help.
 //
 // A restart of the server leaves a pool full of broken connections, of which each
 // attempt removes one. So there are as many attempts as connections, and a few more.
-func (b *backend) retry(ctx context.Context, p *pool, f func(context.Context) error) error {
+func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Context) error) error {
 	limit, locked := 0, false
+	class := Other
 	for n := 0; ; n++ {
-		err := p.use(ctx, f)
+		err := p.use(ctx, class == Locked, f)
 		if err == nil {
 			return nil
 		}
+		class = b.dialect.class(err)
 		if done := deadline.Err(ctx); done != nil {
-			return b.contextErr(done, err, locked)
+			return b.notApplied(b.contextErr(p, done, err, locked), class, err)
 		}
-		locked = b.dialect.waitedForLock(err)
+		locked = class == Locked
 		if n == 0 {
 			limit = p.Stats().OpenConnections + 8
 		}
-		switch class := b.dialect.class(err); {
-		case class == Broken && n < limit:
-		case class == Again && n < limit, class == Locked:
-			_ = backoff.Pause(ctx, n, maxPause) // if ctx is done, f says so too
+		pause := maxPause
+		again := n < limit
+		switch class {
+		case Again:
+		case Broken:
+			again = again && (m == freely || unsent(err))
+		case Locked:
+			again = true
+		case Full:
+			again, pause = true, maxWait
+		case ReadOnly:
+			p.dropIdle(ctx)
+			again, pause = true, maxWait
 		default:
-			return b.redacted(err)
+			again = false
 		}
+		if !again {
+			return b.notApplied(b.redacted(err), class, err)
+		}
+		_ = backoff.Pause(ctx, n, pause) // if ctx is done, f says so too
 	}
+}
+
+// notApplied returns text, a redacted error, with session.ErrNotApplied in it if err says
+// that nothing was done.
+func (b *backend) notApplied(text error, class Class, err error) error {
+	_, _, answered := b.dialect.ServerError(err)
+	if answered && class != Broken || unsent(err) {
+		return redact.New(text.Error(), errors.Join(session.ErrNotApplied, text))
+	}
+	return text
+}
+
+// unsentError is an error before anything was sent: there was no connection.
+type unsentError struct{ error }
+
+func (e unsentError) Unwrap() error { return e.error }
+
+// unsent reports whether the statement was surely not sent.
+func unsent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, new(unsentError)) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &op) && op.Op == "dial"
 }

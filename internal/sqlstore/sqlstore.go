@@ -22,21 +22,27 @@
 // phrases that are known to hold nothing of a DSN, of SQL or of a session. errors.As finds
 // the original error. An error at start names the parameter that is wrong.
 //
-// An operation that fails because of a lost connection, a deadlock or a lock is done
-// again. To do an operation twice is harmless: once it has succeeded, the state that it
-// expects is gone.
+// An operation is tried again after an error that says that nothing was done: a lock that
+// somebody else holds, a deadlock, a server that is full or takes no writes, a connection
+// that was lost before anything was sent. Loads, extensions and deletions are tried again
+// after any loss of a connection. A write whose outcome is not known is not: see the
+// contract of session.Backend, whose session.ErrNotApplied all errors of the first kind
+// wrap.
 //
 // # Limits
 //
-// In a pool that the store has opened, an operation waits for a slot until its context is
-// done. There are as many slots as connections. With a slot, the operation gives its
-// connection the deadline of the context, so that the driver need not watch the context
-// (see Dialect.Timed). If the context has no deadline, or the pool is shared, the driver
-// watches the context. A driver that heeds neither a deadline nor a context holds up the
-// operation.
+// In a pool that the store has opened, an operation waits until there is a connection for
+// it, or until its context is done. The operation gives its connection the deadline of the
+// context, so that the driver need not watch the context (see Dialect.Timed). If the
+// context has no deadline, or the pool is shared, the driver watches the context. A driver
+// that heeds neither a deadline nor a context holds up the operation.
+//
+// A connection from the pool may be dead. So an operation has only a part of its time on
+// it: see package liveness.
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -60,6 +66,7 @@ type Config = struct {
 	InitTable   bool
 	MaxDataSize int // a column that holds less lowers it
 	DB          *sql.DB
+	MaxConns    int // default is that of the dialect
 }
 
 // Initer returns the Initer of a dialect whose Config is of type C.
@@ -126,11 +133,15 @@ type Dialect struct {
 	Prepare    bool             // the driver wants statements to be prepared
 	Remote     bool             // an operation is a round trip, which loads may share
 
+	// Literal writes a string, bytes or an int64 into a statement. It is for a server that
+	// prepares no more statements: see Unprepared. Without it there is no such server.
+	Literal func(interface{}) string
 	// Timed says that an operation ends in time even if its context is never done:
 	// because its connection has the deadline, or because no statement takes long. So the
 	// driver gets a context of deadline.WithoutDone, which it need not watch. Before an
 	// operation, the ResetSession of its connection gets that context, and may give the
-	// connection the deadline: see deadline.Set.
+	// connection the deadline: see SetAttempt. A connector with a method Timed decides
+	// for itself.
 	Timed bool
 	// Single says that the pool of a store has only one connection, which is never
 	// renewed: a database in memory would end with its connection, or more connections
@@ -170,9 +181,6 @@ type Dialect struct {
 	BadParameter func(dsn string) string
 	// TLS is the parameter that is wrong if a connection cannot be encrypted.
 	TLS string
-	// LockWaits are codes of ServerError, besides those of Locked, that say that a
-	// statement has waited for a lock until its time was over.
-	LockWaits []string
 	// Broken are the errors by which the driver itself says that a connection is lost.
 	Broken []error
 }
@@ -205,8 +213,11 @@ func (d *Dialect) open(config Config) (*backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: Table is not the name of a table: %w", d.Name, err)
 	}
+	if config.MaxConns < 0 {
+		return nil, fmt.Errorf("%s: MaxConns is negative", d.Name)
+	}
 	if config.DB != nil {
-		return newBackend(d, &pool{DB: config.DB}, n), nil
+		return newBackend(d, sharedPool(d, config.DB), n), nil
 	}
 	if config.DSN == "" {
 		return nil, errors.New("empty DSN")
@@ -216,10 +227,10 @@ func (d *Dialect) open(config Config) (*backend, error) {
 		return nil, d.badDSN(config.DSN, err)
 	}
 	if !d.Single {
-		return newBackend(d, openPool(c, poolSize, false, d.Timed), n), nil
+		return newBackend(d, openPool(d, c, cmp.Or(config.MaxConns, poolSize), false), n), nil
 	}
-	b := newBackend(d, openPool(c, 1, true, d.Timed), n)
-	b.connector = c
+	b := newBackend(d, openPool(d, c, 1, true), n)
+	b.connector, b.maxReaders = c, cmp.Or(config.MaxConns, 1+readers)-1
 	return b, nil
 }
 

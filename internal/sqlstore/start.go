@@ -16,7 +16,7 @@ const defaultMaxDataSize = 1 << 20
 // start waits for the server, makes the table if initTable says so, and
 // lowers sc.MaxDataSize to what the table can hold.
 func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreConfig) error {
-	ping := func(ctx context.Context) error { return b.retry(ctx, b.pool, b.pool.PingContext) }
+	ping := func(ctx context.Context) error { return b.retry(ctx, b.pool, freely, b.pool.PingContext) }
 	if err := starting.Wait(ctx, ping, b.dialect.mayStart); err != nil {
 		return fmt.Errorf("connect: %w", b.dialect.blamed(err))
 	}
@@ -70,7 +70,7 @@ func (b *backend) initTable(ctx context.Context) error {
 // openReaders opens a second pool, of connections that only read, where one connection
 // writes and others can read meanwhile.
 func (b *backend) openReaders(ctx context.Context) {
-	if b.connector == nil {
+	if b.maxReaders == 0 {
 		return
 	}
 	if n, err := b.ask(ctx, b.dialect.Readers); err == nil && n.Int64 > 0 {
@@ -78,27 +78,28 @@ func (b *backend) openReaders(ctx context.Context) {
 		if r, ok := c.(interface{ ForReaders() driver.Connector }); ok {
 			c = r.ForReaders()
 		}
-		b.readers = openPool(c, readers, true, b.pool.timed)
+		b.readers = openPool(b.dialect, c, b.maxReaders, true)
 		b.load.pool = b.readers
 	}
 }
 
 // ask returns the number that a query answers, and NULL if the query is empty.
-func (b *backend) ask(ctx context.Context, query string, args ...interface{}) (n sql.NullInt64, err error) {
-	if query == "" {
+func (b *backend) ask(ctx context.Context, template string, args ...interface{}) (n sql.NullInt64, err error) {
+	if template == "" {
 		return n, nil
 	}
-	err = b.retry(ctx, b.pool, func(ctx context.Context) error {
-		text := b.dialect.compile(query, b.name)
-		return b.pool.QueryRowContext(ctx, text, args...).Scan(&n)
+	stmt := b.plain(&query{parts: b.dialect.compile(template, b.name), pool: b.pool})
+	err = b.retry(ctx, b.pool, freely, func(ctx context.Context) error {
+		return stmt.QueryRowContext(ctx, args...).Scan(&n)
 	})
 	return n, err
 }
 
 // run runs a statement that is needed only at start. Its result does not matter.
 func (b *backend) run(ctx context.Context, template string) error {
-	return b.retry(ctx, b.pool, func(ctx context.Context) error {
-		_, err := b.pool.ExecContext(ctx, b.dialect.compile(template, b.name))
+	text := b.dialect.join(b.dialect.compile(template, b.name))
+	return b.retry(ctx, b.pool, freely, func(ctx context.Context) error {
+		_, err := b.pool.ExecContext(ctx, text)
 		return err
 	})
 }

@@ -4,13 +4,18 @@ import (
 	"context"
 	"database/sql"
 	"sync/atomic"
+	"time"
 )
+
+// unpreparedTime is how long a store prepares nothing after the server has refused to.
+const unpreparedTime = time.Minute
 
 // query is one statement of the backend.
 type query struct {
-	text string
-	pool *pool
-	stmt atomic.Pointer[sql.Stmt] // nil until the query is prepared
+	parts []string // of the text, with a parameter between any two
+	text  string
+	pool  *pool
+	stmt  atomic.Pointer[sql.Stmt] // nil until the query is prepared
 }
 
 // statement is a query that is ready to run, a *sql.Stmt for example.
@@ -38,6 +43,33 @@ func (u unprepared) QueryRowContext(ctx context.Context, args ...interface{}) *s
 	return u.db.QueryRowContext(ctx, u.text, args...)
 }
 
+// literal is a statement whose arguments are put into its text, because a driver would
+// prepare a statement that has any.
+type literal struct {
+	dialect *Dialect
+	query   *query
+}
+
+func (l literal) ExecContext(ctx context.Context, args ...interface{}) (sql.Result, error) {
+	return l.query.pool.ExecContext(ctx, l.dialect.inline(l.query.parts, args))
+}
+
+func (l literal) QueryContext(ctx context.Context, args ...interface{}) (*sql.Rows, error) {
+	return l.query.pool.QueryContext(ctx, l.dialect.inline(l.query.parts, args))
+}
+
+func (l literal) QueryRowContext(ctx context.Context, args ...interface{}) *sql.Row {
+	return l.query.pool.QueryRowContext(ctx, l.dialect.inline(l.query.parts, args))
+}
+
+// plain returns q ready to run without preparing it.
+func (b *backend) plain(q *query) statement {
+	if b.dialect.Literal != nil {
+		return literal{b.dialect, q}
+	}
+	return unprepared{q.pool.DB, b.dialect.join(q.parts)}
+}
+
 // statement returns q ready to run. It prepares q at its first use rather than at start,
 // because the table may be made later than the store.
 //
@@ -48,12 +80,15 @@ func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 	if !b.dialect.Prepare {
 		return unprepared{q.pool.DB, q.text}, nil
 	}
+	if until := b.unprepared.Load(); until != nil && time.Now().Before(*until) {
+		return b.plain(q), nil
+	}
 	if stmt := q.stmt.Load(); stmt != nil {
 		return stmt, nil
 	}
 	stmt, err := q.pool.PrepareContext(ctx, q.text)
 	if err != nil {
-		return nil, err
+		return nil, unsentError{err}
 	}
 	if !q.stmt.CompareAndSwap(nil, stmt) {
 		_ = stmt.Close()
@@ -62,21 +97,27 @@ func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 	return stmt, nil
 }
 
-// retryStatement calls f with the statement of q, and again as long as that may help:
-// see retry.
-func (b *backend) retryStatement(ctx context.Context, q *query, f func(context.Context, statement) error) error {
-	return b.retry(ctx, q.pool, func(ctx context.Context) error {
+// retryStatement calls f with the statement of q, and again as long as that is right and
+// may help: see retry. If the server prepares nothing any more, neither for this statement
+// nor for this connection, f gets the statement unprepared.
+func (b *backend) retryStatement(ctx context.Context, m mode, q *query, f func(context.Context, statement) error) error {
+	return b.retry(ctx, q.pool, m, func(ctx context.Context) error {
 		stmt, err := b.statement(ctx, q)
-		if err != nil {
-			return err
+		if err == nil {
+			err = f(ctx, stmt)
 		}
-		return f(ctx, stmt)
+		if err != nil && b.dialect.class(err) == Unprepared {
+			until := time.Now().Add(unpreparedTime)
+			b.unprepared.Store(&until)
+			return f(ctx, b.plain(q))
+		}
+		return err
 	})
 }
 
 // exec runs a statement and returns how many rows it changed.
-func (b *backend) exec(ctx context.Context, q *query, args ...interface{}) (n int64, err error) {
-	err = b.retryStatement(ctx, q, func(ctx context.Context, stmt statement) error {
+func (b *backend) exec(ctx context.Context, m mode, q *query, args ...interface{}) (n int64, err error) {
+	err = b.retryStatement(ctx, m, q, func(ctx context.Context, stmt statement) error {
 		res, err := stmt.ExecContext(ctx, args...)
 		if err != nil {
 			return err
@@ -88,8 +129,8 @@ func (b *backend) exec(ctx context.Context, q *query, args ...interface{}) (n in
 }
 
 // change runs a statement for one row and reports whether the row was changed.
-func (b *backend) change(ctx context.Context, q *query, args ...interface{}) (bool, error) {
-	n, err := b.exec(ctx, q, args...)
+func (b *backend) change(ctx context.Context, m mode, q *query, args ...interface{}) (bool, error) {
+	n, err := b.exec(ctx, m, q, args...)
 	return n > 0, err
 }
 

@@ -14,10 +14,10 @@ const upsert = `INSERT INTO {table} AS t ({key}, {data}, {expired_at}) VALUES (?
 ON CONFLICT ({key}) DO UPDATE SET {data} = excluded.{data}, {expired_at} = excluded.{expired_at}
 WHERE t.{expired_at} <= {now}`
 
-// compile makes the SQL of a template. It puts in the expressions of the dialect first,
-// then the placeholders of the driver. Names come last, because a name may hold a "?" or
-// look like a part of a template.
-func (d *Dialect) compile(template string, n name) string {
+// compile makes the SQL of a template, in parts with a parameter between any two. It puts
+// in the expressions of the dialect first. Names come last, because a name may hold a "?"
+// or look like a part of a template.
+func (d *Dialect) compile(template string, n name) (parts []string) {
 	expires := cmp.Or(d.Expires, "{expired_at}")
 	text := strings.NewReplacer(
 		"{live}", expires+" > {now}", "{dead}", expires+" <= {now}",
@@ -26,23 +26,44 @@ func (d *Dialect) compile(template string, n name) string {
 		"{sweep limit}", strconv.Itoa(sweepBatch),
 	).Replace(template)
 	text = strings.ReplaceAll(text, "{now}", d.Now)
-	if d.Numbered {
-		parts := strings.Split(text, "?")
-		text = parts[0]
-		for i, part := range parts[1:] {
-			text += fmt.Sprintf("$%d", i+1) + part
-		}
-	}
-
 	schema := ""
 	if n.schema != "" {
 		schema = d.quote(n.schema) + "."
 	}
-	return strings.NewReplacer(
+	names := strings.NewReplacer(
 		"{table}", schema+d.quote(n.table), "{bare}", d.quote(n.table),
 		"{schema.}", schema, "{index}", d.quote(d.index(n.table)),
 		"{key}", d.quote("key"), "{data}", d.quote("data"), "{expired_at}", d.quote("expired_at"),
-	).Replace(text)
+	)
+	parts = strings.Split(text, "?")
+	for i := range parts {
+		parts[i] = names.Replace(parts[i])
+	}
+	return parts
+}
+
+// join puts the placeholders of the driver between the parts of a statement.
+func (d *Dialect) join(parts []string) string {
+	if !d.Numbered {
+		return strings.Join(parts, "?")
+	}
+	text := parts[0]
+	for i, part := range parts[1:] {
+		text += fmt.Sprintf("$%d", i+1) + part
+	}
+	return text
+}
+
+// inline puts literals between the parts of a statement.
+func (d *Dialect) inline(parts []string, args []interface{}) string {
+	var text strings.Builder
+	for i, part := range parts {
+		if i > 0 {
+			text.WriteString(d.Literal(args[i-1]))
+		}
+		text.WriteString(part)
+	}
+	return text.String()
 }
 
 // parameters is a list of n parameters.

@@ -38,23 +38,25 @@ var dialect = sqlstore.Dialect{
 		AND a.attname = 'expired_at'`,
 
 	Timed:       true,
-	ServerError: serverError,
+	ServerError: ServerError,
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"23505"},
 		sqlstore.NoTable:   {"42P01"},
 		// Serialization failure, deadlock, a cached plan for a table that has changed,
 		// a prepared statement that is on another connection.
 		sqlstore.Again: {"40001", "40P01", "0A000", "26000"},
-		// Shutdown, crash, idle_session_timeout. The server says so before it closes a
-		// connection, and the next operation on that connection reads it.
-		sqlstore.Broken:   {"57P01", "57P02", "57P05"},
+		// A lock timeout, a statement that was cancelled when its time was over: each takes
+		// a moment, but for locks.
+		sqlstore.Locked: {"55P03", "57014"},
+		// Too many connections, of all users or of one.
+		sqlstore.Full:     {"53300"},
+		sqlstore.ReadOnly: {ReadOnly},
+		// Shutdown, crash, a database that is dropped, idle_session_timeout. The server says
+		// so before it closes a connection, and the next operation on that connection
+		// reads it. PgBouncer says 08P01 of the server behind it.
+		sqlstore.Broken:   {"57P01", "57P02", "57P04", "57P05", "08000", "08003", "08006", "08P01", "40003"},
 		sqlstore.Starting: {"57P03"},
-		// A lock_timeout.
-		sqlstore.Locked: {"55P03"},
 	},
-	// A statement that was cancelled when its time was over: each takes a moment, but for
-	// locks.
-	LockWaits: []string{"57014"},
 
 	TLS: "sslmode",
 	Parameters: map[string]string{
@@ -64,9 +66,12 @@ var dialect = sqlstore.Dialect{
 	},
 }
 
-// serverError finds the errors of pgx and of lib/pq, by the method that they have in
+// ReadOnly is the code of a server or a session that takes no writes.
+const ReadOnly = "25006"
+
+// ServerError finds the errors of pgx and of lib/pq, by the method that they have in
 // common. The error of pgx may be inside an error that repeats half of the DSN.
-func serverError(err error) (code, text string, ok bool) {
+func ServerError(err error) (code, text string, ok bool) {
 	var answer interface {
 		error
 		SQLState() string

@@ -15,8 +15,8 @@ import (
 )
 
 // Outage tests what happens when a server on the network is not there for a
-// while. Through changes the address in a DSN.
-func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, server string)) {
+// while.
+func (env *Env) Outage(t *testing.T, through Through) {
 	open := func(t *testing.T) (*Table, *tcpproxy.Proxy, session.Backend) {
 		tab := env.New(t).Init()
 		_, server := through(tab.Config.DSN, "")
@@ -24,7 +24,7 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 		tab.Config.DSN, _ = through(tab.Config.DSN, p.Addr())
 		b := tab.Backend()
 		tab.want(true)(b.Insert(ctx, "one", record("a", time.Minute)))
-		tab.fillPool(b)
+		tab.FillPool(b)
 		return tab, p, b
 	}
 	t.Run("connections cut", func(t *testing.T) {
@@ -32,16 +32,16 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 		tab, p, b := open(t)
 		for range 3 {
 			p.Cut()
-			tab.fillPool(b)
+			tab.FillPool(b)
 			p.Cut()
 			time.Sleep(20 * time.Millisecond)
 			tab.wantData(b, "one", "a")
 			p.Cut()
-			tab.want(true)(b.Swap(ctx, "one", []byte("a"), record("b", time.Minute)))
+			tab.look(b, "one", "b", func() (bool, error) { return b.Swap(ctx, "one", []byte("a"), record("b", time.Minute)) })
 			p.Cut()
-			tab.want(true)(b.Rename(ctx, "one", "two", []byte("b"), record("a", time.Minute)))
+			tab.look(b, "two", "a", func() (bool, error) { return b.Rename(ctx, "one", "two", []byte("b"), record("a", time.Minute)) })
 			p.Cut()
-			tab.want(true)(b.Rename(ctx, "two", "one", []byte("a"), record("a", time.Minute)))
+			tab.look(b, "one", "a", func() (bool, error) { return b.Rename(ctx, "two", "one", []byte("a"), record("a", time.Minute)) })
 		}
 	})
 	t.Run("connections cut in flight", func(t *testing.T) {
@@ -98,7 +98,7 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 			return found, err
 		})
 		tab.wantData(b, "one", "a")
-		tab.fillPool(b)
+		tab.FillPool(b)
 	})
 	t.Run("deadline of the operation before", func(t *testing.T) {
 		t.Parallel()
@@ -108,7 +108,7 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 			tab.want(true)(b.Swap(short, "one", []byte("a"), record("a", time.Minute)))
 			<-short.Done()
 			cancel()
-			tab.fillPool(b)
+			tab.FillPool(b)
 		}
 	})
 	t.Run("server hangs at start", func(t *testing.T) {
@@ -134,8 +134,8 @@ func (env *Env) Outage(t *testing.T, through func(dsn, addr string) (changed, se
 	})
 }
 
-// fillPool makes a pool open all its connections.
-func (tab *Table) fillPool(b session.Backend) {
+// FillPool makes a pool open all its connections.
+func (tab *Table) FillPool(b session.Backend) {
 	tab.Helper()
 	tab.race(func(int) (bool, error) {
 		for range 5 {

@@ -45,6 +45,8 @@ func (env *Env) Run(t *testing.T) {
 		"closed":             testClosed,
 		"made later":         testMadeLater,
 		"deadline of a lock": testCanceled,
+		"max conns":          testMaxConns,
+		"busy pool":          testBusyPool,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

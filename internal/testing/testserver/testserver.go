@@ -165,3 +165,37 @@ func address(t testing.TB, g *group, k *kind) string {
 	t.Fatal(msg)
 	return "" // not reached, but a fake testing.TB may return
 }
+
+// OwnPostgres starts a PostgreSQL server for one test, to do with it as the test likes, and
+// returns its address as [Postgres] does. The arguments are further ones of the program.
+func OwnPostgres(t testing.TB, args ...string) string {
+	t.Helper()
+	return alone(t, postgres, args)
+}
+
+// OwnMySQL starts a MariaDB server for one test, to do with it as the test likes, and
+// returns its address as [MySQL] does. The arguments are further ones of the program.
+func OwnMySQL(t testing.TB, args ...string) string {
+	t.Helper()
+	return alone(t, mysql, args)
+}
+
+// alone starts a server that ends with the test.
+func alone(t testing.TB, k *kind, args []string) string {
+	t.Helper()
+	same := *k
+	same.override = ""
+	same.plan = func(programs, dir string, a access) plan {
+		p := k.plan(programs, dir, a)
+		p.Server = append(p.Server, args...)
+		return p
+	}
+	g := new(group)
+	addr := address(t, g, &same)
+	t.Cleanup(func() {
+		if err := g.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return addr
+}

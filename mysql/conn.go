@@ -1,0 +1,180 @@
+package mysql
+
+import (
+	"context"
+	"database/sql/driver"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/flamego/session/internal/liveness"
+	"github.com/flamego/session/internal/sqlstore"
+)
+
+// closeTimeout is how long the last message to the server may take.
+const closeTimeout = time.Second
+
+// connector makes connections of the driver that have the deadline of an operation. The
+// driver itself would have a goroutine watch each operation, which costs two wake-ups.
+type connector struct {
+	driver.Connector
+	conns liveness.Conns
+	timed bool
+}
+
+// dialed is the key of a context under which the dial function leaves its connection.
+type dialed struct{}
+
+func newConnector(dsn string) (driver.Connector, error) {
+	config, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return nil, err
+	}
+	config.Logger = &mysql.NopLogger{} // it would only log errors that are also returned
+	config.ClientFoundRows = true      // see the Swap of the backend
+	if config.Params == nil {
+		config.Params = make(map[string]string)
+	}
+	config.Params["autocommit"] = "1" // without it no change would be committed
+	// Who waits for a locked row holds a connection, and goes on holding it on the server
+	// when the client has given up. So nobody waits for 50 seconds or for a year.
+	setDefault(config.Params, "innodb_lock_wait_timeout", "1")
+	setDefault(config.Params, "lock_wait_timeout", "1")
+
+	c := new(connector)
+	// The name of a network may be that of a dial function of the app, which only the
+	// driver knows.
+	if slices.Contains([]string{"tcp", "unix"}, config.Net) {
+		// A timeout of the driver for each piece would take the place of the deadline.
+		c.timed = config.ReadTimeout == 0 && config.WriteTimeout == 0
+		dial := c.conns.Dialer(new(net.Dialer).DialContext)
+		config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err == nil {
+				*ctx.Value(dialed{}).(*net.Conn) = conn
+			}
+			return conn, err
+		}
+	}
+	c.Connector, err = mysql.NewConnector(config)
+	return c, err
+}
+
+// setDefault sets a system variable, unless params do so under any of its names.
+func setDefault(params map[string]string, variable, value string) {
+	for name := range params {
+		name = strings.ToLower(strings.TrimSpace(name))
+		for _, prefix := range []string{"@@", "session.", "session ", "local.", "local "} {
+			name = strings.TrimSpace(strings.TrimPrefix(name, prefix))
+		}
+		if name == variable {
+			return
+		}
+	}
+	params[variable] = value
+}
+
+// Timed reports whether the connections have the deadline of an operation.
+func (c *connector) Timed() bool { return c.timed }
+
+// DropIdle closes the idle connections.
+func (c *connector) DropIdle() { c.conns.DropIdle() }
+
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	var network net.Conn
+	inner, err := c.Connector.Connect(context.WithValue(ctx, dialed{}, &network))
+	if err != nil {
+		return nil, err
+	}
+	return &conn{driverConn: inner.(driverConn), network: liveness.Of(network)}, nil
+}
+
+// driverConn is what a connection of the driver can do.
+type driverConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+	driver.NamedValueChecker
+}
+
+// conn is a connection that has the deadline of the operation. It is closed when its
+// server takes no writes.
+type conn struct {
+	driverConn
+	network  *liveness.Conn // nil if the app has made it
+	used     bool           // has been in the pool
+	readOnly bool
+}
+
+func (c *conn) ResetSession(ctx context.Context) error {
+	if c.network != nil {
+		pooled := c.used
+		c.used = true
+		if c.network.IsDropped() || sqlstore.SetAttempt(ctx, c.network, pooled) != nil {
+			return driver.ErrBadConn
+		}
+	}
+	return c.driverConn.ResetSession(ctx)
+}
+
+func (c *conn) IsValid() bool { return !c.readOnly && c.driverConn.IsValid() }
+
+func (c *conn) Close() error {
+	if c.network != nil {
+		// The last message takes no time, but must not wait for a server that hangs.
+		_ = c.network.SetDeadline(time.Now().Add(closeTimeout))
+	}
+	return c.driverConn.Close()
+}
+
+// seen looks at an error of the server.
+func (c *conn) seen(err error) {
+	if err == nil {
+		return
+	}
+	if code, _, ok := serverError(err); ok && slices.Contains(readOnly, code) {
+		c.readOnly = true
+	}
+}
+
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	res, err := c.driverConn.ExecContext(ctx, query, args)
+	c.seen(err)
+	return res, err
+}
+
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	inner, err := c.driverConn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return &stmt{inner.(driverStmt), c}, nil
+}
+
+// driverStmt is what a statement of the driver can do.
+type driverStmt interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+	driver.NamedValueChecker
+}
+
+// stmt is a prepared statement of a conn.
+type stmt struct {
+	driverStmt
+	conn *conn
+}
+
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	res, err := s.driverStmt.ExecContext(ctx, args)
+	s.conn.seen(err)
+	return res, err
+}
