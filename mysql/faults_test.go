@@ -188,6 +188,29 @@ func TestNoPreparedStatements(t *testing.T) {
 	own.Core(t, "")
 }
 
+// access is how the server finds the rows of a query.
+func access(t *testing.T, db *sql.DB, query string) string {
+	t.Helper()
+	rows, err := db.Query("EXPLAIN " + query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make([]sql.NullString, len(columns))
+	dest := make([]any, len(columns))
+	for i := range values {
+		dest[i] = &values[i]
+	}
+	if !rows.Next() || rows.Scan(dest...) != nil || rows.Err() != nil {
+		t.Fatal("no explanation")
+	}
+	return values[slices.Index(columns, "type")].String
+}
+
 // TestLiteral: the server uses the index for a key that is written into a statement.
 func TestLiteral(t *testing.T) {
 	t.Parallel()
@@ -196,21 +219,7 @@ func TestLiteral(t *testing.T) {
 		tab.Exec("CREATE TABLE %T (`key` VARCHAR(255) PRIMARY KEY, `data` BLOB NOT NULL, `expired_at` DATETIME NOT NULL) CHARSET=" + charset)
 		tab.Exec("INSERT INTO %T (%k, %d, %e) VALUES ('session1', '', %(60)), ('session2', '', %(60)), ('session3', '', %(60))")
 		for _, comparison := range []string{"= " + mysql.Literal("session1"), "IN (" + mysql.Literal("session1") + ", " + mysql.Literal("session9") + ")"} {
-			rows, err := tab.DB.Query("EXPLAIN SELECT data FROM " + tab.Quoted + " FORCE INDEX (PRIMARY) WHERE `key` " + comparison)
-			if err != nil {
-				t.Fatal(err)
-			}
-			columns, _ := rows.Columns()
-			values := make([]sql.NullString, len(columns))
-			dest := make([]any, len(columns))
-			for i := range values {
-				dest[i] = &values[i]
-			}
-			rows.Next()
-			if err := errors.Join(rows.Scan(dest...), rows.Close()); err != nil {
-				t.Fatal(err)
-			}
-			how := values[slices.Index(columns, "type")].String
+			how := access(t, tab.DB, "SELECT data FROM "+tab.Quoted+" FORCE INDEX (PRIMARY) WHERE `key` "+comparison)
 			if !slices.Contains([]string{"const", "range"}, how) {
 				t.Errorf("%s, %s: the access is %q", charset, comparison, how)
 			}

@@ -45,8 +45,40 @@
 // wrong. No error holds the DSN or any part of it, or the message of the server, which may
 // repeat data: the number of the error says more. Without InitTable a missing table is an
 // error of the first operation. Data that the column cannot hold is refused before it is
-// sent, because a server that is not in strict mode would cut it off. An operation whose
-// connection breaks goes on with another connection.
+// sent, because a server that is not in strict mode would cut it off.
+//
+// An operation is tried again, until its context is done, while the server has no more
+// connections for the app (errors 1040, 1203, 1226), takes no writes (1290, 1792, 1836, as
+// after a failover), or somebody else holds a lock on the row (1205). Connections whose
+// server takes no writes are closed, so the operation goes on at the server that the
+// address leads to by then. If the server prepares no more statements (1461,
+// max_prepared_stmt_count), the store does without for a minute at a time.
+//
+// A load goes on on another connection when its own breaks or says nothing for two seconds
+// (a quarter of Options.Timeout, if that is more). A write whose answer was lost is not
+// repeated: the store looks whether the write was made. So the first request after a
+// restart of the server succeeds, and no change is made twice.
+//
+// If all connections of a DB that is shared are in use until the context is done, the error
+// says so: a handler that still holds a transaction when the response begins may be why.
+//
+// # Settings
+//
+// On the connections of its own pool the store sets autocommit to 1, and to 1 second the
+// variables innodb_lock_wait_timeout and lock_wait_timeout, unless the DSN sets them. The
+// server goes on waiting for a lock when the client has given up, by default for 50 seconds,
+// and holds a connection all the time. Options.Timeout should be 3 seconds or more, since
+// the server counts whole seconds. For a DB that is shared, add
+// "innodb_lock_wait_timeout=1" to its DSN.
+//
+// A pool that the store opens closes a connection that was not used for 2 minutes, since
+// balancers drop those without a word. When a connection says nothing, all that were idle
+// as long are closed too. A DB that is shared has the settings of the app: its
+// SetConnMaxIdleTime should be 2 minutes, its DSN have a readTimeout.
+//
+// Connections to tcp(...) and unix(...) have the deadline of an operation. A dial function
+// that the app has registered is used under any other name, and so are readTimeout and
+// writeTimeout; then the driver watches each operation, which takes a little longer.
 //
 // # Limits
 //
@@ -54,6 +86,10 @@
 // column is read at start. If there is no table then, the size is taken to be that of a
 // BLOB. Data must also fit into half of max_allowed_packet, since a change sends both
 // the old data and the new.
+//
+// A cancelled context does not interrupt a statement that runs; its deadline does. An
+// operation that waits for a connection ends in both cases. If the context has no
+// deadline, or the DB is shared, a cancelled context interrupts a statement too.
 package mysql
 
 import (

@@ -28,9 +28,21 @@
 // be that of a table, and a server that does not answer within 5 seconds: a server that
 // is still starting is waited for. The error names the parameter of the DSN that may be
 // wrong. No error holds the DSN or any part of it, or the message of the server, which may
-// repeat data: the SQLSTATE says more. Without InitTable a missing table is an
-// error of the first operation. An operation whose connection breaks goes on with
-// another connection, so the first request after a restart of the server succeeds.
+// repeat data: the SQLSTATE says more. Without InitTable a missing table is an error
+// of the first operation.
+//
+// An operation is tried again, until its context is done, while the server has no more
+// connections for the app (SQLSTATE 53300), takes no writes (25006, as after a failover),
+// or somebody else holds a lock on the row. Connections whose server takes no writes are
+// closed, so the operation goes on at the server that the address leads to by then.
+//
+// A load goes on on another connection when its own breaks or says nothing for two seconds
+// (a quarter of Options.Timeout, if that is more). A write whose answer was lost is not
+// repeated: the store looks whether the write was made. So the first request after a
+// restart of the server succeeds, and no change is made twice.
+//
+// If all connections of a DB that is shared are in use until the context is done, the error
+// says so: a handler that still holds a transaction when the response begins may be why.
 //
 // # Limits
 //
@@ -38,9 +50,21 @@
 // operation that waits for a connection ends in both cases. If the context has no
 // deadline, or the DB is shared, a cancelled context interrupts a statement too.
 //
+// At the deadline the server is asked, on another connection, to cancel the statement, as
+// "psql" does. So no lock is waited for any longer, and the connection stays. The store
+// sets no lock_timeout: through a PgBouncer that would be a setting of others as well.
+//
+// A pool that the store opens closes a connection that was not used for 2 minutes, since
+// balancers drop those without a word. When a connection says nothing, all that were idle
+// as long are closed too. All this is for the store's own pool: a DB that is shared has the
+// settings of the app, SetConnMaxIdleTime for one.
+//
 // PostgreSQL 9.5 or later, directly or behind a PgBouncer (in transaction mode
 // with "prefer_simple_protocol=true" in the DSN). Reads must go to the primary:
 // a replica may show what another request has replaced.
+//
+// The package registers no driver in database/sql. An app that opens a DB by sql.Open("pgx",
+// ...) imports the stdlib package of its own version of pgx.
 package postgres
 
 import (

@@ -91,7 +91,7 @@ func (b *backend) contextErr(p *pool, done, err error, locked bool) error {
 	switch {
 	case locked || b.dialect.class(err) == Locked:
 		return redact.New(done.Error()+lockHint, errors.Join(done, err))
-	case (err == done || err == error(unsentError{done})) && p.busy():
+	case errors.Is(err, done) && p.busy():
 		return redact.New(done.Error()+" (all connections of the DB are in use; "+
 			"a transaction of the handler that is still open may be why)", err)
 	case errors.Is(err, done):

@@ -122,7 +122,11 @@ func (tab *Table) Crowd() {
 		}
 		wg.Wait()
 	}
-	visits(tab.Store())
+	m, err := session.New(tab.Options(0))
+	tab.check(err)
+	visits(m.Store())
+	tab.check(m.Close())
+
 	// A pool with no limit of its own.
 	tab.Config.DB = tab.Pool(tab.Config.DSN)
 	tab.Config.DB.SetMaxIdleConns(16)

@@ -2,6 +2,7 @@ package sqltest
 
 import (
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
@@ -58,7 +59,7 @@ func (env *Env) Lost(t *testing.T, through Through) {
 		"replace": {"INSERT INTO %T (%k, %d, %e) VALUES (?, ?, %(-60))", second, nil},
 		"swap":    {live, 0, nil},
 		"rename": {live, 0, func(s session.Session) error {
-			return s.RegenerateID(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+			return s.RegenerateID(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 		}},
 	} {
 		for _, other := range []bool{false, true} {
