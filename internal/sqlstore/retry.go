@@ -38,6 +38,7 @@ const (
 // attempt removes one. So there are as many attempts as connections, and a few more.
 func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Context) error) error {
 	limit, locked := 0, false
+	var before error
 	class := Other
 	for n := 0; ; n++ {
 		err := p.use(ctx, class == Locked, f)
@@ -46,9 +47,13 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 		}
 		class = b.dialect.class(err)
 		if done := deadline.Err(ctx); done != nil {
-			return b.notApplied(b.contextErr(p, done, err, locked), class, err)
+			reason := err
+			if before != nil && errors.Is(err, done) {
+				reason = before // the last attempt had no time to find out more
+			}
+			return b.notApplied(b.contextErr(p, done, reason, locked), class, err)
 		}
-		locked = class == Locked
+		locked, before = class == Locked, err
 		if n == 0 {
 			limit = p.Stats().OpenConnections + 8
 		}
