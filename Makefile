@@ -10,6 +10,7 @@ FERRETDB := internal/testing/testserver/ferretdb
 BENCH    := internal/bench
 APPS     := internal/testing/apps
 DRIVERS  := internal/testing/drivers
+CLIENTS  := internal/testing/clients
 BUILD    := .build
 NEWEST   := github.com/flamego/flamego@v1.13.0
 
@@ -20,7 +21,7 @@ PLATFORMS := linux/386 linux/arm windows/amd64 darwin/arm64 freebsd/amd64
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .PHONY: test
-test: deps fmt vet test-all test-apps test-drivers test-32bit test-newest bench-once ## Install what is missing, then check and test everything
+test: deps fmt vet test-all test-apps test-clients test-drivers test-32bit test-newest bench-once ## Install what is missing, then check and test everything
 
 # apt-get runs only when something is missing. FerretDB is in no distribution, so
 # it is built here, once per machine. The C compiler is for the race detector.
@@ -61,6 +62,7 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 	cd $(BENCH) && go vet ./...
 	cd $(APPS) && go vet ./...
 	cd $(DRIVERS) && go vet ./...
+	cd $(CLIENTS) && go vet ./...
 
 # With CI=true a server that is missing fails its tests instead of skipping them.
 .PHONY: test-all
@@ -70,6 +72,10 @@ test-all: ## Run all tests on all servers
 .PHONY: test-apps
 test-apps: deps ## Build and visit apps as users have them, with other middleware
 	cd $(APPS) && CI=true go test -race -shuffle=on ./...
+
+.PHONY: test-clients
+test-clients: deps ## Run the conformance suite with other clients of Redis
+	cd $(CLIENTS) && CI=true go test -race -shuffle=on ./...
 
 # One of the drivers is written in C.
 .PHONY: test-drivers

@@ -18,6 +18,7 @@ import (
 	"github.com/flamego/session/postgres"
 	"github.com/flamego/session/postgres/anydriver"
 	"github.com/flamego/session/redis"
+	"github.com/flamego/session/redis/anyclient"
 	"github.com/flamego/session/sqlite"
 )
 
@@ -96,17 +97,17 @@ func everyOption() []session.Options {
 		postgres.Config{
 			Lifetime: time.Hour, DSN: "postgres://", Table: "sessions",
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder, InitTable: true,
-			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20,
+			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20, MaxConns: 16,
 		},
 		mysql.Config{
 			Lifetime: time.Hour, DSN: "/", Table: "sessions",
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder, InitTable: true,
-			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20, Location: time.UTC,
+			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20, MaxConns: 16, Location: time.UTC,
 		},
 		sqlite.Config{
 			Lifetime: time.Hour, DSN: "app.db", Table: "sessions",
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder, InitTable: true,
-			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20,
+			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20, MaxConns: 16,
 		},
 		anydriver.Config{
 			Lifetime: time.Hour, DB: (*sql.DB)(nil), Table: "sessions",
@@ -117,7 +118,12 @@ func everyOption() []session.Options {
 			Options: &redis.Options{Addr: "127.0.0.1:6379", DB: 15}, KeyPrefix: "session:", Lifetime: time.Hour,
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder, MaxDataSize: 1 << 20,
 		},
-		redis.Config{Client: redisdriver.UniversalClient(nil)},
+		redis.Config{Client: redisdriver.UniversalClient(nil), NoKeyPrefix: true},
+		anyclient.Config{
+			Eval:    func(context.Context, string, []string, ...string) (any, error) { return nil, nil },
+			Cluster: true, KeyPrefix: "", NoKeyPrefix: false, Lifetime: 0,
+			Encoder: session.GobEncoder, Decoder: session.GobDecoder, MaxDataSize: 0,
+		},
 		mongo.Config{
 			Options: &mongo.Options{}, Database: "test", Collection: "sessions", Lifetime: time.Hour,
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder,

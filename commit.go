@@ -55,7 +55,7 @@ func (s *BaseSession) checkOut(store ownStore, when commit.Condition) *commit.Ch
 	if s.origin.store == store {
 		c.Log, c.Origin, c.Values, c.Vanished = s.log, s.origin.Origin, s.base, s.vanished
 		if s.fresh {
-			c.Origin.ID = s.sid // an ID that was replaced at once leaves no trace
+			c.Origin.ID, c.Fresh = s.sid, true // an ID that was replaced at once leaves no trace
 		}
 	} else {
 		all := state.Copy(s.base)

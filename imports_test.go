@@ -31,7 +31,7 @@ func TestImports(t *testing.T) {
 			t.Errorf("the root package links %s", pkg)
 		}
 	}
-	for _, pattern := range []string{"./postgres", "./postgres/anydriver", "./mysql", "./sqlite", "./redis", "./mongo", "./storetest"} {
+	for _, pattern := range []string{"./postgres", "./postgres/anydriver", "./mysql", "./sqlite", "./redis", "./redis/anyclient", "./mongo", "./storetest"} {
 		for _, pkg := range deps(t, pattern) {
 			require.NotContains(t, pkg, "stretchr/testify", pattern)
 			require.NotContains(t, pkg, "/internal/testing", pattern)
@@ -43,6 +43,14 @@ func TestImports(t *testing.T) {
 func TestAnydriverLinksNoDriver(t *testing.T) {
 	for _, pkg := range deps(t, "./postgres/anydriver") {
 		require.NotRegexp(t, `pgx|pgconn|pgproto|lib/pq|sqlite|/mysql`, strings.ReplaceAll(pkg, "sqlstore/", ""))
+	}
+}
+
+// Whoever has a client of Redis links no other one.
+func TestAnyClientLinksNone(t *testing.T) {
+	for _, pkg := range deps(t, "./redis/anyclient") {
+		require.NotContains(t, pkg, "go-redis")
+		require.NotEqual(t, "github.com/flamego/session/redis", pkg)
 	}
 }
 

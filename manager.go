@@ -102,6 +102,7 @@ type Manager struct {
 	adapter      storeAdapter // what the middleware asks of the store
 	issued       *recentIDs   // IDs that were given out and have nothing stored yet, so the client did not invent them
 	cookie       *cookie
+	exactIDs     bool          // no ID of another length than IDLength is one of ours
 	readsCookie  bool          // the ID comes from the cookie
 	writesCookie bool          // the ID is sent in the cookie
 	sent         *recentIDs    // IDs whose cookies were sent; nil without MaxAge
@@ -173,6 +174,9 @@ func (m *Manager) setAdapter() error {
 		return nil
 	}
 	m.adapter = ownAdapter{store}
+	if s, ok := store.(*recordStore); ok {
+		m.exactIDs = s.setIDLength(m.opts.IDLength)
+	}
 	store.setTimeout(m.opts.Timeout)
 	lifetime := store.sessionLifetime().ttl()
 	if m.opts.TouchInterval >= lifetime {
@@ -279,7 +283,7 @@ type candidates [4]string
 // others may be from before it was changed, and may be anything.
 func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 	if m.opts.ReadIDFunc != nil {
-		if sid := m.opts.ReadIDFunc(r); checkSID(sid) == nil {
+		if sid := m.opts.ReadIDFunc(r); checkSID(sid) == nil && (!m.exactIDs || len(sid) == m.opts.IDLength) {
 			ids[0] = sid
 		}
 		return ids
@@ -297,7 +301,7 @@ func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 			case len(sid) == m.opts.IDLength && n < len(ids):
 				ids[n] = sid
 				n++
-			case len(sid) != m.opts.IDLength && nOthers < len(others):
+			case len(sid) != m.opts.IDLength && !m.exactIDs && nOthers < len(others):
 				others[nOthers] = sid
 				nOthers++
 			}

@@ -35,6 +35,12 @@ type StoreConfig struct {
 	// MaxDataSize is the greatest number of bytes of encoded data of one
 	// session: saving more is an error, and more is not decoded. Default is 1 MiB.
 	MaxDataSize int
+	// SharedKeys says that there may be records of others under keys of the same form as
+	// session IDs, as in Redis without a prefix. Then only IDs of exactly Options.IDLength
+	// (without a Manager: 16) are looked up. And a record that holds no data, or of which
+	// nothing can be decoded, is never replaced, renamed, extended or deleted: to try is an
+	// error. A touch and a destroy cost one more operation. Default is false.
+	SharedKeys bool
 	// IDWriter sends a session ID to the client. Default is to send nothing.
 	IDWriter IDWriter
 }
@@ -80,6 +86,7 @@ func newStore(backend Backend, config StoreConfig) Store {
 		encoder:  config.Encoder,
 		writeID:  config.IDWriter,
 		backend:  backend,
+		shared:   config.SharedKeys,
 		renewed:  newRecentIDs(1 << 12), // for the time until a mark is in the backend
 	}
 	s.codec = state.Codec{
@@ -90,6 +97,7 @@ func newStore(backend Backend, config StoreConfig) Store {
 	}
 	s.engine = commit.New(records{s})
 	s.setTimeout(defaultTimeout)
+	s.setIDLength(defaultIDLength)
 	return s
 }
 
@@ -110,6 +118,8 @@ type recordStore struct {
 	engine   *commit.Engine
 	renewed  *recentIDs   // IDs that were given up by this process a moment ago
 	timeout  atomic.Int64 // a time.Duration
+	shared   bool         // StoreConfig.SharedKeys
+	idLength atomic.Int64 // of all IDs, if shared
 }
 
 func (s *recordStore) setTimeout(d time.Duration) { s.timeout.Store(int64(d)) }
@@ -128,7 +138,7 @@ func (s *recordStore) newSession(sid string) *BaseSession {
 }
 
 func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error) {
-	if err := checkSID(sid); err != nil {
+	if err := s.checkSID(sid); err != nil {
 		return nil, s.fail("read", err)
 	}
 	ctx, cancel := s.bound(ctx)
@@ -163,7 +173,7 @@ func (s *recordStore) find(ctx context.Context, sid string) (now commit.Found, l
 	case !found:
 		return now, 0, nil
 	}
-	now.Data, now.Status = rec.Data, commit.Live
+	now.Data, now.Left, now.Status = rec.Data, rec.TTL, commit.Live
 	now.Values, now.Rest, now.Undecoded = s.codec.Decode(rec.Data)
 	if state.IsMark(now.Values) {
 		if now.Status = commit.Gone; state.MarkCounts(now.Values, rec.TTL, time.Now()) {
@@ -174,7 +184,7 @@ func (s *recordStore) find(ctx context.Context, sid string) (now commit.Found, l
 }
 
 func (s *recordStore) Exist(ctx context.Context, sid string) bool {
-	if checkSID(sid) != nil {
+	if s.checkSID(sid) != nil {
 		return false
 	}
 	ctx, cancel := s.bound(ctx)
@@ -189,12 +199,15 @@ func (s *recordStore) Read(ctx context.Context, sid string) (Session, error) {
 
 func (s *recordStore) Destroy(ctx context.Context, sid string) error {
 	return s.do(ctx, "destroy", sid, func(ctx context.Context) error {
-		return s.backend.Delete(ctx, sid)
+		return records{s}.Delete(ctx, sid)
 	})
 }
 
 func (s *recordStore) Touch(ctx context.Context, sid string) error {
 	return s.do(ctx, "touch", sid, func(ctx context.Context) error {
+		if ours, err := s.mayTouch(ctx, sid); !ours {
+			return err
+		}
 		return s.backend.Extend(ctx, sid, s.lifetime.ttl())
 	})
 }
@@ -203,7 +216,7 @@ func (s *recordStore) Touch(ctx context.Context, sid string) error {
 func (s *recordStore) do(ctx context.Context, op, sid string, f func(context.Context) error) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	err := checkSID(sid)
+	err := s.checkSID(sid)
 	if err == nil {
 		err = f(ctx)
 	}
@@ -230,7 +243,7 @@ func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Co
 	from := c.Origin.ID
 	committed := false // and stays so if the backend panics
 	defer func() { b.checkIn(s, c, committed) }()
-	if err = checkSID(c.ID); err == nil && c.MayWrite() {
+	if err = s.checkSID(c.ID); err == nil && c.MayWrite() {
 		err = s.engine.Commit(ctx, c)
 	}
 	committed = err == nil
@@ -294,6 +307,9 @@ func (s records) Insert(ctx context.Context, sid string, rec commit.Record) (boo
 }
 
 func (s records) Swap(ctx context.Context, sid string, old []byte, rec commit.Record) (bool, error) {
+	if !s.isOurs(old) {
+		return false, errNotOurs
+	}
 	return s.backend.Swap(ctx, sid, old, Record(rec))
 }
 
@@ -301,6 +317,9 @@ func (s records) Swap(ctx context.Context, sid string, old []byte, rec commit.Re
 // not know why. The note stays when the mark is there, for those who look in between, and
 // when it is not known whether there is a new ID.
 func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, rec commit.Record) (ok bool, err error) {
+	if old.Status == commit.Live && !s.isOurs(old.Data) {
+		return false, errNotOurs
+	}
 	noted := s.renewed.hasSince(old.ID, state.MarkFor) // by a request that has renewed the session before
 	s.renewed.addNow(old.ID)
 	if old.Status == commit.Live {
@@ -327,7 +346,12 @@ func (s records) Mark(ctx context.Context, sid string) {
 	}
 }
 
-func (s records) Delete(ctx context.Context, sid string) error { return s.backend.Delete(ctx, sid) }
+func (s records) Delete(ctx context.Context, sid string) error {
+	if ours, err := s.mayTouch(ctx, sid); !ours {
+		return err
+	}
+	return s.backend.Delete(ctx, sid)
+}
 
 // fail says which step of which store failed, without the session IDs that the
 // error of a driver may hold. The result is nil if err is.

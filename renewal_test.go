@@ -269,7 +269,9 @@ func TestCookieCostsOneLookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls []string
 		opts := backendOptions(before(func(_ context.Context, method, _ string) error {
-			calls = append(calls, method)
+			if method != "Sweep" {
+				calls = append(calls, method)
+			}
 			return nil
 		}))
 		opts.Cookie.MaxAge, opts.TouchInterval, opts.GCInterval = 3600, -1, 24*time.Hour

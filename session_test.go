@@ -2,7 +2,7 @@ package session_test
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -135,7 +135,7 @@ func TestEncodeBesideASave(t *testing.T) {
 	store := session.NewStore(before(func(_ context.Context, method, _ string) error {
 		if method == "Swap" {
 			if swaps++; swaps%2 == 0 {
-				return errors.New("no connection")
+				return fmt.Errorf("%w: no connection", session.ErrNotApplied)
 			}
 		}
 		return nil

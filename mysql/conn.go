@@ -21,8 +21,8 @@ const closeTimeout = time.Second
 // driver itself would have a goroutine watch each operation, which costs two wake-ups.
 type connector struct {
 	driver.Connector
-	conns liveness.Conns
-	timed bool
+	conns          liveness.Conns
+	watched, timed bool
 }
 
 // dialed is the key of a context under which the dial function leaves its connection.
@@ -49,6 +49,7 @@ func newConnector(dsn string) (driver.Connector, error) {
 	// driver knows.
 	if slices.Contains([]string{"tcp", "unix"}, config.Net) {
 		// A timeout of the driver for each piece would take the place of the deadline.
+		c.watched = true
 		c.timed = config.ReadTimeout == 0 && config.WriteTimeout == 0
 		dial := c.conns.Dialer(new(net.Dialer).DialContext)
 		config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -80,8 +81,11 @@ func setDefault(params map[string]string, variable, value string) {
 // Timed reports whether the connections have the deadline of an operation.
 func (c *connector) Timed() bool { return c.timed }
 
-// DropIdle closes the idle connections.
-func (c *connector) DropIdle() { c.conns.DropIdle() }
+// DropIdle closes the idle connections, and reports false if they are not known.
+func (c *connector) DropIdle() bool {
+	c.conns.DropIdle()
+	return c.watched
+}
 
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	var network net.Conn
@@ -105,19 +109,18 @@ type driverConn interface {
 	driver.NamedValueChecker
 }
 
-// conn is a connection that has the deadline of the operation. It is closed when its
-// server takes no writes.
+// conn is a connection that has the deadline of the operation.
 type conn struct {
 	driverConn
-	network  *liveness.Conn // nil if the app has made it
-	used     bool           // has been in the pool
-	readOnly bool
+	network *liveness.Conn // nil if the app has made it
+	pooled  bool           // has been in the pool
 }
 
+// ResetSession is called before each operation, with its context.
 func (c *conn) ResetSession(ctx context.Context) error {
 	if c.network != nil {
-		pooled := c.used
-		c.used = true
+		pooled := c.pooled
+		c.pooled = true
 		if c.network.IsDropped() || sqlstore.SetAttempt(ctx, c.network, pooled) != nil {
 			return driver.ErrBadConn
 		}
@@ -125,56 +128,10 @@ func (c *conn) ResetSession(ctx context.Context) error {
 	return c.driverConn.ResetSession(ctx)
 }
 
-func (c *conn) IsValid() bool { return !c.readOnly && c.driverConn.IsValid() }
-
+// Close says goodbye, which must not take long if the server hangs.
 func (c *conn) Close() error {
 	if c.network != nil {
-		// The last message takes no time, but must not wait for a server that hangs.
 		_ = c.network.SetDeadline(time.Now().Add(closeTimeout))
 	}
 	return c.driverConn.Close()
-}
-
-// seen looks at an error of the server.
-func (c *conn) seen(err error) {
-	if err == nil {
-		return
-	}
-	if code, _, ok := serverError(err); ok && slices.Contains(readOnly, code) {
-		c.readOnly = true
-	}
-}
-
-func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	res, err := c.driverConn.ExecContext(ctx, query, args)
-	c.seen(err)
-	return res, err
-}
-
-func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	inner, err := c.driverConn.PrepareContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return &stmt{inner.(driverStmt), c}, nil
-}
-
-// driverStmt is what a statement of the driver can do.
-type driverStmt interface {
-	driver.Stmt
-	driver.StmtExecContext
-	driver.StmtQueryContext
-	driver.NamedValueChecker
-}
-
-// stmt is a prepared statement of a conn.
-type stmt struct {
-	driverStmt
-	conn *conn
-}
-
-func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	res, err := s.driverStmt.ExecContext(ctx, args)
-	s.conn.seen(err)
-	return res, err
 }

@@ -29,7 +29,7 @@ func TestLostAnswers(t *testing.T) { env.Lost(t, through) }
 
 func TestDeadConnections(t *testing.T) { env.Dead(t, through) }
 
-func exec(t testing.TB, db *sql.DB, statements ...string) {
+func execAll(t testing.TB, db *sql.DB, statements ...string) {
 	t.Helper()
 	for _, statement := range statements {
 		if _, err := db.Exec(statement); err != nil {
@@ -41,7 +41,7 @@ func exec(t testing.TB, db *sql.DB, statements ...string) {
 // user makes a user who may use tables, and returns dsn for him.
 func user(t testing.TB, db *sql.DB, dsn, name, options string) string {
 	t.Helper()
-	exec(t, db, fmt.Sprintf("CREATE USER '%s'@'%%' IDENTIFIED BY 'secret' %s", name, options),
+	execAll(t, db, fmt.Sprintf("CREATE USER '%s'@'%%' IDENTIFIED BY 'secret' %s", name, options),
 		fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX ON *.* TO '%s'@'%%'", name))
 	t.Cleanup(func() { _, _ = db.Exec(fmt.Sprintf("DROP USER '%s'@'%%'", name)) })
 	_, rest, _ := strings.Cut(dsn, "@")
@@ -229,7 +229,7 @@ func TestLiteral(t *testing.T) {
 
 func TestFailover(t *testing.T) {
 	t.Parallel()
-	env.Failover(t, through, func(t testing.TB) sqltest.Server {
+	start := func(t testing.TB) sqltest.Server {
 		dsn := testserver.OwnMySQL(t)
 		db, err := sql.Open("mysql", dsn)
 		if err != nil {
@@ -238,7 +238,17 @@ func TestFailover(t *testing.T) {
 		t.Cleanup(func() { _ = db.Close() })
 		return sqltest.Server{
 			DSN:      user(t, db, dsn, "ordinary", ""),
-			ReadOnly: func(is bool) { exec(t, db, fmt.Sprintf("SET GLOBAL read_only = %t", is)) },
+			ReadOnly: func(is bool) { execAll(t, db, fmt.Sprintf("SET GLOBAL read_only = %t", is)) },
 		}
+	}
+	env.Failover(t, through, start)
+	t.Run("network of the app", func(t *testing.T) {
+		driver.RegisterDialContext("direct", func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		})
+		env.Failover(t, func(dsn, addr string) (changed, server string) {
+			_, server = through(dsn, "")
+			return tcp.ReplaceAllString(dsn, "direct("+addr+")"), server
+		}, start)
 	})
 }

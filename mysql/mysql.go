@@ -208,9 +208,10 @@ var dialect = sqlstore.Dialect{
 		// has changed or on another server.
 		sqlstore.Again: {"1020", "1213", "1615", "1243"},
 		// Lock wait timeout.
-		sqlstore.Locked:     {"1205"},
-		sqlstore.Full:       {"1040", "1203", "1226"},
-		sqlstore.ReadOnly:   readOnly,
+		sqlstore.Locked: {"1205"},
+		sqlstore.Full:   {"1040", "1203", "1226"},
+		// The option --read-only, a read-only transaction, a read-only mode of the server.
+		sqlstore.ReadOnly:   {"1290", "1792", "1836"},
 		sqlstore.Unprepared: {"1461"},
 		// Shutdown, KILL, interactive_timeout, and what proxies say of the server behind
 		// them.
@@ -220,10 +221,6 @@ var dialect = sqlstore.Dialect{
 	},
 	Broken: []error{mysql.ErrInvalidConn},
 }
-
-// readOnly are the codes of a server that takes no writes: --read-only, a transaction or
-// session that is read-only, a read-only mode of the server.
-var readOnly = []string{"1290", "1792", "1836"}
 
 // literal writes a value into a statement. The server takes a text in hexadecimal for one of
 // the column's character set, as it does with a text in quotes, so it uses the index.

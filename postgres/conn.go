@@ -13,7 +13,6 @@ import (
 
 	"github.com/flamego/session/internal/liveness"
 	"github.com/flamego/session/internal/sqlstore"
-	"github.com/flamego/session/internal/sqlstore/pgdialect"
 )
 
 const (
@@ -74,7 +73,10 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // DropIdle closes the idle connections.
-func (c *connector) DropIdle() { c.conns.DropIdle() }
+func (c *connector) DropIdle() bool {
+	c.conns.DropIdle()
+	return true
+}
 
 func (c *connector) Driver() driver.Driver { return noDriver{} }
 
@@ -101,7 +103,6 @@ type conn struct {
 	network  *liveness.Conn
 	pooled   bool // has been in the pool
 	panicked bool
-	readOnly bool // the server takes no writes
 }
 
 // guarded calls f, which may read what the server sends. What pgx has not sent may be
@@ -111,12 +112,7 @@ func guarded[T any](c *conn, f func() (T, error)) (result T, err error) {
 	defer sqlstore.Guard(&err)
 	result, err = f()
 	c.panicked = false
-	if err == nil {
-		return result, nil
-	}
-	if code, _, ok := pgdialect.ServerError(err); ok {
-		c.readOnly = c.readOnly || code == pgdialect.ReadOnly
-	} else if unsent(err) {
+	if err != nil && unsent(err) {
 		err = driver.ErrBadConn
 	}
 	return result, err
@@ -177,7 +173,7 @@ func (c *conn) ResetSession(ctx context.Context) error {
 	return nil
 }
 
-func (c *conn) IsValid() bool { return !c.panicked && !c.readOnly && !c.IsClosed() }
+func (c *conn) IsValid() bool { return !c.panicked && !c.IsClosed() }
 
 // Close says goodbye to a server that is there.
 func (c *conn) Close() error {

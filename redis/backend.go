@@ -1,20 +1,22 @@
 package redis
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha1" // what the server has; see expected
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/go-redis/redis/v8"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/liveness"
+	"github.com/flamego/session/internal/redact"
 	"github.com/flamego/session/internal/together"
-	"github.com/flamego/session/internal/ttl"
+	"github.com/flamego/session/redis/internal/errtext"
+	"github.com/flamego/session/redis/internal/script"
 )
 
 var (
@@ -23,89 +25,92 @@ var (
 )
 
 type backend struct {
-	client  redis.UniversalClient
-	prefix  string
-	close   func() error  // nil for a client of the Config
-	retries retries       // zero for a client of the Config, which has retries of its own
-	slots   chan struct{} // holds an element for each call under way; nil if calls must be watched
-	lookups *together.Group[answer]
+	client     redis.UniversalClient
+	prefix     string
+	noPrefix   bool            // Config.NoKeyPrefix
+	close      func() error    // nil for a client of the Config
+	conns      *liveness.Conns // nil for a client of the Config
+	retries    retries
+	ownRetries bool // the client has retries of its own, and no others are made of what is made once
+	// scripted says that all is done by scripts. A ClusterClient of go-redis 8 does not
+	// understand how Redis 7 lists its commands, and sends a command to any server, but a
+	// script to the right one.
+	scripted bool
+	slots    chan struct{} // holds an element for each call under way; nil if calls must be watched
+	lookups  *together.Group[answer]
 }
 
-// ifSame begins a script, and ends it unless the first key holds the bytes that the
-// caller has read: see expected.
-const ifSame = `
-local data = redis.call('GET', KEYS[1])
-if not data then return 0 end
-if ARGV[2] == 'sha1' then data = redis.sha1hex(data) end
-if data ~= ARGV[1] then return 0 end
-`
-
 var (
-	swap = redis.NewScript(ifSame + `
-redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
-return 1`)
+	swap   = redis.NewScript(script.Swap)
+	rename = redis.NewScript(script.Rename)
+	remove = redis.NewScript(script.Remove)
+	extend = redis.NewScript(script.Extend)
+	check  = redis.NewScript(script.Check)
 
-	// SET comes before DEL, because SET fails when memory is full.
-	rename = redis.NewScript(ifSame + `
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
-redis.call('DEL', KEYS[1])
-return 1`)
-
-	remove = redis.NewScript(ifSame + `
-return redis.call('DEL', KEYS[1])`)
-
-	// Since Redis 7, PEXPIRE with GT would do. A TTL of -1 means that the key does
-	// not expire, -2 that there is no key.
-	extend = redis.NewScript(`
-local ttl = redis.call('PTTL', KEYS[1])
-if ttl == -1 or ttl >= 0 and ttl < tonumber(ARGV[1]) then
-	return redis.call('PEXPIRE', KEYS[1], ARGV[1])
-end
-return 0`)
+	// For a Cluster: see backend.scripted.
+	scriptedLoad   = redis.NewScript(script.Load)
+	scriptedInsert = redis.NewScript(script.Insert)
+	scriptedDelete = redis.NewScript(script.Delete)
 )
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	data, left := string(rec.Data), time.Duration(millis(rec.TTL))*time.Millisecond
-	return run(ctx, b, func(ctx context.Context) (bool, error) {
+	return b.insert(ctx, once, sid, rec)
+}
+
+func (b *backend) insert(ctx context.Context, kind kind, sid string, rec session.Record) (bool, error) {
+	data, left := string(rec.Data), time.Duration(script.Millis(rec.TTL))*time.Millisecond
+	if b.scripted {
+		return b.eval(ctx, kind, scriptedInsert, []string{b.prefix + sid}, data, left.Milliseconds())
+	}
+	return run(ctx, b, kind, func(ctx context.Context) (bool, error) {
 		return b.client.SetNX(ctx, b.prefix+sid, data, left).Result()
 	})
 }
 
 func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	want, how := expected(old)
-	return b.eval(ctx, swap, []string{b.prefix + sid}, want, how, string(rec.Data), millis(rec.TTL))
+	want, how := script.Expected(old)
+	return b.eval(ctx, once, swap, []string{b.prefix + sid}, want, how, string(rec.Data), script.Millis(rec.TTL))
 }
 
 // Rename is one step if both keys are in one slot, and two steps otherwise: see the
 // package doc.
 func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	want, how := expected(old)
+	want, how := script.Expected(old)
 	keys := []string{b.prefix + sid, b.prefix + newSID}
 	switch b.client.(type) {
 	case *redis.Client, *redis.ClusterClient:
 		// The server of the first key refuses a script whose second key is in another
 		// slot. Only these clients get that answer: others, such as a Ring, may spread
 		// keys over servers that know no slots.
-		ok, err := b.eval(ctx, rename, keys, want, how, string(rec.Data), millis(rec.TTL))
-		if err == nil || !strings.HasPrefix(err.Error(), "CROSSSLOT") {
+		ok, err := b.eval(ctx, once, rename, keys, want, how, string(rec.Data), script.Millis(rec.TTL))
+		if reply, _ := errtext.Reply(err); errtext.Code(reply) != "CROSSSLOT" {
 			return ok, err
 		}
 	}
-	ok, err := b.eval(ctx, remove, keys[:1], want, how)
+	ok, err := b.eval(ctx, once, remove, keys[:1], want, how)
 	if !ok || err != nil {
 		return false, err
 	}
-	return b.Insert(ctx, newSID, rec)
+	// The old record is gone, so no error says from here on that nothing was done. The new
+	// ID is known to nobody else. So the insert may be repeated, and what is there is ours.
+	if ok, err = b.insert(ctx, repeatable, newSID, rec); ok || err != nil {
+		return ok, err
+	}
+	now, found, err := b.Load(ctx, newSID)
+	return found && bytes.Equal(now.Data, rec.Data), err
 }
 
 func (b *backend) Extend(ctx context.Context, sid string, left time.Duration) error {
-	_, err := b.eval(ctx, extend, []string{b.prefix + sid}, millis(left))
+	_, err := b.eval(ctx, repeatable, extend, []string{b.prefix + sid}, script.Millis(left))
 	return err
 }
 
 func (b *backend) Delete(ctx context.Context, sid string) error {
-	_, err := run(ctx, b, func(ctx context.Context) (int64, error) { return b.client.Del(ctx, b.prefix+sid).Result() })
+	if b.scripted {
+		_, err := b.eval(ctx, repeatable, scriptedDelete, []string{b.prefix + sid})
+		return err
+	}
+	_, err := run(ctx, b, repeatable, func(ctx context.Context) (int64, error) { return b.client.Del(ctx, b.prefix+sid).Result() })
 	return err
 }
 
@@ -119,28 +124,52 @@ func (b *backend) Close() error {
 	}
 	// An operation that has been given up may have closed its connection by itself.
 	if err := b.close(); !errors.Is(err, redis.ErrClosed) && !errors.Is(err, net.ErrClosed) {
-		return err
+		return errtext.Redacted(err)
 	}
 	return nil
 }
 
 // eval runs a script and reports whether it returned 1.
-func (b *backend) eval(ctx context.Context, s *redis.Script, keys []string, args ...interface{}) (bool, error) {
-	n, err := run(ctx, b, func(ctx context.Context) (int, error) { return s.Run(ctx, b.client, keys, args...).Int() })
+func (b *backend) eval(ctx context.Context, kind kind, s *redis.Script, keys []string, args ...interface{}) (bool, error) {
+	n, err := run(ctx, b, kind, func(ctx context.Context) (int, error) { return s.Run(ctx, b.client, keys, args...).Int() })
 	return n == 1, err
 }
 
-// expected returns what ifSame compares with, and how: the bytes, or their hash if they
-// are so many that to send them would cost more. SHA-1 is enough, as the hash protects
-// nothing: an attacker who made two versions of a session with the same hash would only
-// hide a change from himself.
-func expected(old []byte) (want, how string) {
-	if len(old) <= 4096 {
-		return string(old), "bytes"
+// start checks that the server does what the store needs. It waits for a server that is
+// loading its data.
+func (b *backend) start(ctx context.Context) error {
+	for {
+		err := b.check(ctx)
+		if reply, _ := errtext.Reply(err); errtext.Code(reply) != "LOADING" {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
 	}
-	sum := sha1.Sum(old)
-	return hex.EncodeToString(sum[:]), "sha1"
 }
 
-// millis is d in milliseconds, and at least 1: Redis refuses to let a key expire at once.
-func millis(d time.Duration) int64 { return max(ttl.Millis(d), 1) }
+// check runs a script by its text and by its hash.
+func (b *backend) check(ctx context.Context) error {
+	keys := []string{b.prefix + script.CheckKey}
+	for _, command := range []struct {
+		name string
+		run  func(ctx context.Context, c redis.Scripter, keys []string, args ...interface{}) *redis.Cmd
+	}{{"EVAL", check.Eval}, {"EVALSHA", check.EvalSha}} {
+		refused, err := run(ctx, b, repeatable, func(ctx context.Context) (string, error) {
+			return command.run(ctx, b.client, keys).Text()
+		})
+		switch reply, _ := errtext.Reply(err); {
+		case errtext.IsRefusal(reply):
+			return redact.New(fmt.Sprintf("redis: the server refuses %s, and the store needs scripts: %s", command.name, err), err)
+		case errtext.Code(reply) == "NOSCRIPT": // another server of the Cluster
+		case err != nil:
+			return redact.New("redis: connect: "+err.Error(), err)
+		case refused != "OK":
+			return fmt.Errorf("redis: the server refuses %s to this user, and the store needs it", script.Command(refused))
+		}
+	}
+	return nil
+}

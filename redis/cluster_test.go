@@ -1,16 +1,21 @@
 package redis_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	goredis "github.com/go-redis/redis/v8"
 	"github.com/stretchr/testify/require"
 
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/tcpproxy"
+	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/redis"
 )
 
@@ -28,27 +33,20 @@ func cluster(t testing.TB, addr string) *goredis.ClusterClient {
 
 // startCluster starts a Cluster of one node, which is as strict about slots as
 // one of many.
-func startCluster(t *testing.T) *private {
-	p := startPrivate(t, "--cluster-enabled", "yes")
-	c := bare(t, &redis.Options{Addr: p.addr})
-	ctx := context.Background()
-	require.NoError(t, c.ClusterAddSlotsRange(ctx, 0, 16383).Err())
-	require.Eventually(t, func() bool {
-		return c.Set(ctx, "x", "y", 0).Err() == nil
-	}, 10*time.Second, 20*time.Millisecond)
-	return p
+func startCluster(t *testing.T) *testserver.RedisServer {
+	return testserver.StartRedisCluster(t, 1)[0]
 }
 
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	p := startCluster(t)
 	ctx := context.Background()
-	single := &redis.Options{Addr: p.addr}
+	single := &redis.Options{Addr: p.Addr}
 	for name, config := range map[string]redis.Config{
-		"cluster client":           {KeyPrefix: "a:", Client: cluster(t, p.addr)},
-		"cluster client, one slot": {KeyPrefix: "{b}:", Client: cluster(t, p.addr)},
+		"cluster client":           {KeyPrefix: "a:", Client: cluster(t, p.Addr)},
+		"cluster client, one slot": {KeyPrefix: "{b}:", Client: cluster(t, p.Addr)},
 		"client of one server":     {KeyPrefix: "c:", Options: single},
-		"client of unknown kind":   {KeyPrefix: "d:", Client: struct{ goredis.UniversalClient }{cluster(t, p.addr)}},
+		"client of unknown kind":   {KeyPrefix: "d:", Client: struct{ goredis.UniversalClient }{cluster(t, p.Addr)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -84,29 +82,30 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// failSetNX is an outage of the slot of the new key.
-type failSetNX struct{ goredis.Hook }
+// failNew is an outage of the slot of the new key.
+type failNew struct{ goredis.Hook }
 
 var errOutage = errors.New("outage")
 
-func (failSetNX) BeforeProcess(ctx context.Context, cmd goredis.Cmder) (context.Context, error) {
-	if len(cmd.Args()) > 0 && cmd.Args()[len(cmd.Args())-1] == "nx" {
+func (failNew) BeforeProcess(ctx context.Context, cmd goredis.Cmder) (context.Context, error) {
+	if args := cmd.Args(); len(args) > 3 && args[3] == "session:new" {
 		return ctx, errOutage
 	}
 	return ctx, nil
 }
-func (failSetNX) AfterProcess(context.Context, goredis.Cmder) error { return nil }
+func (failNew) AfterProcess(context.Context, goredis.Cmder) error { return nil }
 
 func TestClusterFailureInBetween(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	c := cluster(t, startCluster(t).addr)
+	c := cluster(t, startCluster(t).Addr)
 	b := openBackend(t, redis.Config{Client: c})
 	_, err := b.Insert(ctx, "old", rec("one", time.Minute))
 	require.NoError(t, err)
-	c.AddHook(failSetNX{})
+	c.AddHook(failNew{})
 	_, err = b.Rename(ctx, "old", "new", []byte("one"), rec("two", time.Minute))
 	require.ErrorIs(t, err, errOutage)
+	require.NotErrorIs(t, err, session.ErrNotApplied, "the old record is gone")
 	for _, sid := range []string{"old", "new"} {
 		exists, err := c.Exists(ctx, "session:"+sid).Result()
 		require.NoError(t, err)
@@ -144,8 +143,8 @@ func TestClientOfManyServers(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	c := sharded{
-		bare(t, &redis.Options{Addr: startPrivate(t).addr}),
-		bare(t, &redis.Options{Addr: startPrivate(t).addr}),
+		bare(t, &redis.Options{Addr: startPrivate(t).Addr}),
+		bare(t, &redis.Options{Addr: startPrivate(t).Addr}),
 	}
 	b := openBackend(t, redis.Config{Client: c})
 	_, err := b.Insert(ctx, "old", rec("one", time.Minute))
@@ -155,4 +154,68 @@ func TestClientOfManyServers(t *testing.T) {
 	require.True(t, ok)
 	require.Zero(t, c.DBSize(ctx).Val())
 	require.Equal(t, "two", c.new.Get(ctx, "session:new").Val())
+}
+
+// If the answer to one of the two steps is lost, the session has its new ID or has ended. It
+// never has both IDs, and no error says that nothing was done.
+func TestClusterLostAnswers(t *testing.T) {
+	t.Parallel()
+	var loses atomic.Pointer[string] // the key of the step whose answer is lost
+	var losing atomic.Bool
+	var p *tcpproxy.Proxy
+	p = tcpproxy.New(t, startCluster(t).Addr, tcpproxy.Rules{
+		Turn: func(question []byte) func() {
+			key := loses.Load()
+			if key != nil && bytes.Contains(question, []byte(*key)) && bytes.Count(question, []byte("session:")) == 1 {
+				loses.Store(nil)
+				losing.Store(true)
+			}
+			return func() {}
+		},
+		Answer: func(answer []byte) []byte {
+			if losing.CompareAndSwap(true, false) {
+				p.Cut()
+			}
+			return answer
+		},
+	})
+	ctx := deadline(t, 20*time.Second)
+	for name, config := range map[string]redis.Config{
+		"own":     {Options: &redis.Options{Addr: p.Addr()}},
+		"cluster": {Client: cluster(t, p.Addr())},
+	} {
+		b := openBackend(t, config)
+		rename := func(n int, key string) (bool, error) {
+			old, renamed := fmt.Sprint("old", name, n), fmt.Sprint("new", name, n)
+			ok, err := b.Insert(ctx, old, rec("one", time.Minute))
+			require.NoError(t, err)
+			require.True(t, ok)
+			if key != "" {
+				key += fmt.Sprint(name, n)
+				loses.Store(&key)
+			}
+			ok, err = b.Rename(ctx, old, renamed, []byte("one"), rec("two", time.Minute))
+			require.Nil(t, loses.Load(), "nothing was lost")
+			require.NotErrorIs(t, err, session.ErrNotApplied)
+			_, found, loadErr := b.Load(ctx, old)
+			require.NoError(t, loadErr)
+			require.False(t, found, "the old ID is alive")
+			_, found, loadErr = b.Load(ctx, renamed)
+			require.NoError(t, loadErr)
+			require.Equal(t, ok, found)
+			return ok, err
+		}
+		ok, err := rename(0, "") // the server learns the scripts
+		require.NoError(t, err)
+		require.True(t, ok)
+
+		ok, err = rename(1, "session:old")
+		require.False(t, ok)
+		if name == "own" { // a ClusterClient asks again, and is told that there is nothing
+			require.Error(t, err)
+		}
+		ok, err = rename(2, "session:new")
+		require.NoError(t, err)
+		require.True(t, ok)
+	}
 }

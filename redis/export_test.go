@@ -28,3 +28,8 @@ func FillPool(ctx context.Context, b session.Backend) error {
 	}
 	return nil
 }
+
+// ClientOptions are those of the client that a store has made.
+func ClientOptions(b session.Backend) *redis.Options {
+	return b.(*backend).client.(*redis.Client).Options()
+}

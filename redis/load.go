@@ -7,6 +7,8 @@ import (
 	"github.com/go-redis/redis/v8"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/redis/internal/errtext"
+	"github.com/flamego/session/redis/internal/script"
 )
 
 // loadBatch is how many loads go in one round trip at most.
@@ -35,9 +37,13 @@ func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, e
 func (b *backend) load(ctx context.Context, key string) (answer, error) {
 	if b.endsByDeadline(ctx) {
 		a, err := b.lookups.Get(ctx, key)
-		return a, contextErr(ctx, err)
+		return a, errtext.Redacted(contextErr(ctx, err))
 	}
-	answers, err := runUntilDone(ctx, b, func(ctx context.Context) ([]answer, error) { return b.fetch(ctx, []string{key}) })
+	fetch := b.fetch
+	if b.scripted {
+		fetch = b.fetchByScript
+	}
+	answers, err := run(ctx, b, repeatable, func(ctx context.Context) ([]answer, error) { return fetch(ctx, []string{key}) })
 	if err != nil {
 		return answer{}, err
 	}
@@ -51,7 +57,7 @@ var errTogether = errors.New("several look-ups failed together")
 
 // loadTogether loads keys in one round trip, which waits for a connection.
 func (b *backend) loadTogether(ctx context.Context, keys []string) ([]answer, error) {
-	return run(ctx, b, func(ctx context.Context) ([]answer, error) {
+	return run(ctx, b, repeatable, func(ctx context.Context) ([]answer, error) {
 		answers, err := b.fetch(ctx, keys)
 		if err != nil && len(keys) > 1 {
 			err = errTogether
@@ -77,16 +83,35 @@ func (b *backend) fetch(ctx context.Context, keys []string) ([]answer, error) {
 		if err == nil {
 			err = ttls[i].Err()
 		}
-		var reply redis.Error
+		reply, isReply := errtext.Reply(err)
 		switch ttl := ttls[i].Val(); {
 		case errors.Is(err, redis.Nil), err == nil && ttl == -2: // it may expire between the two
 		case err == nil:
 			answers[i] = answer{rec: session.Record{Data: data, TTL: max(ttl, 0)}, found: true}
-		case errors.As(err, &reply):
-			answers[i].err = err
+		case b.noPrefix && errtext.Code(reply) == "WRONGTYPE":
+			answers[i] = keyOfApp
+		case isReply:
+			answers[i].err = errtext.Redacted(err)
 		default:
 			return nil, err
 		}
 	}
 	return answers, nil
+}
+
+// keyOfApp is the answer for a key of another kind, where there may be such. A record
+// without data is no session: see session.StoreConfig.SharedKeys.
+var keyOfApp = answer{found: true}
+
+// fetchByScript loads one key.
+func (b *backend) fetchByScript(ctx context.Context, keys []string) ([]answer, error) {
+	reply, err := scriptedLoad.Run(ctx, b.client, keys).Result()
+	if text, _ := errtext.Reply(err); b.noPrefix && errtext.Code(text) == "WRONGTYPE" {
+		return []answer{keyOfApp}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	data, left, found, err := script.Loaded(reply)
+	return []answer{{rec: session.Record{Data: data, TTL: left}, found: found}}, err
 }

@@ -15,33 +15,80 @@
 //
 // Any client of go-redis will do: of one server, of Sentinel, of a Cluster. The store
 // leaves a client of the Config open. It closes a client that it has made from Options.
-// With such a client, loads that come at the same time share round trips.
+// With such a client, loads that come at the same time share round trips. For other clients,
+// such as go-redis 9, there is the package redis/anyclient.
 //
 // # Errors
 //
-// The Initer returns an error when there is neither Client nor Options, and when no
-// server answers within 5 seconds.
+// The Initer returns an error when there is neither Client nor Options, when NoKeyPrefix and
+// a KeyPrefix are set, when the server refuses a command that the store needs, naming the
+// command, and when no server answers within 5 seconds. For a server that is loading its
+// data it waits so long.
 //
-// A call on a broken connection is made again on the next one, until all connections
-// that the pool had are used up. So the first request after a restart of the server
-// succeeds. (The pool of a client of the Config may answer with its last dial error for
-// up to a second more.)
+// No error says what an error reply or the driver quotes, which may be keys, data, or a part
+// of the password. It has the code of the reply, such as NOPERM, and what that means.
+// errors.As finds the original.
+//
+// Load, Extend and Delete are made again when a connection breaks, until all connections
+// that the pool had are used up. A write is made again only if it was surely not done: it
+// could not be sent, or the server has refused it, as a server does that is loading its
+// data or has become a read-only replica after a failover. If the answer to a write is lost,
+// or takes longer than ReadTimeout, the store looks what has become of the write:
+// see [session.ErrNotApplied].
 //
 // An operation ends at the deadline of its context at the latest. A cancelled context
 // ends the wait for a connection. But with a client made from Options, a cancelled
 // context may not interrupt a command that is under way: the deadline does.
 //
+// # Connections
+//
+// A balancer may drop connections without a word. With a client made from Options one visit
+// waits for ReadTimeout (1 second) then, and all connections that were idle meanwhile are
+// replaced. A connection that is idle for 2 minutes is closed. If the server has become a
+// replica, all idle connections are closed, and the write goes to where a new connection
+// leads.
+//
+// With a Client, all that is up to the client. Set ReadTimeout to 1 second and IdleTimeout
+// to 2 minutes, and MaxRedirects of a ClusterClient to -1. Otherwise a ClusterClient makes a
+// write again whose answer was lost, and what another request has changed meanwhile may be
+// lost. For the same reason a client of another type must make no retries (MaxRetries -1).
+// The retries of a [github.com/go-redis/redis/v8.Client] are made by the store, as many as
+// its MaxRetries says. A hook that is added to it after the start is not called.
+//
+// # Rights
+//
+// The user needs these commands: +get +pttl +set +del +pexpire +exists +eval +evalsha. In
+// addition, with a DB other than 0 also +select. So this is enough, with the KeyPrefix
+// after "~":
+//
+//	ACL SETUSER app on >password ~session:* +get +pttl +set +del +pexpire +exists +eval +evalsha
+//
+// That is what this package and go-redis 8 send to Redis 7, for a Cluster with
+// ClusterOptions.ClusterSlots, too. Without those, a ClusterClient sends CLUSTER SLOTS, which
+// is +cluster|slots. It also sends COMMAND, and does without an answer. With ReadOnly it sends
+// READONLY. A user of Sentinel needs the commands that
+// https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/ lists for clients.
+//
+// # No prefix
+//
+// Versions of the existing library before v1.6.0 had no prefix. With NoKeyPrefix the store
+// finds their sessions. Then a key of the app may look like a session ID, and a visitor may
+// send its name. So only IDs of exactly Options.IDLength are looked up. A key whose value
+// is no session is not touched: it is never replaced, deleted, renamed or given an expiry.
+// For a visitor who sends such an ID the session is empty, to change it is an error, and
+// ErrorFunc is told. But a value of the app that Decoder can decode is taken for a session.
+// An ACL needs "~*". A touch and a logout take one more round trip.
+//
 // # Limits
 //
-// Redis 5 or later. The user must be allowed GET, PTTL, SET, DEL, PEXPIRE, EXISTS,
-// PING, EVAL and EVALSHA. Reads must go to the primary: a client with ReadOnly may read
+// Redis 5 or later. Reads must go to the primary: a client with ReadOnly may read
 // what another request has replaced. Replication is asynchronous, so a failover may undo
 // the last commits. A server that evicts keys when its memory is full ends sessions
 // early.
 //
 // Go-redis 8 is older than Redis 7. With a Cluster of Redis 7, redis.ClusterClient needs
 // ClusterOptions.ClusterSlots, and asks for the list of all commands before each
-// command. With servers of Redis 7, redis.Ring does not work.
+// command: there redis/anyclient with another client is better. With servers of Redis 7, redis.Ring does not work.
 //
 // On a Cluster, a session that gets a new ID moves to another slot, which takes two
 // steps. The old record is deleted first, so that the old ID is dead whatever happens. A
@@ -52,14 +99,15 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"time"
 
 	"github.com/go-redis/redis/v8"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/liveness"
 	"github.com/flamego/session/internal/together"
+	"github.com/flamego/session/redis/internal/script"
 )
 
 // Options are the settings of a client of one server: those of go-redis v8, the package
@@ -68,16 +116,21 @@ type Options = redis.Options
 
 // Config says where the sessions are. Client or Options must be given.
 type Config struct {
-	// Client is a client to share, which the store never closes. Default is a
-	// new client made from Options.
+	// Client is a client to share, which the store never closes. What it should be set
+	// to is in the package doc. Default is a new client made from Options.
 	Client redis.UniversalClient
 	// Options are the settings for a new client. They are copied. If they are not
-	// set, DialTimeout is 2 seconds and ReadTimeout 1 second: shorter than in
-	// go-redis, so that a dead connection leaves time for a second one. Default is
-	// none, which is an error if there is no Client either.
+	// set, DialTimeout is 2 seconds, ReadTimeout 1 second, IdleTimeout 2 minutes and
+	// IdleCheckFrequency 30 seconds: shorter than in go-redis, so that few connections
+	// are dead, and one that is leaves time for a second one. TCP keep-alive is that of
+	// Go, 15 seconds. Default is none, which is an error if there is no Client either.
 	Options *Options
 	// KeyPrefix is what every key starts with. Default is "session:".
 	KeyPrefix string
+	// NoKeyPrefix says that the keys are the session IDs alone, as in the versions of the
+	// existing library before v1.6.0. To set it and a KeyPrefix is an error. The package doc
+	// says what is different with it. Default is false.
+	NoKeyPrefix bool
 	// Lifetime is the duration without access after which a session ends.
 	// Redis counts in milliseconds. Default is 3600 seconds, also for values
 	// below one second.
@@ -97,15 +150,21 @@ func Initer() session.Initer {
 }
 
 func open(ctx context.Context, config Config) (_ session.Backend, sc session.StoreConfig, err error) {
-	b := &backend{client: config.Client, prefix: config.KeyPrefix}
-	if b.prefix == "" {
-		b.prefix = "session:"
+	b := &backend{prefix: config.KeyPrefix, noPrefix: config.NoKeyPrefix}
+	switch {
+	case b.noPrefix && b.prefix != "":
+		return nil, sc, errors.New("NoKeyPrefix and a KeyPrefix")
+	case !b.noPrefix && b.prefix == "":
+		b.prefix = script.Prefix
 	}
-	if isNil(config.Client) {
+	if !isNil(config.Client) {
+		b.share(config.Client)
+	} else {
 		if config.Options == nil {
 			return nil, sc, errors.New("empty Options")
 		}
-		client, retries := newClient(*config.Options)
+		b.conns = new(liveness.Conns)
+		client, retries := newClient(*config.Options, b.conns)
 		b.client, b.close, b.retries = client, client.Close, retries
 		// A Dialer or an OnConnect of the app may not heed deadlines.
 		if config.Options.Dialer == nil && config.Options.OnConnect == nil {
@@ -116,9 +175,9 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 			b.lookups = together.New(max(n/4, 1), loadBatch, b.loadTogether)
 		}
 	}
-	if _, err = run(ctx, b, func(ctx context.Context) (string, error) { return b.client.Ping(ctx).Result() }); err != nil {
+	if err = b.start(ctx); err != nil {
 		_ = b.Close()
-		return nil, sc, fmt.Errorf("redis: connect: %w", err)
+		return nil, sc, err
 	}
 
 	sc = session.StoreConfig{
@@ -127,8 +186,34 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		Encoder:     config.Encoder,
 		Decoder:     config.Decoder,
 		MaxDataSize: config.MaxDataSize,
+		SharedKeys:  config.NoKeyPrefix,
 	}
 	return b, sc, nil
+}
+
+// share takes a client of the app. Its retries, if they are known, are made here.
+func (b *backend) share(client redis.UniversalClient) {
+	b.client = client
+	switch c := client.(type) {
+	case *redis.Client:
+		// A copy that has the pool and the hooks, and makes no retries.
+		opts := *c.Options()
+		c = c.WithTimeout(opts.ReadTimeout)
+		c.Options().WriteTimeout, c.Options().MaxRetries = opts.WriteTimeout, 0
+		b.client = c
+		b.retries = retries{opts.MaxRetries, opts.MinRetryBackoff, opts.MaxRetryBackoff}
+		if opts.MaxRetries == 0 {
+			b.retries.max = 3
+		}
+	case *redis.ClusterClient:
+		b.scripted = true
+		opts := c.Options()
+		if b.ownRetries = opts.MaxRedirects > 0 || opts.MaxRetries > 0; !b.ownRetries {
+			b.retries = retries{3, opts.MinRetryBackoff, opts.MaxRetryBackoff}
+		}
+	default:
+		b.ownRetries = true
+	}
 }
 
 // isNil reports whether there is no client. A variable of type *redis.Client that was

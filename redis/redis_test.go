@@ -56,7 +56,8 @@ func TestBadConfig(t *testing.T) {
 		"zero":                 {[]interface{}{writer, redis.Config{}}, "empty Options"},
 		"nil client inside":    {[]interface{}{writer, redis.Config{Client: (*goredis.Client)(nil)}}, "empty Options"},
 		"nil cluster inside":   {[]interface{}{writer, redis.Config{Client: (*goredis.ClusterClient)(nil)}}, "empty Options"},
-		"refused":              {[]interface{}{writer, redis.Config{Options: &redis.Options{Addr: "127.0.0.1:1", Password: secret}}}, "redis: connect: dial tcp 127.0.0.1:1: connect: connection refused"},
+		"prefix and none":      {[]interface{}{writer, redis.Config{Options: &redis.Options{}, KeyPrefix: "a:", NoKeyPrefix: true}}, "NoKeyPrefix and a KeyPrefix"},
+		"refused":              {[]interface{}{writer, redis.Config{Options: &redis.Options{Addr: "127.0.0.1:1", Password: secret}}}, "redis: connect: dial: connect: connection refused"},
 		"refused, with a DB":   {[]interface{}{writer, redis.Config{Options: &redis.Options{Addr: "127.0.0.1:1", DB: 3, Username: "u", Password: secret}}}, "connection refused"},
 		"refused, own client":  {[]interface{}{writer, redis.Config{Client: bare(t, &redis.Options{Addr: "127.0.0.1:1", Password: secret})}}, "connection refused"},
 		"refused, cluster":     {[]interface{}{writer, redis.Config{Client: cluster(t, "127.0.0.1:1")}}, "connection refused"},
@@ -112,6 +113,7 @@ func TestSharedClientStaysOpen(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, store.(io.Closer).Close())
 	require.NoError(t, c.Ping(context.Background()).Err())
+	require.Equal(t, 3, c.Options().MaxRetries, "the client of the app is as it was")
 }
 
 func TestOwnClientIsClosed(t *testing.T) {

@@ -25,7 +25,7 @@ func countingServer(t testing.TB) *counting.Server {
 		},
 		Bad: map[string]func(testing.TB, string) session.Options{
 			"password": func(t testing.TB, _ string) session.Options {
-				addr := startPrivate(t).addr
+				addr := startPrivate(t).Addr
 				if err := bare(t, &redis.Options{Addr: addr}).ConfigSet(t.Context(), "requirepass", "secret").Err(); err != nil {
 					t.Fatal(err)
 				}

@@ -189,7 +189,7 @@ func (c *checker) certain(w, r *step, chain []string, at int) bool {
 		// A session of which the request saw nothing may have begun after its data
 		// was handed on.
 		link := c.links[chain[i-1]]
-		unclear := w.empty() || link.empty() || len(c.endings(chain, i)) > 0
+		unclear := w.empty() || link.empty() || len(c.endings(chain, i)) > 0 || c.again(w, link)
 		if unclear && !before(w, link) {
 			return false
 		}

@@ -95,7 +95,8 @@ const (
 // Found is what a store has under an ID.
 type Found struct {
 	Status Status
-	Data   []byte // the bytes of the record, nil if there is none
+	Data   []byte        // the bytes of the record, nil if there is none
+	Left   time.Duration // how long the record has to live
 	// Values are what the bytes decode to, nil if that is not known, and Rest is what
 	// could not be decoded. Undecoded says why it could not.
 	Values    state.Map
@@ -146,6 +147,8 @@ type Change struct {
 	// ID is the ID that the session shall have. It is not that of the origin if
 	// the session is to get a new one.
 	ID string
+	// Fresh says that nobody else knows the ID.
+	Fresh bool
 	// Log is the changes.
 	Log state.Log
 	// When is the condition of the changes: where it does not hold they are void.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/flamego/session/internal/backoff"
+	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -102,6 +103,10 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 	} else if void, err := e.prepare(c, &a); void || err != nil {
 		return false, err
 	}
+	if err := deadline.Err(ctx); err != nil {
+		return false, c.failed(err) // before the store can leave us in doubt
+	}
+	asked := time.Now()
 	c.writing = true // and stays so if the store panics
 	written, err := e.put(ctx, c, Record{Data: a.next.Data, TTL: a.ttl})
 	c.writing = false
@@ -109,7 +114,10 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 	case errors.Is(err, ErrNotApplied):
 		return false, c.failed(err)
 	case err != nil:
-		c.Origin.lost = &lost{a, err}
+		if c.Origin.lost != nil {
+			asked = c.Origin.lost.asked
+		}
+		c.Origin.lost = &lost{a, asked, err}
 		written, again, err = e.look(ctx, c)
 	case !written && c.Origin.lost != nil:
 		written, again, err = e.look(ctx, c)

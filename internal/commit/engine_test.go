@@ -27,6 +27,7 @@ type store struct {
 	calls  []string        // the writes, in order
 	fail   error           // of the next encoding
 	down   bool            // nothing can be read
+	left   time.Duration   // how long all records have to live
 
 	// answer, if it is not nil, is what becomes of the answer to a write: it may make the
 	// write, with apply, and returns its error.
@@ -62,7 +63,7 @@ func (s *store) Load(_ context.Context, id string) (commit.Found, error) {
 	counts, marked := s.marks[id]
 	switch {
 	case ok:
-		return commit.Found{Status: commit.Live, Data: data}, nil
+		return commit.Found{Status: commit.Live, Data: data, Left: s.left}, nil
 	case counts:
 		return commit.Found{Status: commit.Renewed, Data: markData}, nil
 	case marked:

@@ -5,20 +5,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/flamego/session/internal/deadline"
 )
 
 // lost is a write whose answer was lost: nobody knows whether the store has made it. So the
 // engine looks. If the store holds the new bytes, the write was made. If it holds the old
-// bytes, the write is tried again: the same bytes, as the first try may be made late. In any
-// other case another request has changed the session since, perhaps on top of this change.
-// To apply the log once more could undo what that request was told is saved. So the commit
-// fails.
+// record, the write is tried again: the same bytes, as the first try may be made late. In any
+// other case another request may have changed the session since, perhaps on top of this
+// change. To apply the log once more could undo what that request was told is saved. So the
+// commit fails.
 type lost struct {
 	attempt
-	err error // of the write
+	asked time.Time // when the store was first asked to make the write
+	err   error     // of the write
 }
+
+// doubt is how much older than a lost write the old record must be: more than what databases
+// round an expiry by, and than what the clocks of processes differ by.
+const doubt = 2 * time.Second
 
 // unknownError is the error of a commit of which nobody knows whether it was made.
 type unknownError struct{ error }
@@ -26,7 +32,7 @@ type unknownError struct{ error }
 func (e unknownError) Unwrap() error { return e.error }
 
 // errOverwritten says why nobody knows.
-var errOverwritten = errors.New("the answer to a write was lost, and the session was changed since: whether this change was saved is not known")
+var errOverwritten = errors.New("the answer to a write was lost, and the session may have been changed since: whether this change was saved is not known")
 
 // failed is err, marked if the change may be in the store all the same.
 func (c *Change) failed(err error) error {
@@ -52,7 +58,7 @@ func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err 
 	switch {
 	case err != nil:
 		return false, false, c.failed(lost.err)
-	case !renews && c.Origin.isStill(now):
+	case !renews && c.Origin.isStill(now) && c.isUntouched(now):
 		return false, true, nil
 	case now.Status == Live && c.When != IfFlash && bytes.Equal(now.Data, lost.next.Data):
 		return true, false, nil
@@ -62,6 +68,21 @@ func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err 
 		}
 	}
 	return false, false, c.failed(fmt.Errorf("%w (%w)", errOverwritten, lost.err))
+}
+
+// isUntouched reports whether a record that is as it was has been so all the time. Others
+// may have made it so again: who takes a flash that was just set leaves the bytes from before.
+// But each write makes the record live for its whole time to live from then on.
+func (c *Change) isUntouched(now Found) bool {
+	lost := c.Origin.lost
+	switch {
+	case c.Origin.Status != Live:
+		return c.Fresh || c.ID != c.Origin.ID // nobody can have ended what they do not know of
+	case bytes.Equal(lost.next.Data, c.Origin.Data):
+		return true // there is nothing to be undone
+	default:
+		return now.Left < lost.ttl-time.Since(lost.asked)-doubt
+	}
 }
 
 // isStill reports whether the store has the record as it was.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/state"
@@ -25,7 +26,11 @@ var kinds = map[string]struct {
 }{
 	"insert": {
 		nil,
-		func(s *store) *commit.Change { return s.change("abc", set("a", "mine")) }, "abc",
+		func(s *store) *commit.Change {
+			c := s.change("abc", set("a", "mine"))
+			c.Fresh = true
+			return c
+		}, "abc",
 		map[any]any{"a": "mine"},
 	},
 	"swap": {
@@ -243,7 +248,7 @@ func TestAfterALostAnswer(t *testing.T) {
 					}
 					s.down = false
 
-					next := &commit.Change{ID: c.ID, Log: c.Log, Origin: c.Origin, Values: c.Values}
+					next := &commit.Change{ID: c.ID, Fresh: c.Fresh, Log: c.Log, Origin: c.Origin, Values: c.Values}
 					want := maps.Clone(k.after)
 					switch then {
 					case "more":
@@ -282,5 +287,39 @@ func TestAfterALostAnswer(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestLostAnswerAndTheSameAgain: that the record is as it was does not prove that nobody has
+// seen the change. Somebody may have undone it, as who takes a flash does.
+func TestLostAnswerAndTheSameAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		left  time.Duration
+		again bool
+	}{
+		"older":   {time.Hour - 3*time.Second, true},
+		"as old":  {time.Hour - time.Second, false},
+		"younger": {time.Hour, false},
+	} {
+		s := newStore("abc", map[any]any{"a": "1"})
+		s.left = test.left
+		n := 0
+		s.answer = func(_ string, apply func() bool) (bool, error) {
+			if n++; n > 1 {
+				return apply(), nil
+			}
+			return false, errHungUp
+		}
+		err := commit.New(s).Commit(ctx, s.change("abc", set(state.FlashKey, "hello")))
+		if (err == nil) != test.again || (s.values("abc")[state.FlashKey] != nil) != test.again {
+			t.Errorf("%s: %v, and stored is %v", name, err, s.values("abc"))
+		}
+	}
+
+	// Under an ID that others know, somebody may have ended what was stored.
+	s := newStore("abc", nil)
+	s.answer = func(string, func() bool) (bool, error) { return false, errHungUp }
+	if err := commit.New(s).Commit(ctx, s.change("abc", set("a", "1"))); !errors.Is(err, errHungUp) || len(s.calls) != 1 {
+		t.Errorf("an ID that others know: %v, %v", err, s.calls)
 	}
 }

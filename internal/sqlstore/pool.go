@@ -108,15 +108,14 @@ func (p *pool) busy() bool {
 	return p.connector == nil && s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections
 }
 
-// dropIdle closes idle connections, whose server takes no writes any more. Of a pool that is
-// shared it can close only one, which is likely the one that was used last. If that one
-// is good, no harm is done.
+// dropIdle closes idle connections, whose server takes no writes any more. Where they are
+// not known, as in a pool that is shared, it closes one: likely the one that was used last.
+// If that one is good, no harm is done.
 func (p *pool) dropIdle(ctx context.Context) {
 	if p.connector != nil {
-		if c, ok := p.connector.Connector.(interface{ DropIdle() }); ok {
-			c.DropIdle()
+		if c, ok := p.connector.Connector.(interface{ DropIdle() bool }); ok && c.DropIdle() {
+			return
 		}
-		return
 	}
 	c, err := p.Conn(ctx)
 	if err != nil {

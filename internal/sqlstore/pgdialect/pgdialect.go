@@ -38,7 +38,7 @@ var dialect = sqlstore.Dialect{
 		AND a.attname = 'expired_at'`,
 
 	Timed:       true,
-	ServerError: ServerError,
+	ServerError: serverError,
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"23505"},
 		sqlstore.NoTable:   {"42P01"},
@@ -50,7 +50,7 @@ var dialect = sqlstore.Dialect{
 		sqlstore.Locked: {"55P03", "57014"},
 		// Too many connections, of all users or of one.
 		sqlstore.Full:     {"53300"},
-		sqlstore.ReadOnly: {ReadOnly},
+		sqlstore.ReadOnly: {"25006"},
 		// Shutdown, crash, a database that is dropped, idle_session_timeout. The server says
 		// so before it closes a connection, and the next operation on that connection
 		// reads it. PgBouncer says 08P01 of the server behind it.
@@ -66,12 +66,9 @@ var dialect = sqlstore.Dialect{
 	},
 }
 
-// ReadOnly is the code of a server or a session that takes no writes.
-const ReadOnly = "25006"
-
-// ServerError finds the errors of pgx and of lib/pq, by the method that they have in
+// serverError finds the errors of pgx and of lib/pq, by the method that they have in
 // common. The error of pgx may be inside an error that repeats half of the DSN.
-func ServerError(err error) (code, text string, ok bool) {
+func serverError(err error) (code, text string, ok bool) {
 	var answer interface {
 		error
 		SQLState() string

@@ -122,10 +122,17 @@ func (tab *Table) Crowd() {
 		}
 		wg.Wait()
 	}
-	m, err := session.New(tab.Options(0))
+	var made atomic.Int64
+	m, err := session.New(session.Options{
+		Initer: sqlstore.Initer[sqlstore.Config](tab.counted(&made)), Config: tab.Config,
+	})
 	tab.check(err)
+	begun := time.Now()
 	visits(m.Store())
 	tab.check(m.Close())
+	if n, most := made.Load(), 40+int64(4*time.Since(begun).Seconds()); n > most {
+		tab.Errorf("%d connections are tried, want %d at most", n, most)
+	}
 
 	// A pool with no limit of its own.
 	tab.Config.DB = tab.Pool(tab.Config.DSN)

@@ -1,0 +1,169 @@
+package redis_test
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/go-redis/redis/v8"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/testserver"
+	"github.com/flamego/session/redis"
+)
+
+// aclOf returns the commands that the package doc lists for a user, by the words before
+// them.
+func aclOf(t *testing.T, words string) []string {
+	text, err := os.ReadFile("redis.go")
+	require.NoError(t, err)
+	doc := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "\n//", "\n")), " ")
+	found := regexp.MustCompile(regexp.QuoteMeta(words) + ` ([a-z|+ ]+)\.`).FindStringSubmatch(doc)
+	require.NotNil(t, found, "the package doc does not say: %s", words)
+	return strings.Fields(found[1])
+}
+
+// useAll opens a store and does all that a store does. The old ID of a renewal and the new
+// one are in different slots of a Cluster.
+func useAll(t *testing.T, config redis.Config) error {
+	ctx := deadline(t, 20*time.Second)
+	b, _, err := redis.Open(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() { require.NoError(t, b.(interface{ Close() error }).Close()) }()
+	var first error
+	check := func(ok bool, err error) {
+		if err == nil && !ok {
+			t.Error("refused without an error")
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	for _, sid := range []string{"old", "renewed"} {
+		check(true, b.Delete(ctx, sid))
+	}
+	check(b.Insert(ctx, "old", rec("one", time.Minute)))
+	_, found, err := b.Load(ctx, "old")
+	check(found, err)
+	check(b.Swap(ctx, "old", []byte("one"), rec("two", time.Minute)))
+	check(true, b.Extend(ctx, "old", time.Hour))
+	check(b.Rename(ctx, "old", "renewed", []byte("two"), rec("three", time.Minute)))
+	check(true, b.Delete(ctx, "renewed"))
+	return first
+}
+
+// A user with the commands of the package doc can do all that the store does, and with any
+// of them less cannot.
+func TestACL(t *testing.T) {
+	t.Parallel()
+	server, cluster := testserver.StartRedis(t), testserver.StartRedisCluster(t, 3)
+	commands := aclOf(t, "The user needs these commands:")
+	for name, test := range map[string]struct {
+		servers []*testserver.RedisServer
+		more    []string
+		config  func() redis.Config
+	}{
+		"one server": {[]*testserver.RedisServer{server}, nil, func() redis.Config {
+			return redis.Config{Options: &redis.Options{Addr: server.Addr, Username: "app", Password: secret}}
+		}},
+		"another database": {[]*testserver.RedisServer{server}, aclOf(t, "with a DB other than 0 also"), func() redis.Config {
+			return redis.Config{Options: &redis.Options{Addr: server.Addr, Username: "app", Password: secret, DB: 3}}
+		}},
+		"Cluster": {cluster, nil, func() redis.Config {
+			return redis.Config{Client: clusterClient(t, &goredis.ClusterOptions{
+				Username: "app", Password: secret, MaxRedirects: -1,
+			}, cluster...)}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			may := func(commands ...string) {
+				for _, s := range test.servers {
+					s.MustDo(t, append([]string{"ACL", "SETUSER", "app", "reset", "on", ">" + secret, "~session:*"}, commands...)...)
+				}
+			}
+			all := slices.Concat(commands, test.more)
+			may(all...)
+			require.NoError(t, useAll(t, test.config()))
+			for i, command := range all {
+				may(slices.Delete(slices.Clone(all), i, i+1)...)
+				err := useAll(t, test.config())
+				require.Error(t, err, "it works without %s", command)
+				require.Contains(t, err.Error(), strings.ToUpper(command[1:]), "the error does not say what is missing")
+				require.NotContains(t, err.Error(), "app")
+			}
+		})
+	}
+}
+
+// clusterClient is a client of a Cluster that StartRedisCluster has started.
+func clusterClient(t testing.TB, opts *goredis.ClusterOptions, servers ...*testserver.RedisServer) *goredis.ClusterClient {
+	for _, s := range servers {
+		opts.Addrs = append(opts.Addrs, s.Addr)
+	}
+	// Go-redis 8 does not understand the answer of Redis 7 to CLUSTER SLOTS.
+	opts.ClusterSlots = func(context.Context) (slots []goredis.ClusterSlot, err error) {
+		n := len(servers)
+		for i, s := range servers {
+			slots = append(slots, goredis.ClusterSlot{
+				Start: i << 14 / n, End: (i+1)<<14/n - 1, Nodes: []goredis.ClusterNode{{Addr: s.Addr}},
+			})
+		}
+		return slots, nil
+	}
+	c := goredis.NewClusterClient(opts)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// A server without one of the commands is found out at the start, and the error says which.
+func TestScriptsAreNeeded(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"EVAL", "EVALSHA"} {
+		s := testserver.StartRedis(t, "--rename-command", command, "")
+		for name, config := range map[string]redis.Config{
+			"options": {Options: &redis.Options{Addr: s.Addr}},
+			"client":  {Client: bare(t, &redis.Options{Addr: s.Addr})},
+		} {
+			t.Run(command+"/"+name, func(t *testing.T) {
+				_, err := redis.Initer()(t.Context(), config, session.IDWriter(noID))
+				require.EqualError(t, err,
+					"redis: the server refuses "+command+", and the store needs scripts: ERR unknown command ("+command+")")
+			})
+		}
+	}
+	for _, command := range []string{"GET", "SET", "DEL", "PTTL", "PEXPIRE", "EXISTS"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			s := testserver.StartRedis(t, "--rename-command", command, "")
+			_, _, err := redis.Open(t.Context(), redis.Config{Options: &redis.Options{Addr: s.Addr}})
+			require.EqualError(t, err, "redis: the server refuses "+command+" to this user, and the store needs it")
+		})
+	}
+}
+
+// A server that is loading its data is waited for at the start.
+func TestLoading(t *testing.T) {
+	t.Parallel()
+	instead, config := proxiedInstead(t)
+	for range 8 {
+		instead <- "-LOADING Redis is loading the dataset in memory\r\n"
+	}
+	openBackend(t, config)
+	require.Empty(t, instead)
+
+	instead, config = proxiedInstead(t)
+	for range cap(instead) {
+		instead <- "-LOADING Redis is loading the dataset in memory\r\n"
+	}
+	start := time.Now()
+	_, _, err := redis.Open(deadline(t, time.Second/10), config)
+	require.ErrorContains(t, err, "LOADING the server is loading its data")
+	require.Less(t, time.Since(start), 10*time.Second)
+}

@@ -1,0 +1,174 @@
+// Package anyclient keeps sessions in Redis, or Valkey, by the client that the app has. All
+// that it asks of a client is one function, which runs a script. So it links no client.
+//
+// The function has six lines with go-redis 9
+//
+//	client := goredis.NewClient(&goredis.Options{Addr: addr, MaxRetries: -1})
+//	config := anyclient.Config{
+//		Eval: func(ctx context.Context, script string, keys []string, args ...string) (any, error) {
+//			return goredis.NewScript(script).Run(ctx, client, keys, args).Result()
+//		},
+//	}
+//
+// for which there is [GoRedis] as well, with rueidis
+//
+//	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, DisableRetry: true})
+//	config := anyclient.Config{
+//		Eval: func(ctx context.Context, script string, keys []string, args ...string) (any, error) {
+//			return rueidis.NewLuaScript(script).Exec(ctx, client, keys, args).ToAny()
+//		},
+//	}
+//
+// and with valkey-go
+//
+//	client, err := valkey.NewClient(valkey.ClientOption{InitAddress: []string{addr}, DisableRetry: true})
+//	config := anyclient.Config{
+//		Eval: func(ctx context.Context, script string, keys []string, args ...string) (any, error) {
+//			return valkey.NewLuaScript(script).Exec(ctx, client, keys, args).ToAny()
+//		},
+//	}
+//
+// and the sessions are then
+//
+//	f.Use(session.Sessioner(session.Options{Initer: anyclient.Initer(), Config: config}))
+//
+// # Model
+//
+// Keys and values are those of package redis, so both find the sessions of the other. Each
+// operation is one script and one round trip, if the client sends a script by its hash and
+// only by its text when the server does not know the hash, as the clients above do.
+// The client belongs to the app: the store never closes it.
+//
+// # Retries
+//
+// The client should make no retries by itself (MaxRetries -1 in go-redis; in its
+// ClusterOptions it is MaxRedirects -1). A write compares with what was read. If its answer
+// is lost, and a client makes the write again, it is refused, as if somebody else had
+// written. The store then makes the changes again, on top of what another request may have
+// written meanwhile. Without retries of the client, the store looks what has become of the
+// write: see [session.ErrNotApplied]. Loads, extends and deletes are made again by the
+// store, and writes that the server has refused for the moment, up to 3 times.
+//
+// # Errors
+//
+// The Initer returns an error when there is no Eval, when NoKeyPrefix and a KeyPrefix are
+// set, when the server refuses a command that the store needs, naming the command, and when
+// Eval fails. For a server that is loading its data it waits for 5 seconds.
+//
+// No error says what an error reply or the client quotes, which may be keys, data, or a part
+// of the password. Replies are recognised in the errors of go-redis, rueidis and valkey-go:
+// of those, an error has the code, such as NOPERM, and what that means. Of others it has the
+// Go type. errors.As finds the original.
+//
+// An operation ends when its context does, even if Eval goes on.
+//
+// # Limits
+//
+// Redis 5 or later, with the rights that package redis lists, and those that the client needs
+// for itself, such as HELLO and CLIENT. The limits of package redis hold: reads must go to
+// the primary, and a failover or an eviction may end sessions.
+//
+// How long a connection waits that has died without a word is up to the client. Give it a
+// timeout of 1 second for an answer, and an idle time below the 4 minutes after which
+// balancers drop connections.
+package anyclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/redact"
+	"github.com/flamego/session/redis/internal/errtext"
+	"github.com/flamego/session/redis/internal/script"
+)
+
+// Eval runs a Lua script with its keys and its arguments, which may be any bytes. It returns
+// the reply: an int64, a string or a []byte, or a []any of such. No script of this package
+// answers with nil. It may be called in parallel, and after the end of the context that an
+// earlier call had.
+type Eval = func(ctx context.Context, script string, keys []string, args ...string) (any, error)
+
+// Config says how the server is asked. Eval must be given.
+type Config struct {
+	// Eval runs a script. Default is none, which is an error.
+	Eval Eval
+	// Cluster says that the client is that of a Cluster. Then no script has keys of two
+	// slots, and a session that gets a new ID moves in two steps, unless the KeyPrefix has a
+	// hash tag, such as "{session}:". A failure between the steps ends the session.
+	// Default is false.
+	Cluster bool
+	// KeyPrefix is what every key starts with. Default is "session:".
+	KeyPrefix string
+	// NoKeyPrefix says that the keys are the session IDs alone. What is different then is in
+	// the doc of package redis. To set it and a KeyPrefix is an error. Default is false.
+	NoKeyPrefix bool
+	// Lifetime is the duration without access after which a session ends.
+	// Redis counts in milliseconds. Default is 3600 seconds, also for values
+	// below one second.
+	Lifetime time.Duration
+	// Encoder encodes the data of a session. Default is session.GobEncoder.
+	Encoder session.Encoder
+	// Decoder decodes what Encoder made. Default is session.GobDecoder.
+	Decoder session.Decoder
+	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
+	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
+	MaxDataSize int
+}
+
+// Initer returns the session.Initer for any client of Redis, which wants a Config.
+func Initer() session.Initer {
+	return session.NewIniter(open)
+}
+
+func open(ctx context.Context, config Config) (_ session.Backend, sc session.StoreConfig, err error) {
+	b := &backend{eval: config.Eval, prefix: config.KeyPrefix, noPrefix: config.NoKeyPrefix}
+	switch {
+	case b.eval == nil:
+		return nil, sc, errors.New("empty Eval")
+	case b.noPrefix && b.prefix != "":
+		return nil, sc, errors.New("NoKeyPrefix and a KeyPrefix")
+	case !b.noPrefix && b.prefix == "":
+		b.prefix = script.Prefix
+	}
+	b.twoSteps = config.Cluster && !script.IsOneSlot(b.prefix)
+	if err := b.start(ctx); err != nil {
+		return nil, sc, err
+	}
+	sc = session.StoreConfig{
+		Name:        "redis",
+		Lifetime:    config.Lifetime,
+		Encoder:     config.Encoder,
+		Decoder:     config.Decoder,
+		MaxDataSize: config.MaxDataSize,
+		SharedKeys:  config.NoKeyPrefix,
+	}
+	return b, sc, nil
+}
+
+// start checks that the server does what the store needs. It waits for a server that is
+// loading its data.
+func (b *backend) start(ctx context.Context) error {
+	for {
+		reply, err := b.call(ctx, repeatable, script.Check, []string{b.prefix + script.CheckKey})
+		text, _ := errtext.Reply(err)
+		if errtext.Code(text) == "LOADING" && ctx.Err() == nil {
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		refused, ok := script.Text(reply)
+		switch {
+		case errtext.IsRefusal(text):
+			return redact.New("redis: the server refuses scripts, which the store needs: "+err.Error(), err)
+		case err != nil:
+			return redact.New("redis: connect: "+err.Error(), err)
+		case !ok:
+			return fmt.Errorf("redis: %w", script.ErrReply)
+		case string(refused) != "OK":
+			return fmt.Errorf("redis: the server refuses %s to this user, and the store needs it", script.Command(string(refused)))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,4 @@
+package anyclient
+
+// Open makes the backend of a Config, for tests of its operations.
+var Open = open

@@ -1,0 +1,41 @@
+package anyclient
+
+import (
+	"context"
+
+	"github.com/flamego/session/redis/internal/errtext"
+	"github.com/flamego/session/redis/internal/script"
+)
+
+// Result is the reply to a command of go-redis.
+type Result interface {
+	Result() (any, error)
+}
+
+// Doer is a client of go-redis.
+type Doer[R Result] interface {
+	Do(ctx context.Context, args ...any) R
+}
+
+// GoRedis returns the Eval for a client of go-redis: of one server, of Sentinel, of a
+// Cluster.
+//
+//	config := anyclient.Config{Eval: anyclient.GoRedis(goredis.NewClient(options))}
+func GoRedis[R Result](client Doer[R]) Eval {
+	return func(ctx context.Context, text string, keys []string, args ...string) (any, error) {
+		command := make([]any, 0, 3+len(keys)+len(args))
+		command = append(command, "evalsha", script.Hash(text), len(keys))
+		for _, key := range keys {
+			command = append(command, key)
+		}
+		for _, arg := range args {
+			command = append(command, arg)
+		}
+		reply, err := client.Do(ctx, command...).Result()
+		if said, _ := errtext.Reply(err); errtext.Code(said) == "NOSCRIPT" {
+			command[0], command[1] = "eval", text
+			reply, err = client.Do(ctx, command...).Result()
+		}
+		return reply, err
+	}
+}
