@@ -9,6 +9,7 @@ SERVERS  := ./internal/testing/testserver/servers
 FERRETDB := internal/testing/testserver/ferretdb
 BENCH    := internal/bench
 APPS     := internal/testing/apps
+DRIVERS  := internal/testing/drivers
 CLIENTS  := internal/testing/clients
 BUILD    := .build
 NEWEST   := github.com/flamego/flamego@v1.13.0
@@ -20,7 +21,7 @@ PLATFORMS := linux/386 linux/arm windows/amd64 darwin/arm64 freebsd/amd64
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .PHONY: test
-test: deps fmt vet test-all test-apps test-clients test-32bit test-newest bench-once ## Install what is missing, then check and test everything
+test: deps fmt vet test-all test-apps test-clients test-drivers test-32bit test-newest bench-once ## Install what is missing, then check and test everything
 
 # apt-get runs only when something is missing. FerretDB is in no distribution, so
 # it is built here, once per machine. The C compiler is for the race detector.
@@ -60,6 +61,7 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 	cd $(FERRETDB) && GOFLAGS= CGO_ENABLED=0 go vet -tags=ferretdb_no_postgresql .
 	cd $(BENCH) && go vet ./...
 	cd $(APPS) && go vet ./...
+	cd $(DRIVERS) && go vet ./...
 	cd $(CLIENTS) && go vet ./...
 
 # With CI=true a server that is missing fails its tests instead of skipping them.
@@ -74,6 +76,11 @@ test-apps: deps ## Build and visit apps as users have them, with other middlewar
 .PHONY: test-clients
 test-clients: deps ## Run the conformance suite with other clients of Redis
 	cd $(CLIENTS) && CI=true go test -race -shuffle=on ./...
+
+# One of the drivers is written in C.
+.PHONY: test-drivers
+test-drivers: deps ## Run the SQL stores on pools of other drivers
+	cd $(DRIVERS) && CGO_ENABLED=1 CI=true go test -race -shuffle=on ./...
 
 # An int has 32 bits here. The race detector does not know 386, nor does any server
 # run on it.

@@ -16,6 +16,7 @@ import (
 	"github.com/flamego/session/mongo"
 	"github.com/flamego/session/mysql"
 	"github.com/flamego/session/postgres"
+	"github.com/flamego/session/postgres/anydriver"
 	"github.com/flamego/session/redis"
 	"github.com/flamego/session/redis/anyclient"
 	"github.com/flamego/session/sqlite"
@@ -69,6 +70,7 @@ var (
 	_ func() session.Initer = session.MemoryIniter
 	_ func() session.Initer = session.FileIniter
 	_ func() session.Initer = postgres.Initer
+	_ func() session.Initer = anydriver.Initer
 	_ func() session.Initer = mysql.Initer
 	_ func() session.Initer = sqlite.Initer
 	_ func() session.Initer = redis.Initer
@@ -100,12 +102,16 @@ func everyOption() []session.Options {
 		mysql.Config{
 			Lifetime: time.Hour, DSN: "/", Table: "sessions",
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder, InitTable: true,
-			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20, MaxConns: 16,
+			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20, MaxConns: 16, Location: time.UTC,
 		},
 		sqlite.Config{
 			Lifetime: time.Hour, DSN: "app.db", Table: "sessions",
 			Encoder: session.GobEncoder, Decoder: session.GobDecoder, InitTable: true,
 			DB: (*sql.DB)(nil), MaxDataSize: 1 << 20, MaxConns: 16,
+		},
+		anydriver.Config{
+			Lifetime: time.Hour, DB: (*sql.DB)(nil), Table: "sessions",
+			Encoder: session.GobEncoder, Decoder: session.GobDecoder, InitTable: true, MaxDataSize: 1 << 20,
 		},
 		redis.Config{
 			Client:  redisdriver.NewClient(&redis.Options{Addr: "127.0.0.1:6379"}),

@@ -31,11 +31,18 @@ func TestImports(t *testing.T) {
 			t.Errorf("the root package links %s", pkg)
 		}
 	}
-	for _, pattern := range []string{"./postgres", "./mysql", "./sqlite", "./redis", "./redis/anyclient", "./mongo", "./storetest"} {
+	for _, pattern := range []string{"./postgres", "./postgres/anydriver", "./mysql", "./sqlite", "./redis", "./redis/anyclient", "./mongo", "./storetest"} {
 		for _, pkg := range deps(t, pattern) {
 			require.NotContains(t, pkg, "stretchr/testify", pattern)
 			require.NotContains(t, pkg, "/internal/testing", pattern)
 		}
+	}
+}
+
+// Package anydriver links no driver, so that an app has only its own.
+func TestAnydriverLinksNoDriver(t *testing.T) {
+	for _, pkg := range deps(t, "./postgres/anydriver") {
+		require.NotRegexp(t, `pgx|pgconn|pgproto|lib/pq|sqlite|/mysql`, strings.ReplaceAll(pkg, "sqlstore/", ""))
 	}
 }
 
@@ -61,20 +68,23 @@ func TestGoModNamesNoMiddleware(t *testing.T) {
 func TestImportsPointDown(t *testing.T) {
 	const module = "github.com/flamego/session"
 	knows := map[string][]string{
-		"/internal/commit":     {"/internal/backoff", "/internal/deadline", "/internal/state"},
-		"/internal/state":      {"/internal/gobmap"},
-		"/internal/expiring":   nil,
-		"/internal/gobmap":     nil,
-		"/internal/atomicfile": nil,
-		"/internal/filelock":   nil,
-		"/internal/deadline":   nil,
-		"/internal/liveness":   nil,
-		"/internal/backoff":    nil,
-		"/internal/redact":     nil,
-		"/internal/ttl":        nil,
-		"/internal/together":   {"/internal/deadline"},
+		"/internal/commit":                 {"/internal/backoff", "/internal/deadline", "/internal/state"},
+		"/internal/state":                  {"/internal/gobmap"},
+		"/internal/expiring":               nil,
+		"/internal/gobmap":                 nil,
+		"/internal/atomicfile":             nil,
+		"/internal/filelock":               nil,
+		"/internal/deadline":               nil,
+		"/internal/liveness":               nil,
+		"/internal/backoff":                nil,
+		"/internal/redact":                 nil,
+		"/internal/ttl":                    nil,
+		"/internal/together":               {"/internal/deadline"},
+		"/internal/starting":               {"/internal/deadline"},
+		"/internal/sqlstore/pgdialect":     {"/internal/sqlstore"},
+		"/internal/sqlstore/sqlitedialect": {"/internal/sqlstore"},
 		"/internal/sqlstore": {
-			"", "/internal/backoff", "/internal/deadline", "/internal/liveness", "/internal/redact", "/internal/together",
+			"/internal/starting", "", "/internal/backoff", "/internal/deadline", "/internal/liveness", "/internal/redact", "/internal/together",
 			"/internal/ttl",
 		},
 	}

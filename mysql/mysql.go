@@ -7,8 +7,8 @@
 //
 // # Model
 //
-// A session is one row: its ID, its encoded data, and when it expires, in UTC
-// and by the clock of the server. Every operation is one statement that names
+// A session is one row: its ID, its encoded data, and when it expires, by the clock of the
+// server. Every operation is one statement that names
 // the state it expects, so instances of an app share a table without locks or
 // transactions. InitTable makes
 //
@@ -22,13 +22,28 @@
 // If the table is there already, InitTable only adds the index if that is missing.
 // Where InitTable is not used, make the index by hand: without it, to delete what has
 // expired locks every row. DATETIME keeps whole seconds, to which an expiry is rounded
-// up.
+// up. Where an index cannot be so long, as with MyISAM or an old row format, the key is
+// made of ASCII.
+//
+// # The zone of expired_at
+//
+// A DATETIME has no zone. As with other programs that write times by go-sql-driver/mysql,
+// the existing library among them, expired_at is wall time in the loc of the DSN. Default
+// is UTC. With a DB, which does not tell its loc, Config.Location says the zone. All
+// programs that use a table must have the same.
+//
+// The rules of the zone are those of the app, for 40 years from its start: only the clock
+// of the server counts, but not its tables of zones. In the hour that comes twice when the
+// clocks are set back, a session may live an hour longer, and none ends early. GC deletes
+// it when that hour is over.
 //
 // # Errors
 //
 // The Initer returns an error for a DSN that does not parse, a name that cannot
-// be that of a table, and a server that does not answer within 5 seconds. No
-// error holds the DSN or any part of it. Without InitTable a missing table is an
+// be that of a table, and a server that does not answer within 5 seconds: a server that
+// is still starting is waited for. The error names the parameter of the DSN that may be
+// wrong. No error holds the DSN or any part of it, or the message of the server, which may
+// repeat data: the number of the error says more. Without InitTable a missing table is an
 // error of the first operation. Data that the column cannot hold is refused before it is
 // sent, because a server that is not in strict mode would cut it off.
 //
@@ -78,9 +93,9 @@
 package mysql
 
 import (
+	"context"
 	"database/sql"
 	"encoding/hex"
-	"errors"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -123,11 +138,23 @@ type Config struct {
 	// MaxConns is the greatest number of connections to DSN. If the server allows fewer,
 	// the store does with these. Default is 16. To be negative is an error.
 	MaxConns int
+	// Location is the zone in whose wall time expired_at is kept: that of the other
+	// programs that use the table, which is the loc of their DSNs. Default is the loc of
+	// the DSN, and with a DB it is UTC.
+	Location *time.Location
 }
 
 // Initer returns the session.Initer of MySQL, which wants a Config.
 func Initer() session.Initer {
-	return sqlstore.Initer[Config](&dialect)
+	return session.NewIniter(open)
+}
+
+func open(ctx context.Context, config Config) (session.Backend, session.StoreConfig, error) {
+	// Without names of fields, a field that is forgotten does not compile.
+	return inZone(dialect, location(config), time.Now()).Open(ctx, sqlstore.Config{
+		config.Lifetime, config.DSN, config.Table, config.Encoder, config.Decoder,
+		config.InitTable, config.MaxDataSize, config.DB, config.MaxConns,
+	})
 }
 
 var dialect = sqlstore.Dialect{
@@ -156,6 +183,9 @@ var dialect = sqlstore.Dialect{
 
 	CreateTable: "CREATE TABLE IF NOT EXISTS {table} " +
 		"({key} VARCHAR(255) PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} DATETIME NOT NULL)",
+	// Session IDs are ASCII.
+	CreateShort: "CREATE TABLE IF NOT EXISTS {table} " +
+		"({key} VARCHAR(255) CHARACTER SET ascii PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} DATETIME NOT NULL)",
 	CreateIndex: "CREATE INDEX {index} ON {table} ({expired_at})",
 	HasIndex: `SELECT COUNT(*) FROM information_schema.statistics
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
@@ -165,15 +195,12 @@ var dialect = sqlstore.Dialect{
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
 		AND column_name = 'data'), 65535))`,
 
-	Connector: newConnector,
-	DSNFaults: []string{
-		"did you forget to escape a param value?", "network address not terminated (missing closing brace)",
-		"missing the slash separating the database name", "interpolateParams can not be used with unsafe collations",
-		"default addr for network", "invalid dbname", "invalid bool value", "invalid timeTruncate value",
-		"unknown server pub key name", "unknown config name", "invalid connectionAttributes value",
-		"invalid duration", "unknown time zone", "invalid URL escape", "invalid syntax",
-	},
-	ServerError: serverError,
+	Connector:    newConnector,
+	ServerError:  serverError,
+	Phrases:      phrases,
+	Parameters:   parameters,
+	BadParameter: badParameter,
+	TLS:          "tls",
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"1062"},
 		sqlstore.NoTable:   {"1146"},
@@ -189,6 +216,8 @@ var dialect = sqlstore.Dialect{
 		// Shutdown, KILL, interactive_timeout, and what proxies say of the server behind
 		// them.
 		sqlstore.Broken: {"1053", "1158", "1159", "1160", "1161", "1317", "1927", "2006", "2013", "4031"},
+		// For MyISAM, or for an old row format of InnoDB.
+		sqlstore.KeyTooLong: {"1071", "1709"},
 	},
 	Broken: []error{mysql.ErrInvalidConn},
 }
@@ -204,12 +233,4 @@ func literal(value interface{}) string {
 	default:
 		return "_utf8mb4 x'" + hex.EncodeToString([]byte(v.(string))) + "'"
 	}
-}
-
-func serverError(err error) (code, text string, ok bool) {
-	var answer *mysql.MySQLError
-	if !errors.As(err, &answer) {
-		return "", "", false
-	}
-	return strconv.Itoa(int(answer.Number)), answer.Error(), true
 }

@@ -15,11 +15,18 @@ func TestMain(m *testing.M) { testserver.Main(m) }
 
 var ctx = context.Background()
 
+func config(c sqlstore.Config) interface{} {
+	return mysql.Config{
+		Lifetime: c.Lifetime, DSN: c.DSN, Table: c.Table, Encoder: c.Encoder, Decoder: c.Decoder,
+		InitTable: c.InitTable, MaxDataSize: c.MaxDataSize, DB: c.DB, MaxConns: c.MaxConns,
+	}
+}
+
 var env = &sqltest.Env{
 	Dialect:  mysql.Dialect,
 	Driver:   "mysql",
 	Initer:   mysql.Initer(),
-	Config:   func(c sqlstore.Config) interface{} { return mysql.Config(c) },
+	Config:   config,
 	DSN:      testserver.MySQL,
 	OldTable: "CREATE TABLE %s (`key` VARCHAR(255) NOT NULL, `data` BLOB NOT NULL, `expired_at` DATETIME NOT NULL, PRIMARY KEY (`key`)) DEFAULT CHARSET=utf8",
 	Time:     "(UTC_TIMESTAMP() + INTERVAL %d SECOND)",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ var tcp = regexp.MustCompile(`tcp\((.*)\)`)
 
 func TestParameters(t *testing.T) {
 	for _, params := range []string{
-		"?parseTime=true", "?parseTime=true&loc=Asia%2FTokyo", "?loc=America%2FNew_York", "?clientFoundRows=true",
+		"?parseTime=true", "?clientFoundRows=true",
 		"?interpolateParams=true", "?time_zone=%27%2B05%3A00%27&parseTime=true", "?sql_mode=%27%27",
 		"?sql_mode=%27ANSI_QUOTES%2CNO_BACKSLASH_ESCAPES%27", "?readTimeout=20s&writeTimeout=20s", "?charset=latin1", "?tx_isolation=%27SERIALIZABLE%27",
 	} {
@@ -148,29 +149,119 @@ func TestSweepLocksNobody(t *testing.T) {
 
 func TestBadDSN(t *testing.T) {
 	t.Parallel()
-	addr := tcp.FindString(testserver.MySQL(t))
-	env.BadDSNs(t, map[string]string{
-		"canary-user:canary-pass@" + addr + "/canary-db":                      "Access denied",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db":                  "connection refused",
-		"canary-user:canary-pass@unix(/canary-host)/canary-db":                "no such file",
-		"canary-user:canary-pass@tcp(canary-host.invalid:1)/canary-db":        "look up the host",
-		"canary-user:canary-pass@canary-host/canary-db":                       "default addr for network",
-		"canary-user:canary-pass@canary(canary-host)/canary-db":               "unknown network",
-		"canary-user:canary-pass@canary(canary-host:1)/canary-db":             "unknown network",
-		"canary-user:canary-pass@tcp(canary-host:1/canary-db":                 "network address not terminated",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)":                            "missing the slash",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?parseTime=canary": "invalid bool value",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?loc=canary":       "unknown time zone",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?timeout=canary":   "the DSN is not valid",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?tls=canary":       "unknown config name",
-		"canary-user:canary-pass@tcp(127.0.0.1:1)/%zzcanary":                  "invalid dbname",
-		"canary": "missing the slash",
-	}, "canary")
-
 	good := testserver.MySQL(t)
-	_, err := session.New(session.Options{
-		Initer: mysql.Initer(),
-		Config: mysql.Config{DSN: good[:strings.LastIndex(good, "/")+1] + "canary_db"},
-	})
-	sqltest.NoLeak(t, err, "canary_db", addr, good)
+	addr := tcp.FindString(good)
+	password := good[:strings.Index(good, "@")]
+	noDatabase := good[:strings.LastIndex(good, "/")+1]
+	env.BadDSNs(t, map[string]string{
+		"canary-user:canary-pass@" + addr + "/canary-db":                        "connect: user or password: access denied (error 1045)",
+		noDatabase + "canary_db":                                                "connect: database: there is no such database (error 1049)",
+		noDatabase:                                                              `create table "sessions": Table: no database selected (error 1046)`,
+		good + "?canary_variable=1":                                             "connect: a parameter after the ?: unknown system variable (error 1193)",
+		good + "?time_zone=%27canary%27":                                        "connect: time_zone: unknown time zone (error 1298)",
+		good + "?tls=true":                                                      "connect: tls: ",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db":                    "connect: host or port: connect: connection refused",
+		"canary-user:canary-pass@unix(/canary-host)/canary-db":                  "connect: host (the socket): connect: no such file",
+		"canary-user:canary-pass@tcp(canary-host.invalid:1)/canary-db":          "connect: host: look up the host: ",
+		"canary-user:canary-pass@canary-host/canary-db":                         "the DSN is not valid: address: default addr for network",
+		"canary-user:canary-pass@canary(canary-host)/canary-db":                 "connect: host or port: dial: unknown network",
+		"canary-user:canary-pass@canary(canary-host:1)/canary-db":               "connect: host or port: dial: unknown network",
+		"canary-user:canary-pass@tcp(canary-host:1/canary-db":                   "the DSN is not valid: address: network address not terminated",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)":                              "the DSN is not valid: database: missing the slash",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?parseTime=canary":   "the DSN is not valid: parseTime: invalid bool value",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?loc=canary":         "the DSN is not valid: loc: unknown time zone",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?timeout=canary":     "the DSN is not valid: timeout: invalid duration",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?readTimeout=canary": "the DSN is not valid: readTimeout: invalid duration",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?maxAllowedPacket=a": "the DSN is not valid: maxAllowedPacket: invalid syntax",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/canary-db?tls=canary":         "the DSN is not valid: tls: unknown config name",
+		"canary-user:canary-pass@tcp(127.0.0.1:1)/%zzcanary":                    "the DSN is not valid: database: invalid dbname",
+		"canary": "the DSN is not valid: database: missing the slash",
+	}, "canary", password, addr)
+}
+
+// TestInitTableWhereKeysAreShort: neither MyISAM nor an old row format takes a key of 255
+// characters of utf8mb4.
+func TestInitTableWhereKeysAreShort(t *testing.T) {
+	for name, params := range map[string]string{"MyISAM": "?default_storage_engine=MyISAM", "compact": ""} {
+		t.Run(name, func(t *testing.T) {
+			tab := env.New(t).Init()
+			if name == "compact" { // which is a setting of the whole server: no other test runs meanwhile
+				var format string
+				if err := tab.DB.QueryRow("SELECT @@GLOBAL.innodb_default_row_format").Scan(&format); err != nil {
+					t.Fatal(err)
+				}
+				tab.Exec("SET GLOBAL innodb_default_row_format = compact")
+				defer tab.Exec("SET GLOBAL innodb_default_row_format = " + format)
+			}
+			tab.Config.DSN += params
+			b := tab.Backend()
+			longest := strings.Repeat("a", 255)
+			for _, sid := range []string{"session1", longest} {
+				if ok, err := b.Insert(ctx, sid, session.Record{Data: []byte("a"), TTL: time.Minute}); !ok || err != nil {
+					t.Fatal(ok, err)
+				}
+			}
+			if _, found, err := b.Load(ctx, longest); !found || err != nil {
+				t.Fatal(found, err)
+			}
+			if n := tab.Scalar("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = ? AND (engine = ? OR row_format = ?)",
+				tab.Config.Table, name, name); n != 1 {
+				t.Errorf("the table is not one of %s", name)
+			}
+		})
+	}
+}
+
+func TestStarting(t *testing.T) {
+	env.Starting(t, through, func(net.Conn) {}, func(dsn string) string { return "canary:canary@" + dsn[strings.Index(dsn, "@")+1:] })
+}
+
+func FuzzDSN(f *testing.F) {
+	env.FuzzDSN(f, mysql.DriverParameters,
+		"user:password@tcp(host:3306)/database?parseTime=true&loc=Local", "user@unix(/sock)/", "/", "u:p@/d?tls=x&charset=a,b",
+		"u:p@tcp([::1]:3306)/%2f?collation=x&maxAllowedPacket=-1&timeout=1s", "u:p@tcp(h:1/d", "@/?connectionAttributes=a:b", "u:p@host/d?loc=%zz",
+		"u:p@tcp(h)/d?serverPubKey=%", "?/", "a/b?c/d=e", "@@(/)", "/?compress=x&interpolateParams=1&collation=gbk_chinese_ci")
+}
+
+func TestLockHint(t *testing.T) {
+	t.Parallel()
+	env.LockHint(t, "?innodb_lock_wait_timeout=1", 2500*time.Millisecond)
+}
+
+func TestRefusals(t *testing.T) {
+	good := testserver.MySQL(t)
+	const raise = "FOR EACH ROW BEGIN DECLARE m TEXT; SET m = CONCAT(NEW.`key`, ' ', LEFT(NEW.`data`, 10), HEX(NEW.`data`)); " +
+		"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = m; END"
+	env.Secrets(t, map[string][]string{
+		"CHECK":     {"ALTER TABLE %T ADD CHECK (LENGTH(%d) < 3)"},
+		"trigger":   {"CREATE TRIGGER %T_i BEFORE INSERT ON %T " + raise, "CREATE TRIGGER %T_u BEFORE UPDATE ON %T " + raise},
+		"too long":  {"ALTER TABLE %T MODIFY %k VARCHAR(15)", "ALTER TABLE %T MODIFY %d VARBINARY(3)"},
+		"text":      {"ALTER TABLE %T MODIFY %d VARCHAR(100) CHARACTER SET utf8mb4"},
+		"number":    {"UPDATE %T SET %d = '1'", "ALTER TABLE %T MODIFY %d INT"},
+		"no column": {"ALTER TABLE %T DROP COLUMN %d"},
+		"other key": {"ALTER TABLE %T ADD COLUMN more VARCHAR(9) NOT NULL"},
+	}, good[:strings.Index(good, "@")], tcp.FindStringSubmatch(good)[1])
+}
+
+// TestNoPermission: the error at start names the Table.
+func TestNoPermission(t *testing.T) {
+	t.Parallel()
+	tab := env.New(t).Init()
+	tab.Backend()
+	user := "nobody_" + tab.Config.Table
+	tab.Exec("CREATE USER " + user + " IDENTIFIED BY 'canary-pass'")
+	t.Cleanup(func() { tab.Exec("DROP USER " + user) })
+	visible := "visible_" + tab.Config.Table
+	tab.Exec("CREATE TABLE " + visible + " (a INT)")
+	t.Cleanup(func() { tab.Exec("DROP TABLE " + visible) })
+	tab.Exec("GRANT SELECT ON " + visible + " TO " + user)
+	tab.Config.DSN = user + ":canary-pass" + tab.Config.DSN[strings.Index(tab.Config.DSN, "@"):]
+	for _, table := range []string{tab.Config.Table, "not_there", "no_database.not_there"} {
+		tab.Config.Table = table
+		_, _, err := mysql.Dialect.Open(ctx, tab.Config)
+		sqltest.NoLeak(t, err, user, "canary-pass", "SELECT", "VARCHAR")
+		if !strings.Contains(err.Error(), ": Table: ") {
+			t.Error(err)
+		}
+	}
 }

@@ -25,9 +25,11 @@
 // # Errors
 //
 // The Initer returns an error for a DSN that does not parse, a name that cannot
-// be that of a table, and a server that does not answer within 5 seconds. No
-// error holds the DSN or any part of it. Without InitTable a missing table is an
-// error of the first operation.
+// be that of a table, and a server that does not answer within 5 seconds: a server that
+// is still starting is waited for. The error names the parameter of the DSN that may be
+// wrong. No error holds the DSN or any part of it, or the message of the server, which may
+// repeat data: the SQLSTATE says more. Without InitTable a missing table is an error
+// of the first operation.
 //
 // An operation is tried again, until its context is done, while the server has no more
 // connections for the app (SQLSTATE 53300), takes no writes (25006, as after a failover),
@@ -67,11 +69,12 @@ package postgres
 
 import (
 	"database/sql"
-	"errors"
+	"maps"
 	"time"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
+	"github.com/flamego/session/internal/sqlstore/pgdialect"
 )
 
 // Config says where the sessions are. DSN or DB must be given.
@@ -98,8 +101,10 @@ type Config struct {
 	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
 	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
-	// DB is a pool to share, which the store never closes. The store then ignores
-	// DSN. Default is a new pool of up to MaxConns connections to DSN.
+	// DB is a pool to share, of any driver whose errors have a method SQLState, such as
+	// pgx (v4 or v5) and lib/pq. The store never closes it, and ignores DSN. An app that
+	// wants to link no other driver has package anydriver. Default is a new pool of up to
+	// MaxConns connections to DSN.
 	DB *sql.DB
 	// MaxConns is the greatest number of connections to DSN. If the server allows fewer,
 	// the store does with these. Default is 16. To be negative is an error.
@@ -111,68 +116,33 @@ func Initer() session.Initer {
 	return sqlstore.Initer[Config](&dialect)
 }
 
-var dialect = sqlstore.Dialect{
-	Name: "postgres",
+var dialect = newDialect()
 
-	// The server cuts longer names off and goes on with another table.
-	Quote: '"', MaxName: 63, NameLength: func(s string) int { return len(s) },
-	Numbered: true, Remote: true,
-
-	Now:    "now()",
-	Expiry: "now() + ?::bigint * interval '1 millisecond'",
-	Left:   "floor(extract(epoch FROM {expired_at} - now()) * 1000)::bigint",
-
-	// An array is read once. IN might read the keys again for each row, and so delete
-	// more than the limit. ORDER BY makes the server use the index: otherwise it may
-	// overestimate the number of dead rows, and read the whole table to find some.
-	Sweep: `DELETE FROM {table} WHERE {dead} AND {key} = ANY (ARRAY(
-		SELECT {key} FROM {table} WHERE {dead} ORDER BY {expired_at} LIMIT {sweep limit} FOR UPDATE SKIP LOCKED))`,
-
-	CreateTable: `CREATE TABLE IF NOT EXISTS {table}
-		({key} TEXT PRIMARY KEY, {data} BYTEA NOT NULL, {expired_at} TIMESTAMPTZ NOT NULL)`,
-	CreateIndex: "CREATE INDEX IF NOT EXISTS {index} ON {table} ({expired_at})",
-	// CREATE INDEX IF NOT EXISTS would wait for writers before it looks for the index.
-	HasIndex: `SELECT count(*) FROM pg_index i
-		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-		WHERE i.indrelid = to_regclass(concat_ws('.', quote_ident(nullif(?::text, '')), quote_ident(?::text)))
-		AND a.attname = 'expired_at'`,
-
-	Connector: newConnector,
-	Timed:     true,
-	DSNFaults: []string{
-		"invalid port", "invalid connect_timeout", "unknown target_session_attrs value", "failed to configure TLS",
-		"failed to read service", "cannot parse min_read_buffer_size", "cannot parse statement_cache_capacity",
-		"invalid statement_cache_mod", "invalid prefer_simple_protocol",
-		"failed to parse as URL", "failed to parse as DSN",
-	},
-	ServerError: serverError,
-	Codes: map[sqlstore.Class][]string{
-		sqlstore.Duplicate: {"23505"},
-		sqlstore.NoTable:   {"42P01"},
-		// Serialization failure, deadlock, a cached plan for a table that has changed,
-		// a prepared statement that is on another connection.
-		sqlstore.Again: {"40001", "40P01", "0A000", "26000"},
-		// A lock timeout, a statement that was cancelled: see connector.Connect.
-		sqlstore.Locked: {"55P03", "57014"},
-		// Too many connections, of all users or of one.
-		sqlstore.Full:     {"53300"},
-		sqlstore.ReadOnly: {"25006"},
-		// Shutdown, crash, a database that is dropped, idle_session_timeout. The server says
-		// so before it closes a connection, and the next operation on that connection
-		// reads it. PgBouncer says 08P01 of the server behind it.
-		sqlstore.Broken: {"57P01", "57P02", "57P04", "57P05", "08000", "08003", "08006", "08P01", "40003"},
-	},
-}
-
-// serverError finds the errors of both pgx and lib/pq, by the method that they have in
-// common. The error of pgx may be inside an error that repeats half of the DSN.
-func serverError(err error) (code, text string, ok bool) {
-	var answer interface {
-		error
-		SQLState() string
+func newDialect() sqlstore.Dialect {
+	d := pgdialect.Dialect()
+	d.Connector = newConnector
+	d.Phrases = []string{
+		"failed to parse as URL", "unterminated quoted string", "invalid backslash", "failed to parse as DSN",
+		"invalid port", "invalid connect_timeout", "unknown target_session_attrs value", "sslmode is invalid",
+		"unable to read CA file", "unable to add CA to cert pool", `both "sslcert" and "sslkey" are required`,
+		"unable to read sslkey", "unable to find sslpassword", "unable to decrypt key", "unable to read cert",
+		"unable to load cert", "failed to configure TLS", "failed to read service", "cannot parse min_read_buffer_size",
+		"cannot parse statement_cache_capacity", "invalid statement_cache_mod", "invalid prefer_simple_protocol",
+		"server refused TLS connection", "server does not support SCRAM-SHA-256", "no GSSAPI provider registered",
+		"read only connection", "connection is not read only", "server is not in hot standby mode",
+		"server is in standby mode", "conn closed", "conn busy", "message body too short",
 	}
-	if !errors.As(err, &answer) {
-		return "", "", false
-	}
-	return answer.SQLState(), answer.Error(), true
+	d.Parameters = maps.Clone(d.Parameters)
+	maps.Copy(d.Parameters, map[string]string{
+		"failed to parse as URL": "password (in a URL it must be escaped), host or port",
+		"invalid port":           "port", "sslmode is invalid": "sslmode",
+		"unable to read CA file": "sslrootcert", "unable to add CA to cert pool": "sslrootcert",
+		"unable to read sslkey": "sslkey", "unable to find sslpassword": "sslpassword", "unable to decrypt key": "sslpassword",
+		"unable to read cert": "sslcert", "unable to load cert": "sslcert or sslkey", "failed to configure TLS": "sslmode",
+		"failed to read service": "service", "server refused TLS connection": "sslmode",
+		"server does not support SCRAM-SHA-256": "user or password", "no GSSAPI provider registered": "user",
+		"read only connection": "target_session_attrs", "connection is not read only": "target_session_attrs",
+		"server is not in hot standby mode": "target_session_attrs", "server is in standby mode": "target_session_attrs",
+	})
+	return d
 }

@@ -66,25 +66,29 @@ func TestBadDSN(t *testing.T) {
 		u.User, u.Path = url.UserPassword(user, password), database
 		return u.String()
 	}
-	env.BadDSNs(t, map[string]string{
-		with("canary-user", "canary-pass", "/canary-db"):                                     "authentication failed",
-		with(good.User.Username(), "canary-pass", "/canary-db"):                              "authentication failed",
-		"postgres://canary-user:canary-pass@127.0.0.1:1/canary-db":                           "connection refused",
-		"postgres://canary-user:canary-pass@/canary-db?host=/canary-host":                    "no such file",
-		"postgres://canary-user:canary-pass@canary-host.invalid/canary-db":                   "look up the host",
-		"postgres://canary-user:canary/pass@canary-host/canary-db":                           "the DSN is not valid",
-		"postgres://canary-user:canary%pass@canary-host/canary-db":                           "the DSN is not valid",
-		"postgres://canary-user:canary`pass\"@canary-host:canary/canary-db":                  "the DSN is not valid",
-		"postgres://canary-user:canary-pass@127.0.0.1/canary-db?sslmode=canary":              "failed to configure TLS",
-		"postgres://canary-user:canary-pass@127.0.0.1/canary-db?target_session_attrs=canary": "unknown target_session_attrs value",
-		"host=127.0.0.1 port=1 user=canary-user password=canary-pass dbname=canary":          "connection refused",
-		"host=127.0.0.1 port=canary user=canary-user password='canary-pass":                  "the DSN is not valid",
-		"canary": "the DSN is not valid",
-	}, "canary")
-
 	password, _ := good.User.Password()
-	_, err = session.New(session.Options{Initer: postgres.Initer(), Config: postgres.Config{DSN: with(good.User.Username(), password, "/canary-db")}})
-	sqltest.NoLeak(t, err, "canary-db", password, good.Host)
+	env.BadDSNs(t, map[string]string{
+		with("canary-user", "canary-pass", "/canary-db"):                                     "connect: user or password: password authentication failed (SQLSTATE 28P01)",
+		with(good.User.Username(), "canary-pass", "/canary-db"):                              "connect: user or password: password authentication failed (SQLSTATE 28P01)",
+		with(good.User.Username(), password, "/canary-db"):                                   "connect: database: there is no such database (SQLSTATE 3D000)",
+		good.String() + "&canary=1":                                                          "connect: a parameter of the DSN: unrecognized configuration parameter",
+		strings.Replace(good.String(), "sslmode=disable", "sslmode=require", 1):              "connect: sslmode: server refused TLS connection",
+		"postgres://canary-user:canary-pass@127.0.0.1:1/canary-db":                           "connect: host or port: connect: connection refused",
+		"postgres://canary-user:canary-pass@/canary-db?host=/canary-host":                    "connect: host (the socket): connect: no such file",
+		"postgres://canary-user:canary-pass@canary-host.invalid/canary-db":                   "connect: host: look up the host: ",
+		"postgres://canary-user:canary/pass@canary-host/canary-db":                           "the DSN is not valid: password (in a URL it must be escaped), host or port",
+		"postgres://canary-user:canary%pass@canary-host/canary-db":                           "the DSN is not valid: password (in a URL it must be escaped), host or port",
+		"postgres://canary-user:canary`pass\"@canary-host:canary/canary-db":                  "the DSN is not valid: password (in a URL it must be escaped), host or port",
+		"postgres://canary-user:canary-pass@127.0.0.1/canary-db?sslmode=canary":              "the DSN is not valid: sslmode",
+		"postgres://canary-user:canary-pass@127.0.0.1/canary-db?sslrootcert=canary":          "the DSN is not valid: sslrootcert",
+		"postgres://canary-user:canary-pass@127.0.0.1/canary-db?connect_timeout=canary":      "the DSN is not valid: invalid connect_timeout",
+		"postgres://canary-user:canary-pass@127.0.0.1/canary-db?target_session_attrs=canary": "the DSN is not valid: unknown target_session_attrs value",
+		"host=127.0.0.1 port=1 user=canary-user password=canary-pass dbname=canary":          "connect: host or port: connect: connection refused",
+		"host=127.0.0.1 port=canary user=canary-user password=canary-pass":                   "the DSN is not valid: port: invalid port",
+		"host=127.0.0.1 port=1 user=canary-user password='canary-pass":                       "the DSN is not valid: unterminated quoted string",
+		"password='a\\": "the DSN is not valid: the driver panicked",
+		"canary":        "the DSN is not valid: failed to parse as DSN",
+	}, "canary", password)
 }
 
 // hostileRow makes the parser of pgx panic: a column of -16 bytes.
@@ -205,5 +209,77 @@ func TestOddRows(t *testing.T) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+func TestStarting(t *testing.T) {
+	env.Starting(t, through, func(c net.Conn) {
+		if _, err := pgproto3.NewBackend(pgproto3.NewChunkReader(c), c).ReceiveStartupMessage(); err == nil {
+			answer, _ := (&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P03", Message: "the database system is starting up"}).Encode(nil)
+			_, _ = c.Write(answer)
+		}
+	}, func(dsn string) string {
+		u, err := url.Parse(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.UserPassword("canary", "canary")
+		return u.String()
+	})
+}
+
+func FuzzDSN(f *testing.F) {
+	env.FuzzDSN(f, nil,
+		"password='a\\", "postgres://user:password@host:5432/database?sslmode=verify-full", "host=h port=5432 user=u password='p' dbname=d",
+		"postgres://u:p@[::1]:1,h:2/d?target_session_attrs=any", "host=/tmp port=99999", "user='\\'", "=", "'", "a=\\", "postgresql://", "postgres://%zz",
+		"service=x servicefile=/nowhere", "sslmode=require sslcert=/nowhere sslkey=/nowhere", "connect_timeout=-1", "statement_cache_capacity=x",
+		"prefer_simple_protocol=2", "password=a\\", "password='a' '")
+}
+
+func TestLockHint(t *testing.T) {
+	t.Parallel()
+	env.LockHint(t, "&lock_timeout=200", 700*time.Millisecond)
+}
+
+func TestRefusals(t *testing.T) {
+	good, err := url.Parse(testserver.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := good.User.Password()
+	const raise = `CREATE OR REPLACE FUNCTION raise_canary() RETURNS trigger LANGUAGE plpgsql AS
+		'BEGIN RAISE EXCEPTION USING MESSAGE = concat(NEW.key, NEW.data, encode(NEW.data, ''escape'')); END'`
+	env.Secrets(t, map[string][]string{
+		"CHECK":     {"ALTER TABLE %T ADD CHECK (length(data) < 3)"},
+		"trigger":   {raise, "CREATE TRIGGER canary BEFORE INSERT OR UPDATE ON %T FOR EACH ROW EXECUTE PROCEDURE raise_canary()"},
+		"too long":  {"ALTER TABLE %T ALTER COLUMN key TYPE VARCHAR(15)"},
+		"text":      {"ALTER TABLE %T ALTER COLUMN data TYPE TEXT USING 'a'"},
+		"number":    {"ALTER TABLE %T ALTER COLUMN data TYPE INTEGER USING 1"},
+		"uuid":      {"DELETE FROM %T", "ALTER TABLE %T ALTER COLUMN key TYPE UUID USING NULL::uuid"},
+		"no column": {"ALTER TABLE %T DROP COLUMN data"},
+	}, password, good.Host)
+}
+
+// TestNoPermission: the error at start names the Table.
+func TestNoPermission(t *testing.T) {
+	t.Parallel()
+	tab := env.New(t).Init()
+	tab.Backend()
+	user := "nobody_" + tab.Config.Table
+	tab.Exec("CREATE ROLE " + user + " LOGIN PASSWORD 'canary-pass'")
+	t.Cleanup(func() { tab.Exec("DROP ROLE " + user) })
+	u, err := url.Parse(tab.Config.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(user, "canary-pass")
+	tab.Config.DSN = u.String()
+	for _, table := range []string{tab.Config.Table, "not_there", "no_schema.not_there"} {
+		tab.Config.Table = table
+		_, _, err = postgres.Dialect.Open(ctx, tab.Config)
+		sqltest.NoLeak(t, err, user, "canary-pass", "SELECT", "TIMESTAMPTZ")
+		if !strings.Contains(err.Error(), ": Table: ") {
+			t.Error(err)
+		}
 	}
 }

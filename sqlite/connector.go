@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -43,6 +44,9 @@ type connector struct {
 	driver.Connector
 	wal    bool // ask for a WAL
 	normal bool // with a WAL, set synchronous to NORMAL
+
+	watch    *watch // of the file, for all connections of a store; nil if there is none
+	readOnly bool   // the connections only read
 }
 
 func newConnector(dsn string) (driver.Connector, error) {
@@ -62,10 +66,26 @@ func newConnector(dsn string) (driver.Connector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return connector{c, !journalMode.isSet(params), !synchronous.isSet(params)}, nil
+	return connector{
+		Connector: c, wal: !journalMode.isSet(params), normal: !synchronous.isSet(params),
+		watch: newWatch(dsn, params.Has("vfs")),
+	}, nil
+}
+
+// ForReaders returns the connector for connections that only read.
+func (c connector) ForReaders() driver.Connector {
+	c.readOnly = true
+	return c
 }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	if c.watch == nil {
+		return c.connect(ctx)
+	}
+	return c.watch.connect(func() (driver.Conn, error) { return c.connect(ctx) }, c.readOnly)
+}
+
+func (c connector) connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -114,7 +134,7 @@ func askForWAL(ctx context.Context, conn driver.Conn) (mode string, err error) {
 	}
 	for until := time.Now().Add(patience); ; time.Sleep(rand.N(20 * time.Millisecond)) {
 		mode, err = pragma(ctx, conn, "journal_mode = WAL")
-		if code, _, _ := serverError(err); code != busy || time.Now().After(until) {
+		if !isBusy(err) || time.Now().After(until) {
 			break // perhaps without a WAL, as when the file is read-only
 		}
 	}
@@ -122,9 +142,20 @@ func askForWAL(ctx context.Context, conn driver.Conn) (mode string, err error) {
 	return mode, err
 }
 
+func isBusy(err error) bool {
+	const sqliteBusy = 5
+	var answer *sqlite.Error
+	return errors.As(err, &answer) && answer.Code()&0xff == sqliteBusy
+}
+
 // pragma runs a pragma and returns its answer, or "" if it has none.
-func pragma(ctx context.Context, conn driver.Conn, text string) (answer string, err error) {
-	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, "PRAGMA "+text, nil)
+func pragma(ctx context.Context, conn driver.Conn, text string) (string, error) {
+	return answer(ctx, conn, "PRAGMA "+text)
+}
+
+// answer returns the first value that a query returns, or "" if it has none.
+func answer(ctx context.Context, conn driver.Conn, query string) (value string, err error) {
+	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, query, nil)
 	if err != nil {
 		return "", err
 	}

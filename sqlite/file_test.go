@@ -166,16 +166,17 @@ func TestBadDSN(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.BadDSNs(t, map[string]string{
-		filepath.Join(dir, "canary", "app.db"): "unable to open database file",
-		dir:                                    "unable to open database file",
-		text:                                   "file is not a database",
-		filepath.Join(dir, "x.db?canary=%zz"):  "invalid URL escape",
-		filepath.Join(dir, "x.db?canary;b=1"):  "invalid semicolon separator",
-		filepath.Join(dir, "x.db?_txlock=canary"):         "unknown _txlock",
-		filepath.Join(dir, "x.db?_pragma=canary(x')"):     "sqlite: connect: ",
-		filepath.Join(dir, "x.db?_timezone=canary"):       "unknown _timezone",
-		"file:" + filepath.Join(dir, "canary.db?mode=ro"): "unable to open database file",
-		"file:x.db?vfs=canary":                            "no such vfs",
+		filepath.Join(dir, "canary", "app.db"): "connect: path, or mode: unable to open database file",
+		dir:                                    "connect: path, or mode: unable to open database file",
+		text:                                   "connect: path: file is not a database",
+		filepath.Join(dir, "x.db?canary=%zz"):  "the DSN is not valid: a parameter after the ?: invalid URL escape",
+		filepath.Join(dir, "x.db?canary;b=1"):  "the DSN is not valid: a parameter after the ?: invalid semicolon separator",
+		filepath.Join(dir, "x.db?_txlock=canary"):         "connect: unknown _txlock",
+		filepath.Join(dir, "x.db?_journal_mode=canary"):   "connect: invalid _journal_mode",
+		filepath.Join(dir, "x.db?_pragma=canary(x')"):     "connect: _pragma: SQL logic error",
+		filepath.Join(dir, "x.db?_timezone=canary"):       "connect: unknown _timezone",
+		"file:" + filepath.Join(dir, "canary.db?mode=ro"): "connect: path, or mode: unable to open database file",
+		"file:x.db?vfs=canary":                            "connect: vfs: no such vfs",
 	}, "canary", dir)
 	if _, err := os.Stat(filepath.Join(dir, "canary.db")); err == nil {
 		t.Error("a file was made")
@@ -226,4 +227,22 @@ func TestTwoProcesses(t *testing.T) {
 		want(t, store, "shared", fmt.Sprint("ours", n), n)
 		want(t, store, "shared", fmt.Sprint("theirs", n), n)
 	}
+}
+
+func FuzzDSN(f *testing.F) {
+	f.Chdir(f.TempDir())
+	env.FuzzDSN(f, nil,
+		"app.db", "file:/var/lib/app.db?mode=rw", ":memory:", "?", "file:", "x?_pragma=busy_timeout(1)&_pragma=journal_mode(WAL)",
+		"x?a=%zz", "x?a;b", "x?vfs=a&vfs=b", "file:%2e%2e?vfs=x", "x?_timeout=y", "\x00", "x?=&&=")
+}
+
+func TestRefusals(t *testing.T) {
+	const raise = "BEGIN SELECT RAISE(ABORT, NEW.key || ' ' || NEW.data || hex(NEW.data)); END"
+	check := fmt.Sprintf(strings.Replace(env.OldTable, "data BLOB", "data BLOB CHECK (hex(data) NOT LIKE '63616E6172%%')", 1), "%T")
+	env.Secrets(t, map[string][]string{
+		"trigger":   {"CREATE TRIGGER %T_i BEFORE INSERT ON %T " + raise, "CREATE TRIGGER %T_u BEFORE UPDATE ON %T " + raise},
+		"CHECK":     {"DROP TABLE %T", strings.ReplaceAll(check, "%%", "%")},
+		"no column": {"ALTER TABLE %T RENAME COLUMN data TO other"},
+		"not null":  {"ALTER TABLE %T ADD COLUMN more TEXT NOT NULL DEFAULT 'a' CHECK (more <> 'a' OR length(data) < 3)"},
+	})
 }

@@ -47,12 +47,24 @@
 // A database in memory (":memory:", "mode=memory") lives as long as its connection,
 // which is until the store is closed. No other store can use its sessions.
 //
+// # Another file in its place
+//
+// If another file is put in the place of the database while the store uses it, as when a
+// backup is brought back, the store goes on with the new file: at the next write, or 10 ms
+// later. It removes the "-wal" and "-shm" file of the old one, which must not be applied to
+// the new one. While there is no file, each operation is an error, and no file is made. Put
+// the new file there by a rename. Nothing can tell that the bytes of the open file are
+// overwritten, as "cp" does: that damages any database of SQLite. With a DB, all this is up
+// to the app.
+//
 // # Errors
 //
 // The Initer returns an error for a file that cannot be opened, parameters that
 // are not valid, and a name that cannot be that of a table. No error holds the
-// DSN or any part of it. Without InitTable a missing table is an error of the
-// first operation.
+// DSN or any part of it, or the message of SQLite, which may repeat data: the code says
+// more. Without InitTable a missing table is an error of the first operation. If somebody
+// else writes for as long as the operation may take, the error says so. It may be the
+// handler itself, by a transaction that is still open when the response begins.
 //
 // # Limits
 //
@@ -64,15 +76,11 @@ package sqlite
 
 import (
 	"database/sql"
-	"errors"
-	"strconv"
-	"strings"
 	"time"
-
-	"modernc.org/sqlite"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
+	"github.com/flamego/session/internal/sqlstore/sqlitedialect"
 )
 
 // Config says where the sessions are. DSN or DB must be given.
@@ -101,9 +109,10 @@ type Config struct {
 	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
 	// save more is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
-	// DB is a pool to share, which the store never closes. The store then ignores
-	// DSN, and leaves the settings of the database as they are: give the pool a
-	// busy_timeout. Default is a new pool of up to MaxConns connections to DSN.
+	// DB is a pool to share, of modernc.org/sqlite or mattn/go-sqlite3, which the store
+	// never closes. The store then ignores DSN, and leaves the settings of the database as
+	// they are: give the pool a busy_timeout. Default is a new pool of up to MaxConns
+	// connections to DSN.
 	DB *sql.DB
 	// MaxConns is the greatest number of connections to DSN. One of them writes. The others
 	// only read, and there are none without a write-ahead log: then the one that writes
@@ -116,59 +125,18 @@ func Initer() session.Initer {
 	return sqlstore.Initer[Config](&dialect)
 }
 
-var dialect = sqlstore.Dialect{
-	Name: "sqlite",
+var dialect = newDialect()
 
-	// Not double quotes: if SQLite does not know a name in them, it takes the name for
-	// a text.
-	Quote:   '`',
-	Prepare: true,
-	// In memory, the connection is the database. With a file, one connection that writes
-	// is twice as fast as 16 that get in each other's way (64 goroutines, 2 cores), and
-	// its slowest operation takes a fifth of the time. With a WAL, readers do not wait
-	// for the writer: a read takes 6 us with 8 readers, 7.5 with 4, 16 with one.
-	Single:  true,
-	Readers: "SELECT count(*) FROM pragma_journal_mode, pragma_locking_mode WHERE journal_mode = 'wal' AND locking_mode = 'normal'",
-
-	Now:    "datetime('now')",
-	Expiry: "datetime('now', ((? + 999) / 1000.0) || ' seconds')",
-	Left:   "CAST((julianday({expired_at}) - julianday('now')) * 86400000 AS INTEGER)",
-
-	Sweep: "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {dead} LIMIT {sweep limit})",
-
-	CreateTable: `CREATE TABLE IF NOT EXISTS {table}
-		({key} TEXT PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} TEXT NOT NULL)`,
-	CreateIndex: "CREATE INDEX IF NOT EXISTS {schema.}{index} ON {bare} ({expired_at})",
-
-	Connector: newConnector,
-	Timed:     true, // no statement takes long, or waits for longer than the busy_timeout
-	DSNFaults: []string{
-		"invalid URL escape", "invalid semicolon separator", "conflicting vfs query parameters", "no such vfs",
+func newDialect() sqlstore.Dialect {
+	d := sqlitedialect.Dialect()
+	d.Connector = newConnector
+	d.Phrases = []string{
+		"invalid URL escape", "invalid semicolon separator", "conflicting vfs query parameters",
 		"unknown _timezone", "unknown _txlock", "unknown _time_format", "unknown _time_integer_format",
-		"unknown _inttotime", "unknown _texttotime", "conflicting DSN parameters",
-	},
-
-	ServerError: serverError,
-	Codes: map[sqlstore.Class][]string{
-		sqlstore.Duplicate: {"19"}, // SQLITE_CONSTRAINT
-		sqlstore.NoTable:   {noTable},
-		sqlstore.Locked:    {busy, "6"}, // 6 is SQLITE_LOCKED, which a shared cache answers
-	},
-}
-
-const (
-	busy    = "5"             // SQLITE_BUSY
-	noTable = "no such table" // stands for the code that this error does not have
-)
-
-func serverError(err error) (code, text string, ok bool) {
-	var answer *sqlite.Error
-	if !errors.As(err, &answer) {
-		return "", "", false
+		"unknown _inttotime", "unknown _texttotime", "conflicting DSN parameters", "invalid _dqs",
+		"invalid _defensive", "_defensive must be specified exactly once", "invalid _error_rc",
+		"invalid _busy_timeout", "invalid _timeout", "invalid _auto_vacuum", "invalid _vacuum", "invalid _foreign_keys",
+		"invalid _fk", "invalid _journal_mode", "invalid _journal", "invalid _synchronous", "invalid _sync", "invalid _query_only",
 	}
-	text = answer.Error()
-	if strings.Contains(text, noTable) {
-		return noTable, text, true
-	}
-	return strconv.Itoa(answer.Code() & 0xff), text, true
+	return d
 }

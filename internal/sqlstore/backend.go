@@ -53,7 +53,7 @@ func newBackend(d *Dialect, p *pool, n name) *backend {
 		&b.replace:     "UPDATE {table} SET {data} = ?, {expired_at} = {expiry} WHERE {key} = ? AND {dead}",
 		&b.swap:        "UPDATE {table} SET {data} = ?, {expired_at} = {expiry} WHERE {key} = ? AND {data} = ? AND {live}",
 		&b.rename:      "UPDATE {table} SET {key} = ?, {data} = ?, {expired_at} = {expiry} WHERE {key} = ? AND {data} = ? AND {live}",
-		&b.extend:      "UPDATE {table} SET {expired_at} = {expiry} WHERE {key} = ? AND {live} AND {expired_at} < {expiry}",
+		&b.extend:      "UPDATE {table} SET {expired_at} = {expiry} WHERE {key} = ? AND {live} AND {expires} < {until}",
 		&b.remove:      "DELETE FROM {table} WHERE {key} = ?",
 		&b.sweep:       d.Sweep,
 		&b.sweepKeys:   d.SweepKeys,

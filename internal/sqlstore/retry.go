@@ -37,7 +37,8 @@ const (
 // A restart of the server leaves a pool full of broken connections, of which each
 // attempt removes one. So there are as many attempts as connections, and a few more.
 func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Context) error) error {
-	limit := 0
+	limit, locked := 0, false
+	var before error
 	class := Other
 	for n := 0; ; n++ {
 		err := p.use(ctx, class == Locked, f)
@@ -46,8 +47,13 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 		}
 		class = b.dialect.class(err)
 		if done := deadline.Err(ctx); done != nil {
-			return b.notApplied(b.contextErr(p, done, err), class, err)
+			reason := err
+			if before != nil && errors.Is(err, done) {
+				reason = before // the last attempt had no time to find out more
+			}
+			return b.notApplied(b.contextErr(p, done, reason, locked), class, err)
 		}
+		locked, before = class == Locked, err
 		if n == 0 {
 			limit = p.Stats().OpenConnections + 8
 		}

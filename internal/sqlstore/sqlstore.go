@@ -9,17 +9,18 @@
 // and no column that the tables of the older library do not have.
 //
 // Only the clock of the database counts: a statement compares expired_at with the time
-// of the server. No time passes through the driver, so neither time zones nor the ways
-// in which drivers parse times matter.
+// of the server. No time passes through the driver, so the ways in which drivers parse
+// times do not matter. Where expired_at is wall time, the statements know the zone.
 //
 // The differences between databases are data: a [Dialect] holds expressions, templates
 // and error codes. Templates are made into SQL once, at start.
 //
 // # Errors
 //
-// The text of an error says what kind of thing is wrong. It holds no SQL, and nothing
-// that a server or driver put in quotes, which may be a name from the DSN or a session
-// ID. errors.As finds the original error.
+// The text of an error says what kind of thing is wrong, by the code of the server or the
+// type of the error: see text.go. Of the messages of servers and drivers it repeats only
+// phrases that are known to hold nothing of a DSN, of SQL or of a session. errors.As finds
+// the original error. An error at start names the parameter that is wrong.
 //
 // An operation is tried again after an error that says that nothing was done: a lock that
 // somebody else holds, a deadlock, a server that is full or takes no writes, a connection
@@ -80,7 +81,7 @@ func Initer[C interface{ ~Config }](d *Dialect) session.Initer {
 // A template is SQL in which
 //   - {table}, {key}, {data}, {expired_at} and {index} are names,
 //   - {schema.} and {bare} are the two parts of {table},
-//   - {now}, {live}, {dead}, {expiry} and {left} are expressions,
+//   - {now}, {expires}, {live}, {dead}, {until}, {expiry} and {left} are expressions,
 //   - ? is a parameter,
 //   - {load keys} and {sweep keys} are as many parameters as keys go in one statement
 //     that loads or deletes,
@@ -90,7 +91,8 @@ func Initer[C interface{ ~Config }](d *Dialect) session.Initer {
 // package needs
 //   - a Config with the fields of [Config],
 //   - an Initer, which returns that of [Initer],
-//   - a Dialect, above all its Connector, ServerError and Codes,
+//   - a Dialect, above all its Connector, ServerError and Codes. What knows no driver is a
+//     package below this one if pools of several drivers are to be tested,
 //   - for the tests a sqltest.Env and an export_test.go with the Dialect,
 //   - for the tests a kind of server in internal/testing/testserver, if it has one, whose
 //     pkg is what "make deps" installs,
@@ -114,9 +116,10 @@ type Dialect struct {
 	// rows, and SweepDelete deletes the rows with these {sweep keys} that are still dead.
 	Sweep, SweepKeys, SweepDelete string
 
-	// Connector parses a DSN.
+	// Connector parses a DSN. A panic in it is an error.
 	Connector func(dsn string) (driver.Connector, error)
-	// ServerError finds the answer of the server in an error.
+	// ServerError finds the answer of the server in an error. The text says what the code
+	// means: the message of the server may repeat anything.
 	ServerError func(error) (code, text string, ok bool)
 	// Codes are the codes of ServerError that have a meaning for the backend. NoTable
 	// must have a code, or InitTable makes no table. Duplicate must have a code too.
@@ -153,6 +156,13 @@ type Dialect struct {
 	// the key. It may be a plain INSERT: if that finds a duplicate, the backend tries to
 	// replace a dead row by an UPDATE. Default is an INSERT .. ON CONFLICT.
 	Insert string
+	// Expires is when a row expires, by the clock of Now, and Until is the time ?
+	// milliseconds from now by that clock. They are for a dialect whose column, and so
+	// Expiry, has another clock than Now. Default is the column and Expiry.
+	Expires, Until string
+	// CreateShort is CreateTable with a shorter key, for a server that answers with a code
+	// of KeyTooLong.
+	CreateShort string
 	// HasIndex counts the indexes on expired_at. Its parameters are the schema, empty
 	// for the current schema, and the table.
 	HasIndex string
@@ -160,9 +170,17 @@ type Dialect struct {
 	// of HasIndex. A dialect without Capacity has no limit worth knowing.
 	Capacity string
 
-	// DSNFaults are phrases in errors of the driver that repeat nothing of the DSN. An
-	// error for a DSN repeats only these phrases.
-	DSNFaults []string
+	// Phrases are phrases in errors of the driver that repeat nothing of a DSN, a statement
+	// or a value. Of other errors of the driver, only the type is shown.
+	Phrases []string
+	// Parameters are the parameters of a DSN that are wrong if a server answers with a
+	// code when a connection begins, or if the driver says a phrase.
+	Parameters map[string]string
+	// BadParameter finds the parameter for which the driver does not take a DSN, where no
+	// phrase tells.
+	BadParameter func(dsn string) string
+	// TLS is the parameter that is wrong if a connection cannot be encrypted.
+	TLS string
 	// Broken are the errors by which the driver itself says that a connection is lost.
 	Broken []error
 }
@@ -204,9 +222,9 @@ func (d *Dialect) open(config Config) (*backend, error) {
 	if config.DSN == "" {
 		return nil, errors.New("empty DSN")
 	}
-	c, err := d.Connector(config.DSN)
+	c, err := d.connector(config.DSN)
 	if err != nil {
-		return nil, d.badDSN(err)
+		return nil, d.badDSN(config.DSN, err)
 	}
 	if !d.Single {
 		return newBackend(d, openPool(d, c, cmp.Or(config.MaxConns, poolSize), false), n), nil
@@ -214,4 +232,10 @@ func (d *Dialect) open(config Config) (*backend, error) {
 	b := newBackend(d, openPool(d, c, 1, true), n)
 	b.connector, b.maxReaders = c, cmp.Or(config.MaxConns, 1+readers)-1
 	return b, nil
+}
+
+// connector parses a DSN. Drivers look at each byte of it by hand, and may panic.
+func (d *Dialect) connector(dsn string) (c driver.Connector, err error) {
+	defer Guard(&err)
+	return d.Connector(dsn)
 }

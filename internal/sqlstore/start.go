@@ -3,24 +3,27 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/starting"
 )
 
 // defaultMaxDataSize is that of session.NewStore.
 const defaultMaxDataSize = 1 << 20
 
-// start makes sure that the server is there, makes the table if initTable says so, and
+// start waits for the server, makes the table if initTable says so, and
 // lowers sc.MaxDataSize to what the table can hold.
 func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreConfig) error {
-	if err := b.retry(ctx, b.pool, freely, b.pool.PingContext); err != nil {
-		return fmt.Errorf("connect: %w", err)
+	ping := func(ctx context.Context) error { return b.retry(ctx, b.pool, freely, b.pool.PingContext) }
+	if err := starting.Wait(ctx, ping, b.dialect.mayStart); err != nil {
+		return fmt.Errorf("connect: %w", b.dialect.blamed(err))
 	}
 	b.openReaders(ctx) // before the table, which may use up the context
 	if initTable {
 		if err := b.initTable(ctx); err != nil {
-			return fmt.Errorf("create table %q: %w", b.name.table, err)
+			return fmt.Errorf("create table %q: %w", b.name.table, b.dialect.blamedTable(err))
 		}
 	}
 	// If the query fails, the store does without the limit: the server enforces it.
@@ -45,6 +48,9 @@ func (b *backend) initTable(ctx context.Context) error {
 	err := exists()
 	if err != nil && b.dialect.class(err) == NoTable {
 		created := b.run(ctx, b.dialect.CreateTable)
+		if created != nil && b.dialect.class(created) == KeyTooLong {
+			created = b.run(ctx, b.dialect.CreateShort)
+		}
 		if err = exists(); err != nil && created != nil {
 			return created
 		}
@@ -68,7 +74,11 @@ func (b *backend) openReaders(ctx context.Context) {
 		return
 	}
 	if n, err := b.ask(ctx, b.dialect.Readers); err == nil && n.Int64 > 0 {
-		b.readers = openPool(b.dialect, b.connector, b.maxReaders, true)
+		c := b.connector
+		if r, ok := c.(interface{ ForReaders() driver.Connector }); ok {
+			c = r.ForReaders()
+		}
+		b.readers = openPool(b.dialect, c, b.maxReaders, true)
 		b.load.pool = b.readers
 	}
 }

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,9 +18,10 @@ WHERE t.{expired_at} <= {now}`
 // in the expressions of the dialect first. Names come last, because a name may hold a "?"
 // or look like a part of a template.
 func (d *Dialect) compile(template string, n name) (parts []string) {
+	expires := cmp.Or(d.Expires, "{expired_at}")
 	text := strings.NewReplacer(
-		"{live}", "{expired_at} > {now}", "{dead}", "{expired_at} <= {now}",
-		"{expiry}", d.Expiry, "{left}", d.Left,
+		"{live}", expires+" > {now}", "{dead}", expires+" <= {now}",
+		"{expires}", expires, "{until}", cmp.Or(d.Until, d.Expiry), "{expiry}", d.Expiry, "{left}", d.Left,
 		"{load keys}", parameters(loadBatch), "{sweep keys}", parameters(sweepBatch),
 		"{sweep limit}", strconv.Itoa(sweepBatch),
 	).Replace(template)

@@ -147,15 +147,39 @@ func (tab *Table) FillPool(b session.Backend) {
 	})
 }
 
-// BadDSNs opens DSNs that are no good, or lead nowhere, and looks for the secrets
-// in the errors.
+// BadDSNs opens DSNs that are no good, or lead nowhere. It looks for the secrets in the
+// errors, and for what is wanted.
 func (env *Env) BadDSNs(t *testing.T, dsns map[string]string, secrets ...string) {
 	for dsn, want := range dsns {
-		_, _, err := env.Dialect.Open(ctx, sqlstore.Config{DSN: dsn, InitTable: true})
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		_, _, err := env.Dialect.Open(short, sqlstore.Config{DSN: dsn, InitTable: true})
+		cancel()
 		NoLeak(t, err, append(secrets, dsn)...)
-		if err != nil && (!strings.HasPrefix(err.Error(), env.Dialect.Name+": ") || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: the error is %q, want %q in it", dsn, err, want)
+		if want = env.Dialect.Name + ": " + want; err != nil && !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: the error is %q, want %q", dsn, err, want)
 		}
+	}
+}
+
+// LockHint has an operation wait for a row that somebody holds. With the parameters the
+// server says so before the timeout is over. The error has a hint for the handler.
+func (env *Env) LockHint(t *testing.T, params string, timeout time.Duration) {
+	tab := env.New(t).Init()
+	tab.Config.DSN += params
+	b := tab.Backend()
+	tab.want(true)(b.Insert(ctx, "session1", record("a", time.Minute)))
+	tx, err := tab.DB.Begin()
+	tab.check(err)
+	defer func() { _ = tx.Rollback() }()
+	_, err = tx.Exec(tab.sql("UPDATE %T SET %d = ?"), []byte("b"))
+	tab.check(err)
+	short, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err = b.Swap(short, "session1", []byte("a"), record("c", time.Minute))
+	NoLeak(t, err, "session1", "UPDATE")
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "somebody else held a lock") ||
+		!strings.Contains(err.Error(), "a transaction of the handler") {
+		t.Errorf("the error is %v", err)
 	}
 }
 

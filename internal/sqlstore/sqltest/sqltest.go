@@ -3,16 +3,21 @@
 package sqltest
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/redact"
 	"github.com/flamego/session/internal/sqlstore"
 	"github.com/flamego/session/internal/testing/backendtest"
 )
@@ -28,6 +33,8 @@ type Env struct {
 	DSN func(t testing.TB) string
 	// Params are added to the DSN for a pool that is not the store's.
 	Params string
+	// Shared says that the store is given a pool of Driver, and not a DSN.
+	Shared bool
 	// OldTable makes the table of the old library, %s is its quoted name.
 	OldTable string
 	// Time is an expression for %d seconds from now, as expired_at keeps it.
@@ -102,10 +109,25 @@ func (tab *Table) Init() *Table {
 	return tab
 }
 
-// Backend opens a backend on the table.
+// share gives the store a pool if the Env says so.
+func (tab *Table) share() {
+	if tab.Shared && tab.Config.DB == nil {
+		tab.Config.DB = tab.Pool(tab.Config.DSN + tab.Params)
+	}
+}
+
+// open opens a backend on the table.
+func (tab *Table) open() (session.Backend, error) {
+	tab.Helper()
+	tab.share()
+	b, _, err := tab.Dialect.Open(ctx, tab.Config)
+	return b, err
+}
+
+// Backend opens a backend on the table, and closes it at the end of the test.
 func (tab *Table) Backend() session.Backend {
 	tab.Helper()
-	b, _, err := tab.Dialect.Open(ctx, tab.Config)
+	b, err := tab.open()
 	tab.check(err)
 	tab.Cleanup(func() { tab.check(b.(interface{ Close() error }).Close()) })
 	return b
@@ -114,6 +136,7 @@ func (tab *Table) Backend() session.Backend {
 // Options are those of a session middleware on the table.
 func (tab *Table) Options(lifetime time.Duration) session.Options {
 	tab.Lifetime = lifetime
+	tab.share()
 	return session.Options{Initer: tab.Initer, Config: tab.Env.Config(tab.Config)}
 }
 
@@ -197,19 +220,47 @@ func (tab *Table) race(f func(i int) (bool, error)) int {
 	return backendtest.Race(tab, 24, f)
 }
 
-// NoLeak fails if the text of err, or that of what it wraps where it is ours,
-// holds one of the secrets.
+// NoLeak fails if anything that is usually done with an error shows one of the secrets: by
+// err, and by what it wraps where that is ours.
 func NoLeak(t testing.TB, err error, secrets ...string) {
 	t.Helper()
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, secret := range secrets {
-		if secret != "" && strings.Contains(err.Error(), secret) {
-			t.Errorf("the error holds %q: %v", secret, err)
-		}
-	}
 	if len(err.Error()) < 8 || errors.Unwrap(err) == nil && strings.HasSuffix(err.Error(), ": ") {
 		t.Errorf("the error says nothing: %q", err)
 	}
+	for _, text := range shown(err) {
+		for _, secret := range secrets {
+			if secret == "" {
+				continue
+			}
+			for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), strings.Trim(fmt.Sprint([]byte(secret)), "[]")} {
+				if strings.Contains(strings.ToLower(text), strings.ToLower(form)) {
+					t.Fatalf("the error shows %q: %s", secret, text)
+				}
+			}
+		}
+	}
+}
+
+// shown are the texts that loggers make of an error.
+func shown(err error) (texts []string) {
+	redacted := false
+	for ours := err; ours != nil; ours = errors.Unwrap(ours) {
+		if _, ok := ours.(*redact.Error); ok {
+			redacted = true
+		} else if redacted {
+			break // the original, which errors.As finds
+		}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d"} {
+			texts = append(texts, fmt.Sprintf(verb, ours))
+		}
+		asJSON, _ := json.Marshal(map[string]any{"err": ours, "text": ours.Error()})
+		var log bytes.Buffer
+		slog.New(slog.NewJSONHandler(&log, nil)).Error("failed", "err", ours)
+		slog.New(slog.NewTextHandler(&log, nil)).Error("failed", "err", ours)
+		texts = append(texts, string(asJSON), log.String())
+	}
+	return texts
 }
