@@ -50,9 +50,9 @@
 // # Another file in its place
 //
 // If another file is put in the place of the database while the store uses it, as when a
-// backup is brought back, the store goes on with the new file: at the next write, or 10 ms
-// later. It removes the "-wal" and "-shm" file of the old one, which must not be applied to
-// the new one. While there is no file, each operation is an error, and no file is made. Put
+// backup is brought back, the store goes on with the new file: at the next write, or 0.2 ms
+// later. It removes the "-wal" and "-shm" file of the old one, which must not be applied
+// to the new one. While there is no file, each operation is an error, and no file is made. Put
 // the new file there by a rename. Nothing can tell that the bytes of the open file are
 // overwritten, as "cp" does: that damages any database of SQLite. With a DB, all this is up
 // to the app.

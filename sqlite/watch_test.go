@@ -84,8 +84,8 @@ func TestFileReplaced(t *testing.T) {
 						wg.Wait()
 					}
 					replace(t, file, backup(t, round))
+					time.Sleep(2 * time.Millisecond) // until reads look again
 					if round == 1 {
-						time.Sleep(20 * time.Millisecond) // reads look again
 						want(t, stores[0], "session1", "from", round)
 					}
 					for i, store := range stores {

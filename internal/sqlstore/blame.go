@@ -42,14 +42,14 @@ func (d *Dialect) blamed(err error) error {
 
 // blamedTable is blamed for the answer to a statement on the table.
 func (d *Dialect) blamedTable(err error) error {
-	if _, _, ok := d.answer(err); ok {
+	if _, ok := d.answer(err); ok {
 		return redact.New("Table: "+err.Error(), err)
 	}
 	return err
 }
 
 func (d *Dialect) blame(err error) string {
-	if code, _, ok := d.answer(err); ok {
+	if code, ok := d.answer(err); ok {
 		return d.Parameters[code]
 	}
 	if name := d.Parameters[d.phrase(err)]; name != "" {

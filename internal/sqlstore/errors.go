@@ -46,22 +46,23 @@ const (
 // still be found in the error.
 type answered struct {
 	error
-	code, text string
+	code string
 }
 
 func (a *answered) Unwrap() error { return a.error }
 
 // answer finds the answer of the server in an error, which may be redacted already.
-func (d *Dialect) answer(err error) (code, text string, ok bool) {
+func (d *Dialect) answer(err error) (code string, ok bool) {
 	if a := (*answered)(nil); errors.As(err, &a) {
-		return a.code, a.text, true
+		return a.code, true
 	}
-	return d.ServerError(err)
+	code, _, ok = d.ServerError(err)
+	return code, ok
 }
 
 // class tells what an error means.
 func (d *Dialect) class(err error) Class {
-	if code, _, ok := d.answer(err); ok {
+	if code, ok := d.answer(err); ok {
 		for class, codes := range d.Codes {
 			if slices.Contains(codes, code) {
 				return class

@@ -34,8 +34,8 @@ func (d *Dialect) redacted(err error) error {
 		return err
 	}
 	text := d.text(err)
-	if code, words, ok := d.ServerError(err); ok {
-		err = &answered{err, code, words}
+	if code, _, ok := d.ServerError(err); ok {
+		err = &answered{err, code}
 	}
 	return redact.New(text, err)
 }

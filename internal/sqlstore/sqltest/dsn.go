@@ -121,8 +121,8 @@ func gate(t testing.TB, server string, n int64, refuse func(net.Conn)) (addr str
 			}
 			if accepted.Add(1) <= n {
 				go func() {
-					defer c.Close()
 					refuse(c)
+					_ = c.Close()
 				}()
 				continue
 			}
@@ -133,12 +133,12 @@ func gate(t testing.TB, server string, n int64, refuse func(net.Conn)) (addr str
 }
 
 func pass(c net.Conn, server string) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	s, err := net.Dial("tcp", server)
 	if err != nil {
 		return
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = io.Copy(s, c); _ = s.Close() })
 	wg.Go(func() { _, _ = io.Copy(c, s); _ = c.Close() })

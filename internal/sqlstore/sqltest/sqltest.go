@@ -235,7 +235,7 @@ func NoLeak(t testing.TB, err error, secrets ...string) {
 			if secret == "" {
 				continue
 			}
-			for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), strings.Trim(fmt.Sprint([]byte(secret)), "[]")} {
+			for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]")} {
 				if strings.Contains(strings.ToLower(text), strings.ToLower(form)) {
 					t.Fatalf("the error shows %q: %s", secret, text)
 				}
@@ -248,7 +248,7 @@ func NoLeak(t testing.TB, err error, secrets ...string) {
 func shown(err error) (texts []string) {
 	redacted := false
 	for ours := err; ours != nil; ours = errors.Unwrap(ours) {
-		if _, ok := ours.(*redact.Error); ok {
+		if _, ok := any(ours).(*redact.Error); ok {
 			redacted = true
 		} else if redacted {
 			break // the original, which errors.As finds

@@ -34,7 +34,7 @@ func TestStartWithoutServer(t *testing.T) {
 	require.NoError(t, l.Close())
 
 	const dsn, mysqlDSN = "postgres://user:password@%s/app", "user:password@tcp(%s)/app"
-	db, err := sql.Open("pgx/v4", fmt.Sprintf(dsn, addr))
+	db, err := sql.Open("pgx/v5", fmt.Sprintf(dsn, addr))
 	require.NoError(t, err)
 	defer db.Close()
 	client := redisdriver.NewClient(&redis.Options{Addr: addr})
