@@ -62,7 +62,7 @@ func (s *BaseSession) checkOut(store ownStore, when commit.Condition) *commit.Ch
 		s.log.Apply(all)
 		c.Log.SetAll(all)
 		c.Log.Destroyed = s.log.Destroyed
-		c.Origin.ID = s.sid
+		c.Origin.ID, c.Fresh = s.sid, true // the app has just made it
 	}
 	if s.isOf(store) {
 		s.pending, s.log = s.log, state.Log{}

@@ -11,9 +11,9 @@ import (
 	"go.mongodb.org/mongo-driver/mongo"
 	"go.mongodb.org/mongo-driver/mongo/readpref"
 
-	"github.com/flamego/session/internal/backoff"
 	"github.com/flamego/session/internal/liveness"
 	"github.com/flamego/session/internal/redact"
+	"github.com/flamego/session/internal/starting"
 )
 
 // ownClient is a client that the store has made. Its connections are watched, so that one
@@ -67,20 +67,8 @@ func (c *ownClient) answers() bool {
 // reach waits until the server answers, or until ctx is done. A server may be starting, or
 // the primary of a replica set may not be elected yet.
 func reach(ctx context.Context, client *mongo.Client) error {
-	var before error
-	for n := 0; ; n++ {
-		err := client.Ping(ctx, readpref.Primary())
-		if before != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return before // which says more
-		}
-		if err == nil || !unsent(err) && !broken(err) && !notPrimary(err) {
-			return err
-		}
-		before = err
-		if backoff.Pause(ctx, n, 100*time.Millisecond) != nil {
-			return err
-		}
-	}
+	ping := func(ctx context.Context) error { return client.Ping(ctx, readpref.Primary()) }
+	return starting.Wait(ctx, ping, func(err error) bool { return unsent(err) || broken(err) || notPrimary(err) })
 }
 
 // leave leaves a server that is not the primary any more. The driver closes no connection

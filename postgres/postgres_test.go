@@ -4,13 +4,16 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v4/stdlib" // the driver "pgx" of pools that are not the store's
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/postgres"
+	"github.com/flamego/session/storetest"
 )
 
 func TestMain(m *testing.M) { testserver.Main(m) }
@@ -32,3 +35,14 @@ var env = &sqltest.Env{
 }
 
 func TestBackend(t *testing.T) { env.Run(t) }
+
+// TestSerializable: a server may make each statement a transaction that can fail because of
+// others. All rules hold there.
+func TestSerializable(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+		tab := env.New(t).Init()
+		tab.Config.DSN += "&default_transaction_isolation=serializable"
+		return tab.Options(lifetime)
+	})
+}

@@ -167,3 +167,16 @@ func TestLoading(t *testing.T) {
 	require.ErrorContains(t, err, "LOADING the server is loading its data")
 	require.Less(t, time.Since(start), 10*time.Second)
 }
+
+// A server that is not there yet is waited for too.
+func TestStarting(t *testing.T) {
+	t.Parallel()
+	p, config := proxied(t)
+	p.Stop()
+	time.AfterFunc(time.Second, func() { p.Start(t) })
+	openBackend(t, config)
+
+	p.Stop()
+	_, _, err := redis.Open(deadline(t, time.Second), config)
+	require.ErrorContains(t, err, "connection refused")
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/liveness"
 	"github.com/flamego/session/internal/redact"
+	"github.com/flamego/session/internal/starting"
 	"github.com/flamego/session/internal/together"
 	"github.com/flamego/session/redis/internal/errtext"
 	"github.com/flamego/session/redis/internal/script"
@@ -136,19 +137,9 @@ func (b *backend) eval(ctx context.Context, kind kind, s *redis.Script, keys []s
 }
 
 // start checks that the server does what the store needs. It waits for a server that is
-// loading its data.
+// still starting.
 func (b *backend) start(ctx context.Context) error {
-	for {
-		err := b.check(ctx)
-		if reply, _ := errtext.Reply(err); errtext.Code(reply) != "LOADING" {
-			return err
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return err
-		}
-	}
+	return starting.Wait(ctx, b.check, errtext.MayStart)
 }
 
 // check runs a script by its text and by its hash.

@@ -22,8 +22,8 @@
 //
 // The Initer returns an error when there is neither Client nor Options, when NoKeyPrefix and
 // a KeyPrefix are set, when the server refuses a command that the store needs, naming the
-// command, and when no server answers within 5 seconds. For a server that is loading its
-// data it waits so long.
+// command, and when no server answers within 5 seconds. It waits so long for a server that is
+// still starting, or loading its data.
 //
 // No error says what an error reply or the driver quotes, which may be keys, data, or a part
 // of the password. It has the code of the reply, such as NOPERM, and what that means.

@@ -53,7 +53,7 @@
 //
 // The Initer returns an error when there is no Eval, when NoKeyPrefix and a KeyPrefix are
 // set, when the server refuses a command that the store needs, naming the command, and when
-// Eval fails. For a server that is loading its data it waits for 5 seconds.
+// Eval fails. For a server that is still starting it waits for 5 seconds.
 //
 // No error says what an error reply or the client quotes, which may be keys, data, or a part
 // of the password. Replies are recognised in the errors of go-redis, rueidis and valkey-go:
@@ -81,6 +81,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/redact"
+	"github.com/flamego/session/internal/starting"
 	"github.com/flamego/session/redis/internal/errtext"
 	"github.com/flamego/session/redis/internal/script"
 )
@@ -149,26 +150,24 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 }
 
 // start checks that the server does what the store needs. It waits for a server that is
-// loading its data.
+// still starting.
 func (b *backend) start(ctx context.Context) error {
-	for {
-		reply, err := b.call(ctx, repeatable, script.Check, []string{b.prefix + script.CheckKey})
-		text, _ := errtext.Reply(err)
-		if errtext.Code(text) == "LOADING" && ctx.Err() == nil {
-			time.Sleep(100 * time.Millisecond)
-			continue
-		}
-		refused, ok := script.Text(reply)
-		switch {
-		case errtext.IsRefusal(text):
-			return redact.New("redis: the server refuses scripts, which the store needs: "+err.Error(), err)
-		case err != nil:
-			return redact.New("redis: connect: "+err.Error(), err)
-		case !ok:
-			return fmt.Errorf("redis: %w", script.ErrReply)
-		case string(refused) != "OK":
-			return fmt.Errorf("redis: the server refuses %s to this user, and the store needs it", script.Command(string(refused)))
-		}
-		return nil
+	return starting.Wait(ctx, b.check, errtext.MayStart)
+}
+
+func (b *backend) check(ctx context.Context) error {
+	reply, err := b.call(ctx, repeatable, script.Check, []string{b.prefix + script.CheckKey})
+	text, _ := errtext.Reply(err)
+	refused, ok := script.Text(reply)
+	switch {
+	case errtext.IsRefusal(text):
+		return redact.New("redis: the server refuses scripts, which the store needs: "+err.Error(), err)
+	case err != nil:
+		return redact.New("redis: connect: "+err.Error(), err)
+	case !ok:
+		return fmt.Errorf("redis: %w", script.ErrReply)
+	case string(refused) != "OK":
+		return fmt.Errorf("redis: the server refuses %s to this user, and the store needs it", script.Command(string(refused)))
 	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -77,7 +78,8 @@ func (tab *Table) lost(w write, through Through, other bool) {
 	var p *tcpproxy.Proxy
 	var answers atomic.Int64 // which pass before one is lost
 	var lost atomic.Pointer[func() bool]
-	var meanwhile atomic.Pointer[func()]
+	var meanwhile atomic.Pointer[sync.Once] // whose function is done before the next question
+	var doMeanwhile func()
 	answers.Store(-1)
 	p = tcpproxy.New(tab, server, tcpproxy.Rules{Turn: func([]byte) func() {
 		if answers.Add(-1) == -1 {
@@ -85,8 +87,8 @@ func (tab *Table) lost(w write, through Through, other bool) {
 			lost.Store(&happened)
 		}
 		if happened := lost.Load(); happened != nil && (*happened)() {
-			if f := meanwhile.Swap(nil); f != nil {
-				(*f)()
+			if once := meanwhile.Load(); once != nil {
+				once.Do(doMeanwhile)
 			}
 		}
 		return func() {}
@@ -110,7 +112,7 @@ func (tab *Table) lost(w write, through Through, other bool) {
 		want := "mine"
 		if sid == "sessionb" {
 			if other {
-				f := func() {
+				doMeanwhile = func() {
 					s, err := direct.Read(ctx, s.ID())
 					if err == nil && s.Get("key") != "mine" {
 						tab.Error("the write was not made")
@@ -120,7 +122,7 @@ func (tab *Table) lost(w write, through Through, other bool) {
 						tab.Error(err)
 					}
 				}
-				meanwhile.Store(&f)
+				meanwhile.Store(new(sync.Once))
 				want = "theirs"
 			}
 			answers.Store(int64(w.answer))

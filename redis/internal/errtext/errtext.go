@@ -166,6 +166,16 @@ func IsPassing(reply string) bool {
 	return isFull(reply)
 }
 
+// MayStart reports whether an error at start may be that of a server, or of a network, that
+// is still starting.
+func MayStart(err error) bool {
+	if reply, ok := Reply(err); ok {
+		return IsPassing(reply) || Code(reply) == "MASTERDOWN"
+	}
+	return errors.As(err, new(*net.OpError)) || errors.As(err, new(*net.DNSError)) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
 func isFull(reply string) bool { return strings.HasPrefix(reply, "ERR max number of clients reached") }
 
 // IsNotDone reports whether a reply says that nothing was done. For a script that is so if
