@@ -220,7 +220,7 @@ var codes = map[int]code{
 	189:                           {name: "PrimarySteppedDown"},
 	238:                           {name: "NotImplemented", nothingDone: true},
 	262:                           {name: "ExceededTimeLimit"},
-	8000:                          {name: "AtlasError", nothingDone: true},
+	8000:                          {name: "AtlasError"},
 	10058:                         {name: "LegacyNotPrimary", nothingDone: true, notPrimary: true},
 	10107:                         {name: "NotWritablePrimary", nothingDone: true, notPrimary: true},
 	10334:                         {name: "BSONObjectTooLarge", nothingDone: true},

@@ -215,7 +215,7 @@ var dialect = sqlstore.Dialect{
 		sqlstore.Unprepared: {"1461"},
 		// Shutdown, KILL, interactive_timeout, and what proxies say of the server behind
 		// them.
-		sqlstore.Broken: {"1053", "1158", "1159", "1160", "1161", "1317", "1927", "2006", "2013", "4031"},
+		sqlstore.Broken: {"1053", "1105", "1158", "1159", "1160", "1161", "1317", "1927", "2006", "2013", "4031"},
 		// For MyISAM, or for an old row format of InnoDB.
 		sqlstore.KeyTooLong: {"1071", "1709"},
 	},

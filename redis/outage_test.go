@@ -113,7 +113,10 @@ func TestLostAnswer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, n-1, s.Get("n"))
 		s.Set("n", n)
-		lost := p.Lose()
+		lost := func() bool { return true }
+		if n > 1 { // before that the server does not have the script, and says so
+			lost = p.Lose()
+		}
 		require.NoError(t, store.Save(ctx, s))
 		require.True(t, lost())
 	}

@@ -202,9 +202,6 @@ func (b *backend) share(client redis.UniversalClient) {
 		c.Options().WriteTimeout, c.Options().MaxRetries = opts.WriteTimeout, 0
 		b.client = c
 		b.retries = retries{opts.MaxRetries, opts.MinRetryBackoff, opts.MaxRetryBackoff}
-		if opts.MaxRetries == 0 {
-			b.retries.max = 3
-		}
 	case *redis.ClusterClient:
 		b.scripted = true
 		opts := c.Options()

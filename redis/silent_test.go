@@ -123,7 +123,8 @@ func TestSilentWrite(t *testing.T) {
 	config.Options.PoolSize = pooled
 	c := newCounter(t, config)
 	all := c.visitors(1)
-	for n := 1; n <= 3; n++ {
+	for n := 1; n <= 2; n++ {
+		time.Sleep(2100 * time.Millisecond) // of a record that is younger it says that it does not know
 		require.NoError(t, redis.FillPool(backendtest.Deadline(t, 10*time.Second), c.b))
 		freeze := p.FreezeOpen
 		c.before.Store(&freeze)

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/url"
 	"slices"
@@ -154,7 +155,7 @@ func pragma(ctx context.Context, conn driver.Conn, text string) (string, error) 
 }
 
 // answer returns the first value that a query returns, or "" if it has none.
-func answer(ctx context.Context, conn driver.Conn, query string) (value string, err error) {
+func answer(ctx context.Context, conn driver.Conn, query string) (string, error) {
 	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, query, nil)
 	if err != nil {
 		return "", err
@@ -164,6 +165,11 @@ func answer(ctx context.Context, conn driver.Conn, query string) (value string, 
 	if len(row) == 0 {
 		return "", nil
 	}
-	err = rows.Next(row)
-	return fmt.Sprint(row[0]), err
+	switch err := rows.Next(row); {
+	case errors.Is(err, io.EOF):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	return fmt.Sprint(row[0]), nil
 }

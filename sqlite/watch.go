@@ -28,12 +28,15 @@ const lookAgain = 200 * time.Microsecond
 // damage it. SQLite cannot tell them apart, but a watch knows the old ones.
 type watch struct {
 	mu     sync.Mutex // held while a connection is made
-	path   string     // of the DSN, later what SQLite says; "" for a database that is no file
+	path   string     // of the DSN, later what SQLite says
 	opened *opened    // what the last connection has opened
 
 	generation atomic.Int64 // counts the files
-	seen       atomic.Int64 // when somebody last saw the same file, in nanoseconds
+	seen       atomic.Int64 // when somebody last saw the same file, in nanoseconds since started
 }
+
+// started is where a clock begins that nobody sets.
+var started = time.Now()
 
 // opened are the files of a connection. Those that do not exist are nil.
 type opened struct {
@@ -89,6 +92,10 @@ func (w *watch) connect(open func() (driver.Conn, error), readOnly bool) (driver
 			_ = inner.Close()
 			return nil, err
 		}
+		if now == nil && w.opened != nil {
+			_ = inner.Close()
+			return nil, errGone
+		}
 		if now == nil { // a database in memory
 			return inner, nil
 		}
@@ -115,7 +122,7 @@ func look(c sqliteConn) (*opened, error) {
 	}
 	o := &opened{path: path}
 	if o.main, _ = os.Stat(path); o.main == nil {
-		return nil, nil // perhaps a file for SQLite alone
+		return nil, nil // a name that means a file only to SQLite, or a file that is gone by now
 	}
 	o.wal, _ = os.Stat(path + "-wal")
 	o.shm, _ = os.Stat(path + "-shm")
@@ -196,7 +203,7 @@ func (c *conn) isOld() bool {
 	if w.generation.Load() != c.generation {
 		return true
 	}
-	now := time.Now().UnixNano()
+	now := int64(time.Since(started))
 	if c.readOnly && now-w.seen.Load() < int64(lookAgain) {
 		return false
 	}

@@ -30,7 +30,8 @@ type Conn struct {
 	// OnSilence, if it is not nil, is called when a question has got no answer in time,
 	// and the operation has time left: see SetAttempt. It may ask the server, on another
 	// connection, to end what it is doing. A server that answers then, within a second, is
-	// alive, and the connection goes on. It must be set before the first Read.
+	// alive, and the connection goes on. It must be set before the first question that has
+	// a deadline.
 	OnSilence func()
 
 	conns *Conns
@@ -52,7 +53,10 @@ func (c *Conn) IsDropped() bool { return c.state.Load() == dropped }
 
 // Write sends nothing if the connection was dropped.
 func (c *Conn) Write(b []byte) (int, error) {
-	if c.state.Load() <= idle && !c.state.CompareAndSwap(idle, now()) && c.IsDropped() {
+	if c.state.Load() == idle {
+		c.state.CompareAndSwap(idle, now())
+	}
+	if c.IsDropped() {
 		return 0, &net.OpError{Op: "write", Net: "tcp", Err: net.ErrClosed}
 	}
 	return c.Conn.Write(b)
@@ -78,8 +82,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 // has nothing to say after OnSilence either, no connection is trusted that was idle while
 // the question waited.
 func (c *Conn) silence(b []byte, asked int64, timeout error) (int, error) {
-	if left := time.Duration(c.end.Load() - now()); c.OnSilence != nil && left > 0 {
+	if c.OnSilence != nil && c.end.Load() > now() {
 		c.OnSilence()
+		left := time.Duration(c.end.Load() - now())
 		if c.SetReadDeadline(time.Now().Add(min(left, grace))) == nil {
 			if n, err := c.Conn.Read(b); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 				return n, err

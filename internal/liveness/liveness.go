@@ -32,8 +32,7 @@ const minAttempt = 2 * time.Second
 
 // Attempt returns when an attempt on a connection from a pool has to end: after a quarter
 // of the time that ctx has left, but not before two seconds. So a dead connection leaves
-// time for another one. An attempt on a new connection may take all the time. It returns
-// false if ctx has no deadline.
+// time for another one. It returns false if ctx has no deadline.
 func Attempt(ctx context.Context) (time.Time, bool) {
 	end, ok := ctx.Deadline()
 	if !ok {

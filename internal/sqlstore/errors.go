@@ -71,7 +71,7 @@ func (d *Dialect) class(err error) Class {
 		return Other
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
-		if op.Op == "dial" || op.Timeout() && unsent(err) {
+		if op.Op == "dial" || op.Timeout() && errors.As(err, new(unsentError)) {
 			return Other // the server does not answer, whatever the connection
 		}
 		return Broken

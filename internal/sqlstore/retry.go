@@ -51,7 +51,7 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 			if before != nil && errors.Is(err, done) {
 				reason = before // the last attempt had no time to find out more
 			}
-			return b.notApplied(b.contextErr(p, done, reason, locked), class, err)
+			return b.notApplied(p, b.contextErr(p, done, reason, locked), class, err)
 		}
 		locked, before = class == Locked, err
 		if n == 0 {
@@ -62,7 +62,7 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 		switch class {
 		case Again:
 		case Broken:
-			again = again && (m == freely || unsent(err))
+			again = again && (m == freely || p.unsent(err))
 		case Locked:
 			again = true
 		case Full:
@@ -74,7 +74,7 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 			again = false
 		}
 		if !again {
-			return b.notApplied(b.redacted(err), class, err)
+			return b.notApplied(p, b.redacted(err), class, err)
 		}
 		_ = backoff.Pause(ctx, n, pause) // if ctx is done, f says so too
 	}
@@ -82,9 +82,9 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 
 // notApplied returns text, a redacted error, with session.ErrNotApplied in it if err says
 // that nothing was done.
-func (b *backend) notApplied(text error, class Class, err error) error {
+func (b *backend) notApplied(p *pool, text error, class Class, err error) error {
 	_, _, answered := b.dialect.ServerError(err)
-	if answered && class != Broken || unsent(err) {
+	if answered && class != Broken || p.unsent(err) {
 		return redact.New(text.Error(), errors.Join(session.ErrNotApplied, text))
 	}
 	return text
@@ -95,8 +95,11 @@ type unsentError struct{ error }
 
 func (e unsentError) Unwrap() error { return e.error }
 
-// unsent reports whether the statement was surely not sent.
-func unsent(err error) bool {
+// unsent reports whether the statement was surely not sent. A driver should return
+// driver.ErrBadConn only then. The drivers of the store's own pools do. Lib/pq, which may be
+// that of a pool that is shared, does so after a lost answer as well.
+func (p *pool) unsent(err error) bool {
 	var op *net.OpError
-	return errors.As(err, new(unsentError)) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &op) && op.Op == "dial"
+	return errors.As(err, new(unsentError)) || errors.As(err, &op) && op.Op == "dial" ||
+		p.connector != nil && errors.Is(err, driver.ErrBadConn)
 }

@@ -54,7 +54,7 @@ var dialect = sqlstore.Dialect{
 		// Shutdown, crash, a database that is dropped, idle_session_timeout. The server says
 		// so before it closes a connection, and the next operation on that connection
 		// reads it. PgBouncer says 08P01 of the server behind it.
-		sqlstore.Broken:   {"57P01", "57P02", "57P04", "57P05", "08000", "08003", "08006", "08P01", "40003"},
+		sqlstore.Broken:   {"57P01", "57P02", "57P04", "57P05", "08000", "08003", "08006", "08007", "08P01", "40003"},
 		sqlstore.Starting: {"57P03"},
 	},
 
