@@ -8,9 +8,9 @@ import (
 	"github.com/flamego/session/internal/redact"
 )
 
-// foreignBackend is a backend whose errors may be shown. Those of our own backends are so
-// already. What an app's backend returns may be the error of a driver, with what a server
-// has quoted.
+// foreignBackend makes the errors of a backend safe to show. What an app's backend returns may
+// be the error of a driver, with what a server has quoted. The errors of our own backends are
+// safe already, and stay as they are.
 type foreignBackend struct{ Backend }
 
 func (b foreignBackend) Load(ctx context.Context, sid string) (Record, bool, error) {

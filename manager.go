@@ -29,9 +29,9 @@ type Options struct {
 	// IDLength is the number of characters of a session ID, up to 255. Values
 	// under 3 mean the default. Default is 16.
 	IDLength int
-	// GCInterval is the time between two calls of the store's GC. The first call is half a
-	// minute to a minute after the start, and within GCInterval. Values under one second
-	// mean the default. Default is 5 minutes.
+	// GCInterval is the time between two calls of the store's GC. The first call comes
+	// earlier: at a random time between half and all of GCInterval, or of a minute if that
+	// is less. Values under one second mean the default. Default is 5 minutes.
 	GCInterval time.Duration
 	// Timeout is how long one operation of the store may take. Values of zero
 	// and below mean the default. Default is 5 seconds.

@@ -61,8 +61,8 @@ type StoreConfig struct {
 // type. Save keeps what it could not decode, unless its key was set or deleted or the
 // session flushed. With an Encoder other than GobEncoder it cannot, and returns an error
 // instead. Where nothing can be decoded, Read returns an empty session and an error, and
-// what is set replaces the data; unless it was something else when the session was read:
-// then Save returns an error.
+// what is set replaces the data. If another process has replaced the undecodable data since
+// the session was read, Save returns an error.
 func NewStore(backend Backend, config StoreConfig) Store {
 	return newStore(foreignBackend{backend}, config)
 }

@@ -102,6 +102,16 @@ func TestACL(t *testing.T) {
 	}
 }
 
+// A user who may not use the keys is told so.
+func TestKeyPattern(t *testing.T) {
+	t.Parallel()
+	s := testserver.StartRedis(t)
+	admin := bare(t, &redis.Options{Addr: s.Addr})
+	require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "app", "on", ">password", "~other:*", "+@all").Err())
+	_, _, err := redis.Open(t.Context(), redis.Config{Options: &redis.Options{Addr: s.Addr, Username: "app", Password: "password"}})
+	require.EqualError(t, err, "redis: the server refuses the keys of the store to this user: NOPERM the user has no access to keys with this KeyPrefix")
+}
+
 // clusterClient is a client of a Cluster that StartRedisCluster has started.
 func clusterClient(t testing.TB, opts *goredis.ClusterOptions, servers ...*testserver.RedisServer) *goredis.ClusterClient {
 	for _, s := range servers {

@@ -145,16 +145,14 @@ func (b *backend) start(ctx context.Context) error {
 // check runs a script by its text and by its hash.
 func (b *backend) check(ctx context.Context) error {
 	keys := []string{b.prefix + script.CheckKey}
-	for _, command := range []struct {
-		name string
-		run  func(ctx context.Context, c redis.Scripter, keys []string, args ...interface{}) *redis.Cmd
-	}{{"EVAL", check.Eval}, {"EVALSHA", check.EvalSha}} {
+	type evaluate = func(ctx context.Context, c redis.Scripter, keys []string, args ...interface{}) *redis.Cmd
+	for _, eval := range []evaluate{check.Eval, check.EvalSha} {
 		refused, err := run(ctx, b, repeatable, func(ctx context.Context) (string, error) {
-			return command.run(ctx, b.client, keys).Text()
+			return eval(ctx, b.client, keys).Text()
 		})
 		switch reply, _ := errtext.Reply(err); {
 		case errtext.IsRefusal(reply):
-			return redact.New(fmt.Sprintf("redis: the server refuses %s, and the store needs scripts: %s", command.name, err), err)
+			return redact.New("redis: "+errtext.Refusal(reply)+": "+err.Error(), err)
 		case errtext.Code(reply) == "NOSCRIPT": // another server of the Cluster
 		case err != nil:
 			return redact.New("redis: connect: "+err.Error(), err)

@@ -21,10 +21,9 @@ type answer struct {
 	err   error // concerns this key alone
 }
 
-// Load may find a key without an expiry, which the store has not written. A TTL cannot
-// say that. So Load reports that it has found a record with a TTL of 0, though to
-// session.Backend such a record is dead. The store then takes the record for one that was
-// not extended for long, and extends the record. With that, the key has an expiry.
+// Load may find a key without an expiry, which the store has not written. It reports a
+// record with no time left. The store then takes the record for one that was not extended
+// for long, and extends it. With that, the key has an expiry.
 func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
 	a, err := b.load(ctx, b.prefix+sid)
 	if err == nil {

@@ -13,7 +13,7 @@
 // and to extend. A script is sent by its hash, and by its text to a server that does not
 // know the hash.
 //
-// Any client of go-redis will do: of one server, of Sentinel, of a Cluster. The store
+// Any client of go-redis v8 will do: of one server, of Sentinel, of a Cluster. The store
 // leaves a client of the Config open. It closes a client that it has made from Options.
 // With such a client, loads that come at the same time share round trips. For other clients,
 // such as go-redis 9, there is the package redis/anyclient.
@@ -122,8 +122,9 @@ type Config struct {
 	// Options are the settings for a new client. They are copied. If they are not
 	// set, DialTimeout is 2 seconds, ReadTimeout 1 second, IdleTimeout 2 minutes and
 	// IdleCheckFrequency 30 seconds: shorter than in go-redis, so that few connections
-	// are dead, and one that is leaves time for a second one. TCP keep-alive is that of
-	// Go, 15 seconds. Default is none, which is an error if there is no Client either.
+	// are dead, and one that is leaves time for a second one. WriteTimeout is that of
+	// ReadTimeout, PoolSize 10 for each processor. MaxRetries is 3, and -1 for none. TCP
+	// keep-alive is that of Go, 15 seconds. Default is none, which is an error if there is no Client either.
 	Options *Options
 	// KeyPrefix is what every key starts with. Default is "session:".
 	KeyPrefix string

@@ -46,9 +46,9 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 	if err := e.clearUp(ctx, c); err != nil {
 		return err
 	}
-	const tries, answers = 30, 5
+	const maxTries, maxLost = 30, 5
 	lost := 0
-	for try := range tries {
+	for try := range maxTries {
 		// The second try follows at once: the first one may have failed only because
 		// the record was read long before.
 		if try > 1 {
@@ -61,7 +61,7 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 			return err
 		}
 		if c.Origin.lost != nil {
-			if lost++; lost == answers {
+			if lost++; lost == maxLost {
 				return c.failed(c.Origin.lost.err)
 			}
 		}
@@ -216,7 +216,7 @@ func (e *Engine) put(ctx context.Context, c *Change, rec Record) (bool, error) {
 // writer was faster, the change is now one of the record that is there, and is to
 // be written again. If no record is there any more, Change.LoseRecord decides. If
 // the record holds what we were about to write, the write was made: a client of the app that
-// has lost the first answer has asked again, and is refused.
+// repeats writes has sent ours twice, and the second one was refused.
 func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, again bool, err error) {
 	id := c.ID
 	now, err := e.store.Load(ctx, id)

@@ -12,7 +12,8 @@ import (
 
 // lost is a write whose answer was lost: nobody knows whether the store has made it. So the
 // engine looks. If the store holds the new bytes, the write was made. If it holds the old
-// record, the write is tried again: the same bytes, as the first try may be made late. In any
+// record, the write is tried again, with the same bytes: if the first try arrives late, it does
+// no harm. In any
 // other case another request may have changed the session since, perhaps on top of this
 // change. To apply the log once more could undo what that request was told is saved. So the
 // commit fails.
@@ -22,8 +23,8 @@ type lost struct {
 	err   error     // of the write
 }
 
-// doubt is how much older than a lost write the old record must be: more than what databases
-// round an expiry by, and than what the clocks of processes differ by.
+// doubt is the margin of isUntouched: more than what databases round an expiry by, and than
+// what the clocks of processes differ by.
 const doubt = 2 * time.Second
 
 // unknownError is the error of a commit of which nobody knows whether it was made.
@@ -53,6 +54,8 @@ func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err 
 	if deadline.Err(ctx) != nil {
 		return false, false, c.failed(lost.err)
 	}
+	// The old ID of a renewal has no record any more once the renewal was made, so nobody can
+	// have made it so again.
 	renews := c.Origin.Status == Live && lost.next.ID != c.Origin.ID
 	now, err := e.store.Load(ctx, lost.next.ID)
 	switch {
@@ -72,7 +75,9 @@ func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err 
 
 // isUntouched reports whether a record that is as it was has been so all the time. Others
 // may have made it so again: who takes a flash that was just set leaves the bytes from before.
-// But each write makes the record live for its whole time to live from then on.
+// But each write makes the record live for its whole time to live from then on. So if somebody
+// has written it since the lost write was asked for, it has at least that left, less the time
+// since then.
 func (c *Change) isUntouched(now Found) bool {
 	lost := c.Origin.lost
 	switch {
@@ -85,7 +90,8 @@ func (c *Change) isUntouched(now Found) bool {
 	}
 }
 
-// isStill reports whether the store has the record as it was.
+// isStill reports whether the store has the record as it was. It may be a mark that counts
+// no more, which is replaced like a session.
 func (o Origin) isStill(now Found) bool {
 	if o.Status == Live {
 		return (now.Status == Live || now.Data != nil) && bytes.Equal(now.Data, o.Data)

@@ -72,7 +72,7 @@ func (d *Dialect) class(err error) Class {
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		if op.Op == "dial" || op.Timeout() && errors.As(err, new(unsentError)) {
-			return Other // the server does not answer, whatever the connection
+			return Other // a new connection would not help
 		}
 		return Broken
 	}
@@ -94,7 +94,7 @@ func (b *backend) contextErr(p *pool, done, err error, locked bool) error {
 		return redact.New(done.Error()+lockHint, errors.Join(done, err))
 	case errors.Is(err, done) && p.busy():
 		return redact.New(done.Error()+" (all connections of the DB are in use; "+
-			"a transaction of the handler that is still open may be why)", err)
+			"a transaction of the handler that is still open when the response begins may be why: commit it first)", err)
 	case errors.Is(err, done):
 		return b.redacted(err)
 	default:

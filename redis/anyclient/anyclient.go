@@ -65,7 +65,8 @@
 // # Limits
 //
 // Redis 5 or later, with the rights that package redis lists, and those that the client needs
-// for itself, such as HELLO and CLIENT. The limits of package redis hold: reads must go to
+// for itself, such as HELLO and CLIENT. (Rueidis wants CLIENT TRACKING, unless its DisableCache is
+// set.) The limits of package redis hold: reads must go to
 // the primary, and a failover or an eviction may end sessions.
 //
 // How long a connection waits that has died without a word is up to the client. Give it a
@@ -161,7 +162,7 @@ func (b *backend) check(ctx context.Context) error {
 	refused, ok := script.Text(reply)
 	switch {
 	case errtext.IsRefusal(text):
-		return redact.New("redis: the server refuses scripts, which the store needs: "+err.Error(), err)
+		return redact.New("redis: "+errtext.Refusal(text)+": "+err.Error(), err)
 	case err != nil:
 		return redact.New("redis: connect: "+err.Error(), err)
 	case !ok:

@@ -130,10 +130,38 @@ func replyText(reply string) string {
 			}
 		}
 	}
-	if command := commands.FindStringSubmatch(reply); command != nil {
-		text += " (" + strings.ToUpper(command[1]) + ")"
+	if command := Command(reply); command != "" {
+		text += " (" + command + ")"
+	} else if refusesKeys(reply) {
+		text = "the user has no access to keys with this KeyPrefix"
 	}
 	return code + " " + text
+}
+
+// Command returns the command that a reply names, or "" if it names none.
+func Command(reply string) string {
+	if command := commands.FindStringSubmatch(reply); command != nil {
+		return strings.ToUpper(command[1])
+	}
+	return ""
+}
+
+// refusesKeys reports whether the user may not use the keys of a command.
+func refusesKeys(reply string) bool {
+	return Code(reply) == "NOPERM" && Command(reply) == "" && strings.Contains(reply, "key")
+}
+
+// Refusal says what a server refuses at start, given a reply for which IsRefusal is true.
+func Refusal(reply string) string {
+	switch command := Command(reply); {
+	case refusesKeys(reply):
+		return "the server refuses the keys of the store to this user"
+	case command != "" && command != "EVAL" && command != "EVALSHA":
+		return "the server refuses " + command + " to this user, and the store needs it"
+	case command != "":
+		return "the server refuses " + command + ", and the store needs scripts"
+	}
+	return "the server refuses scripts, which the store needs"
 }
 
 // fromScript is how servers before Redis 7 tell the error of a command of a script.
