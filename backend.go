@@ -2,15 +2,25 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/redact"
 )
 
 // ErrNotApplied is what a [Backend] wraps in an error of Insert, Swap or Rename if the
 // record was surely not written: the request was never sent, or the database has refused
 // it.
 var ErrNotApplied = commit.ErrNotApplied
+
+// notApplied adds ErrNotApplied to an error, and leaves its text.
+func notApplied(err error) error {
+	if err == nil {
+		return nil
+	}
+	return redact.New(err.Error(), errors.Join(ErrNotApplied, err))
+}
 
 // Backend moves bytes: a few operations on records, each one atomic step of its
 // database. What a session means (decoding, how long it lives, merging, renewal,

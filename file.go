@@ -13,7 +13,6 @@ import (
 
 	"github.com/flamego/session/internal/atomicfile"
 	"github.com/flamego/session/internal/filelock"
-	"github.com/flamego/session/internal/redact"
 )
 
 // FileConfig configures the file store.
@@ -151,7 +150,7 @@ func (b *fileBackend) Insert(ctx context.Context, sid string, rec Record) (done 
 		done = true
 		return dir.Put(sid, rec.Data, b.modTime(rec.TTL))
 	}, sid)
-	return done && err == nil, notApplied(err)
+	return done && err == nil, notApplied(err) // package atomicfile fails without a trace
 }
 
 // make opens the folder of a session and makes it first if it is missing.
@@ -372,15 +371,6 @@ func absent(err error) error {
 		return nil
 	}
 	return err
-}
-
-// notApplied says that an error is that of a file which was not replaced. That is so after
-// all errors of package atomicfile.
-func notApplied(err error) error {
-	if err == nil {
-		return nil
-	}
-	return redact.New(err.Error(), errors.Join(ErrNotApplied, err))
 }
 
 // fail names RootDir in an error, and not the path, which ends with a session

@@ -40,9 +40,11 @@ func (d *Dialect) blamed(err error) error {
 	return err
 }
 
-// blamedTable is blamed for the answer to a statement on the table.
+// blamedTable is blamed for the answer to a statement on the table, unless the answer is
+// about the server or about others who use the table.
 func (d *Dialect) blamedTable(err error) error {
-	if _, ok := d.answer(err); ok {
+	class := d.class(err)
+	if _, ok := d.answer(err); ok && (class == Other || class == NoTable || class == KeyTooLong) {
 		return redact.New("Table: "+err.Error(), err)
 	}
 	return err

@@ -41,7 +41,7 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 	var before error
 	class := Other
 	for n := 0; ; n++ {
-		err := p.use(ctx, class == Locked, f)
+		err := p.use(ctx, locked, f)
 		if err == nil {
 			return nil
 		}
