@@ -39,13 +39,12 @@ const (
 func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Context) error) error {
 	limit, locked := 0, false
 	var before error
-	class := Other
 	for n := 0; ; n++ {
 		err := p.use(ctx, locked, f)
 		if err == nil {
 			return nil
 		}
-		class = b.dialect.class(err)
+		class := b.dialect.class(err)
 		if done := deadline.Err(ctx); done != nil {
 			reason := err
 			if before != nil && errors.Is(err, done) {
