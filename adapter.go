@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/state"
@@ -72,7 +73,10 @@ func (rs *requestSession) isDestroyed() bool { return rs.base != nil && rs.base.
 
 // ownAdapter is the adapter of the stores of this module. All their sessions are of
 // type BaseSession.
-type ownAdapter struct{ ownStore }
+type ownAdapter struct {
+	ownStore
+	touching *sync.Map // the IDs that are being extended
+}
 
 func (a ownAdapter) read(ctx context.Context, sid string) (Session, commit.Status, error) {
 	b, err := a.load(ctx, sid)
@@ -166,6 +170,14 @@ func (a ownAdapter) follow(rs *requestSession, now Session) {
 	}
 }
 
-func (a ownAdapter) touch(ctx context.Context, sid string) error { return a.Touch(ctx, sid) }
+// touch leaves a session alone that another request is extending. If its record is locked,
+// the requests that read it must not take all connections for that.
+func (a ownAdapter) touch(ctx context.Context, sid string) error {
+	if _, busy := a.touching.LoadOrStore(sid, nil); busy {
+		return nil
+	}
+	defer a.touching.Delete(sid)
+	return a.Touch(ctx, sid)
+}
 
 func (a ownAdapter) isLive(ctx context.Context, sid string) bool { return a.Exist(ctx, sid) }

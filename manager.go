@@ -173,7 +173,7 @@ func (m *Manager) setAdapter() error {
 		m.adapter = newForeignAdapter(m.store, m.opts.Timeout)
 		return nil
 	}
-	m.adapter = ownAdapter{store}
+	m.adapter = ownAdapter{store, new(sync.Map)}
 	if s, ok := store.(*recordStore); ok {
 		m.exactIDs = s.setIDLength(m.opts.IDLength)
 	}

@@ -155,6 +155,7 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	}
 	b.base, b.origin.idle = now.Values, s.lifetime.idle(left)
 	b.origin.Data, b.origin.Values, b.origin.Rest = now.Data, now.Values, now.Rest
+	b.origin.Expires = now.Expires
 	if now.Undecoded != nil {
 		b.origin.Unreadable = now.Values == nil || now.Rest.IsAll()
 		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, now.Undecoded), sid)
@@ -173,7 +174,7 @@ func (s *recordStore) find(ctx context.Context, sid string) (now commit.Found, l
 	case !found:
 		return now, 0, nil
 	}
-	now.Data, now.Left, now.Status = rec.Data, rec.TTL, commit.Live
+	now.Data, now.Expires, now.Status = rec.Data, time.Now().Add(rec.TTL), commit.Live
 	now.Values, now.Rest, now.Undecoded = s.codec.Decode(rec.Data)
 	if state.IsMark(now.Values) {
 		if now.Status = commit.Gone; state.MarkCounts(now.Values, rec.TTL, time.Now()) {

@@ -3,9 +3,11 @@ package mysql
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -23,6 +25,10 @@ type connector struct {
 	driver.Connector
 	conns          liveness.Conns
 	watched, timed bool
+
+	// without is for a server that has no InnoDB, and so not all variables that are set.
+	without  driver.Connector
+	noInnoDB atomic.Bool
 }
 
 // dialed is the key of a context under which the dial function leaves its connection.
@@ -41,7 +47,7 @@ func newConnector(dsn string) (driver.Connector, error) {
 	config.Params["autocommit"] = "1" // without it no change would be committed
 	// Who waits for a locked row holds a connection, and goes on holding it on the server
 	// when the client has given up. So nobody waits for 50 seconds or for a year.
-	setDefault(config.Params, "innodb_lock_wait_timeout", "1")
+	given := setDefault(config.Params, innoDBLockWait, "1")
 	setDefault(config.Params, "lock_wait_timeout", "1")
 
 	c := new(connector)
@@ -60,22 +66,33 @@ func newConnector(dsn string) (driver.Connector, error) {
 			return conn, err
 		}
 	}
-	c.Connector, err = mysql.NewConnector(config)
+	if c.Connector, err = mysql.NewConnector(config); err != nil || given {
+		return c, err
+	}
+	config = config.Clone()
+	delete(config.Params, innoDBLockWait)
+	c.without, err = mysql.NewConnector(config)
 	return c, err
 }
 
-// setDefault sets a system variable, unless params do so under any of its names.
-func setDefault(params map[string]string, variable, value string) {
+const (
+	innoDBLockWait  = "innodb_lock_wait_timeout"
+	unknownVariable = 1193
+)
+
+// setDefault sets a system variable, unless it is given in params under any of its names.
+func setDefault(params map[string]string, variable, value string) (given bool) {
 	for name := range params {
 		name = strings.ToLower(strings.TrimSpace(name))
 		for _, prefix := range []string{"@@", "session.", "session ", "local.", "local "} {
 			name = strings.TrimSpace(strings.TrimPrefix(name, prefix))
 		}
 		if name == variable {
-			return
+			return true
 		}
 	}
 	params[variable] = value
+	return false
 }
 
 // Timed reports whether the connections have the deadline of an operation.
@@ -89,7 +106,16 @@ func (c *connector) DropIdle() bool {
 
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	var network net.Conn
-	inner, err := c.Connector.Connect(context.WithValue(ctx, dialed{}, &network))
+	ctx = context.WithValue(ctx, dialed{}, &network)
+	from := c.Connector
+	if c.noInnoDB.Load() {
+		from = c.without
+	}
+	inner, err := from.Connect(ctx)
+	if answer := (*mysql.MySQLError)(nil); errors.As(err, &answer) && answer.Number == unknownVariable && c.without != nil {
+		c.noInnoDB.Store(true)
+		inner, err = c.without.Connect(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	driver "github.com/go-sql-driver/mysql"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/internal/testing/testserver"
@@ -251,4 +252,22 @@ func TestFailover(t *testing.T) {
 			return tcp.ReplaceAllString(dsn, "direct("+addr+")"), server
 		}, start)
 	})
+}
+
+// TestNoInnoDB: a server without InnoDB does not know all variables that the store sets.
+func TestNoInnoDB(t *testing.T) {
+	t.Parallel()
+	dsn := testserver.OwnMySQL(t, "--skip-innodb", "--default-storage-engine=MyISAM")
+	m, err := session.New(session.Options{Initer: mysql.Initer(), Config: mysql.Config{DSN: dsn, InitTable: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	s := session.NewBaseSessionWithData("session1", nil, nil, session.Data{"key": 1})
+	if err := m.Store().Save(ctx, s); err != nil {
+		t.Error(err)
+	}
+	if !m.Store().Exist(ctx, "session1") {
+		t.Error("the session is not there")
+	}
 }

@@ -64,8 +64,8 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	made := &conn{Conn: inner, network: liveness.Of(inner.PgConn().Conn())}
 	// Who waits for a locked row must have an answer when its time is over. The server
 	// ends the statement, and the connection goes on.
-	made.network.OnSilence = func() {
-		ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
+	made.network.OnSilence = func(left time.Duration) {
+		ctx, cancel := context.WithTimeout(context.Background(), min(left, cancelTimeout))
 		defer cancel()
 		_ = inner.PgConn().CancelRequest(ctx)
 	}

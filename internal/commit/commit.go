@@ -94,9 +94,9 @@ const (
 
 // Found is what a store has under an ID.
 type Found struct {
-	Status Status
-	Data   []byte        // the bytes of the record, nil if there is none
-	Left   time.Duration // how long the record has to live
+	Status  Status
+	Data    []byte    // the bytes of the record, nil if there is none
+	Expires time.Time // of the record
 	// Values are what the bytes decode to, nil if that is not known, and Rest is what
 	// could not be decoded. Undecoded says why it could not.
 	Values    state.Map
@@ -112,9 +112,10 @@ var ErrNotApplied = errors.New("not applied")
 
 // Origin is what is known of a record: as it was read, or as it was last written.
 type Origin struct {
-	ID   string // the ID of the record
-	Data []byte // its bytes
-	Seq  uint64 // the number of the last commit before it was read: see Engine.Seq
+	ID      string    // the ID of the record
+	Data    []byte    // its bytes
+	Seq     uint64    // the number of the last commit before it was read: see Engine.Seq
+	Expires time.Time // when it was to expire, as far as this process knows
 
 	// Values are what the bytes decode to, nil if that is not known, and Rest is what
 	// could not be decoded.

@@ -126,6 +126,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 	}
 	if err == nil && written {
 		e.markOld(ctx, c, c.ID)
+		a.next.Expires = asked.Add(a.ttl)
 		c.Written(a.next, a.view)
 	}
 	return again, err
@@ -233,13 +234,13 @@ func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, 
 	case err != nil:
 		return false, false, err
 	case now.Status == Live:
-		c.Origin = Origin{ID: id, Status: Live, Data: now.Data, Values: now.Values, Rest: now.Rest, Seq: c.Origin.Seq}
+		c.Origin = Origin{ID: id, Status: Live, Data: now.Data, Expires: now.Expires, Values: now.Values, Rest: now.Rest, Seq: c.Origin.Seq}
 		c.Values = now.Values
 		return false, true, nil
 	case c.Origin.Status == Live || now.Status == Renewed:
 		return false, c.LoseRecord(now.Status), nil
 	case now.Data != nil: // a mark that counts no more is replaced
-		c.Origin = Origin{ID: id, Status: Live, Data: now.Data, Values: state.Map{}, Seq: c.Origin.Seq}
+		c.Origin = Origin{ID: id, Status: Live, Data: now.Data, Expires: now.Expires, Values: state.Map{}, Seq: c.Origin.Seq}
 		c.Log.Replace()
 		return false, true, nil
 	default: // the record of another writer refused our insert, and is gone

@@ -20,14 +20,14 @@ var ctx = context.Background()
 
 // store is a commit.Store in a map, which somebody can interfere with.
 type store struct {
-	data   map[string][]byte
-	marks  map[string]bool // the IDs that were given up: true while that counts
-	before func()          // called before each write
-	lose   bool            // the answer to the next write that succeeds is lost; the driver asks again
-	calls  []string        // the writes, in order
-	fail   error           // of the next encoding
-	down   bool            // nothing can be read
-	left   time.Duration   // how long all records have to live
+	data    map[string][]byte
+	marks   map[string]bool // the IDs that were given up: true while that counts
+	before  func()          // called before each write
+	lose    bool            // the answer to the next write that succeeds is lost; the driver asks again
+	calls   []string        // the writes, in order
+	fail    error           // of the next encoding
+	down    bool            // nothing can be read
+	expires time.Time       // when all records expire
 
 	// answer, if it is not nil, is what becomes of the answer to a write: it may make the
 	// write, with apply, and returns its error.
@@ -63,7 +63,7 @@ func (s *store) Load(_ context.Context, id string) (commit.Found, error) {
 	counts, marked := s.marks[id]
 	switch {
 	case ok:
-		return commit.Found{Status: commit.Live, Data: data, Left: s.left}, nil
+		return commit.Found{Status: commit.Live, Data: data, Expires: s.expires}, nil
 	case counts:
 		return commit.Found{Status: commit.Renewed, Data: markData}, nil
 	case marked:
@@ -157,7 +157,7 @@ func (s *store) change(id string, do func(*state.Log)) *commit.Change {
 	if ok {
 		status = commit.Live
 	}
-	c := &commit.Change{ID: id, Origin: commit.Origin{ID: id, Status: status, Data: data}}
+	c := &commit.Change{ID: id, Origin: commit.Origin{ID: id, Status: status, Data: data, Expires: s.expires}}
 	if ok {
 		c.Values = state.Map(s.values(id))
 	}

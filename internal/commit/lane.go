@@ -37,9 +37,10 @@ type shard struct {
 // lastCommit is the record that the last commit of a session has left behind; zero if
 // that is not known.
 type lastCommit struct {
-	id   string
-	data []byte
-	seq  uint64
+	id      string
+	data    []byte
+	expires time.Time
+	seq     uint64
 }
 
 // maxKept is how many bytes a shard keeps: 4 MiB in all shards together.
@@ -110,13 +111,14 @@ func (e *Engine) writeNext(ctx context.Context, c *Change, sh *shard) error {
 	id := c.Origin.ID
 	last := sh.takeLast(id)
 	if c.isRebasable() && last.seq > c.Origin.Seq {
-		c.Origin.Data, c.Origin.Values, c.Origin.Rest, c.Origin.Unreadable = last.data, nil, nil, false
+		c.Origin.Data, c.Origin.Expires = last.data, last.expires
+		c.Origin.Values, c.Origin.Rest, c.Origin.Unreadable = nil, nil, false
 	}
 	err := e.write(ctx, c)
 	if err == nil && c.Origin.Status == Live && !c.Vanished {
 		c.Origin.Seq = e.commits.Add(1)
 		if c.Origin.ID == id && len(c.Origin.Data) <= maxKept {
-			sh.keepLast(lastCommit{strings.Clone(id), c.Origin.Data, c.Origin.Seq})
+			sh.keepLast(lastCommit{strings.Clone(id), c.Origin.Data, c.Origin.Expires, c.Origin.Seq})
 		}
 	}
 	return err

@@ -23,9 +23,9 @@ type lost struct {
 	err   error     // of the write
 }
 
-// doubt is the margin of isUntouched: more than what databases round an expiry by, and than
-// what the clocks of processes differ by.
-const doubt = 2 * time.Second
+// unmoved is by how much an expiry may seem to move only because of the time that it takes to
+// read a record.
+const unmoved = 100 * time.Millisecond
 
 // unknownError is the error of a commit of which nobody knows whether it was made.
 type unknownError struct{ error }
@@ -75,9 +75,9 @@ func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err 
 
 // isUntouched reports whether a record that is as it was has been so all the time. Others
 // may have made it so again: who takes a flash that was just set leaves the bytes from before.
-// But each write makes the record live for its whole time to live from then on. So if somebody
-// has written it since the lost write was asked for, it has at least that left, less the time
-// since then.
+// But each write makes the record live for its whole time to live from then on. So if the
+// record expires when it did before, nobody has written it. That proves something only if the
+// record was last written well before the lost write: one of now would expire at another time.
 func (c *Change) isUntouched(now Found) bool {
 	lost := c.Origin.lost
 	switch {
@@ -86,7 +86,9 @@ func (c *Change) isUntouched(now Found) bool {
 	case bytes.Equal(lost.next.Data, c.Origin.Data):
 		return true // there is nothing to be undone
 	default:
-		return now.Left < lost.ttl-time.Since(lost.asked)-doubt
+		moved := now.Expires.Sub(c.Origin.Expires)
+		mine := lost.asked.Add(lost.ttl).Sub(c.Origin.Expires)
+		return moved.Abs() < unmoved && mine > unmoved
 	}
 }
 

@@ -294,15 +294,18 @@ func TestAfterALostAnswer(t *testing.T) {
 // seen the change. Somebody may have undone it, as who takes a flash does.
 func TestLostAnswerAndTheSameAgain(t *testing.T) {
 	for name, test := range map[string]struct {
-		left  time.Duration
-		again bool
+		before, moved time.Duration // since the record was last written, and by how much its expiry has moved since
+		again         bool
 	}{
-		"older":   {time.Hour - 3*time.Second, true},
-		"as old":  {time.Hour - time.Second, false},
-		"younger": {time.Hour, false},
+		"untouched":                     {time.Second, 10 * time.Millisecond, true},
+		"written since":                 {time.Second, time.Second, false},
+		"written by a shorter lifetime": {time.Second, -time.Minute, false},
+		"written a moment before":       {10 * time.Millisecond, 10 * time.Millisecond, false},
 	} {
 		s := newStore("abc", map[any]any{"a": "1"})
-		s.left = test.left
+		s.expires = time.Now().Add(time.Hour - test.before)
+		c := s.change("abc", set(state.FlashKey, "hello"))
+		s.expires = s.expires.Add(test.moved)
 		n := 0
 		s.answer = func(_ string, apply func() bool) (bool, error) {
 			if n++; n > 1 {
@@ -310,7 +313,7 @@ func TestLostAnswerAndTheSameAgain(t *testing.T) {
 			}
 			return false, errHungUp
 		}
-		err := commit.New(s).Commit(ctx, s.change("abc", set(state.FlashKey, "hello")))
+		err := commit.New(s).Commit(ctx, c)
 		if (err == nil) != test.again || (s.values("abc")[state.FlashKey] != nil) != test.again {
 			t.Errorf("%s: %v, and stored is %v", name, err, s.values("abc"))
 		}

@@ -32,7 +32,8 @@ type Conn struct {
 	// connection, to end what it is doing. A server that answers then, within a second, is
 	// alive, and the connection goes on. It must be set before the first question that has
 	// a deadline.
-	OnSilence func()
+	// It gets the time that is left.
+	OnSilence func(left time.Duration)
 
 	conns *Conns
 	state atomic.Int64
@@ -82,9 +83,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 // has nothing to say after OnSilence either, no connection is trusted that was idle while
 // the question waited.
 func (c *Conn) silence(b []byte, asked int64, timeout error) (int, error) {
-	if c.OnSilence != nil && c.end.Load() > now() {
-		c.OnSilence()
-		left := time.Duration(c.end.Load() - now())
+	if left := time.Duration(c.end.Load() - now()); c.OnSilence != nil && left > 0 {
+		c.OnSilence(left)
+		left = time.Duration(c.end.Load() - now())
 		if c.SetReadDeadline(time.Now().Add(min(left, grace))) == nil {
 			if n, err := c.Conn.Read(b); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 				return n, err

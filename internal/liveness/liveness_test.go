@@ -196,7 +196,7 @@ func TestOnSilence(t *testing.T) {
 		idle, c := s.dial(), s.dial()
 		s.silence(c)
 		called := 0
-		liveness.Of(c).OnSilence = func() {
+		liveness.Of(c).OnSilence = func(time.Duration) {
 			called++
 			if answers {
 				s.mu.Lock()
@@ -241,7 +241,7 @@ func TestOnSilenceAtTheEnd(t *testing.T) {
 	s := start(t)
 	c := s.dial()
 	s.silence(c)
-	liveness.Of(c).OnSilence = func() { t.Error("called at the end of the operation") }
+	liveness.Of(c).OnSilence = func(time.Duration) { t.Error("called at the end of the operation") }
 	end := time.Now().Add(600 * time.Millisecond)
 	_ = liveness.Of(c).SetAttempt(end, end)
 	_, _ = c.Write([]byte("?"))

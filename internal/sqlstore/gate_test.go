@@ -88,3 +88,22 @@ func TestGateGivesUp(t *testing.T) {
 		}
 	})
 }
+
+// A server that takes no writes for long does not get new connections all the time.
+func TestMayDrop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pool{connector: &connector{}}
+		for second := range 3 {
+			n := 0
+			for range 100 {
+				if p.mayDrop() {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("in second %d connections are closed %d times", second, n)
+			}
+			time.Sleep(time.Second + time.Millisecond)
+		}
+	})
+}

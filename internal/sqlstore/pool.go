@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/flamego/session/internal/backoff"
@@ -33,6 +34,9 @@ type pool struct {
 	connector *connector // nil if DB is shared
 	gate      *gate      // one place for each connection
 	timed     bool       // see Dialect.Timed
+
+	drops atomic.Pointer[drops] // see mayDrop
+	blind atomic.Bool           // the connections are not known: see dropIdle
 
 	// waiting has the operations that try once more to get a lock. There are few at a
 	// time, so that they leave connections to the others.
@@ -108,15 +112,40 @@ func (p *pool) busy() bool {
 	return p.connector == nil && s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections
 }
 
+// drops are how often connections were closed in a second.
+type drops struct {
+	since time.Time
+	n     atomic.Int64
+}
+
+// mayDrop reports whether to close connections once more. A server that takes no writes for
+// long gets only so many new connections: in a second as many as the pool has.
+func (p *pool) mayDrop() bool {
+	d := p.drops.Load()
+	if d == nil || time.Since(d.since) > time.Second {
+		p.drops.CompareAndSwap(d, &drops{since: time.Now()})
+		d = p.drops.Load()
+	}
+	most := int64(1) // closes all
+	if p.blind.Load() {
+		most = int64(max(1, p.Stats().OpenConnections))
+	}
+	return d.n.Add(1) <= most
+}
+
 // dropIdle closes idle connections, whose server takes no writes any more. Where they are
 // not known, as in a pool that is shared, it closes one: likely the one that was used last.
 // If that one is good, no harm is done.
 func (p *pool) dropIdle(ctx context.Context) {
+	if !p.mayDrop() {
+		return
+	}
 	if p.connector != nil {
 		if c, ok := p.connector.Connector.(interface{ DropIdle() bool }); ok && c.DropIdle() {
 			return
 		}
 	}
+	p.blind.Store(true)
 	c, err := p.Conn(ctx)
 	if err != nil {
 		return

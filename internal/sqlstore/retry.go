@@ -95,8 +95,8 @@ type unsentError struct{ error }
 func (e unsentError) Unwrap() error { return e.error }
 
 // unsent reports whether the statement was surely not sent. A driver should return
-// driver.ErrBadConn only then. The drivers of the store's own pools do. Lib/pq, which may be
-// that of a pool that is shared, does so after a lost answer as well.
+// driver.ErrBadConn only then. The drivers of the store's own pools do. One of a pool that is
+// shared may not: see onConn.
 func (p *pool) unsent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, new(unsentError)) || errors.As(err, &op) && op.Op == "dial" ||

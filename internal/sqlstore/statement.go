@@ -27,7 +27,11 @@ type statement interface {
 
 // unprepared is a statement that the driver gets as text.
 type unprepared struct {
-	db   *sql.DB
+	db interface { // a pool or a connection
+		ExecContext(ctx context.Context, query string, args ...interface{}) (sql.Result, error)
+		QueryContext(ctx context.Context, query string, args ...interface{}) (*sql.Rows, error)
+		QueryRowContext(ctx context.Context, query string, args ...interface{}) *sql.Row
+	}
 	text string
 }
 
@@ -102,6 +106,9 @@ func (b *backend) statement(ctx context.Context, q *query) (statement, error) {
 // nor for this connection, f gets the statement unprepared.
 func (b *backend) retryStatement(ctx context.Context, m mode, q *query, f func(context.Context, statement) error) error {
 	return b.retry(ctx, q.pool, m, func(ctx context.Context) error {
+		if m == once && q.pool.connector == nil && !b.dialect.Prepare {
+			return onConn(ctx, q, f)
+		}
 		stmt, err := b.statement(ctx, q)
 		if err == nil {
 			err = f(ctx, stmt)
@@ -113,6 +120,18 @@ func (b *backend) retryStatement(ctx context.Context, m mode, q *query, f func(c
 		}
 		return err
 	})
+}
+
+// onConn calls f with a statement on one connection. A pool sends a statement again after
+// driver.ErrBadConn, which a driver of the app, such as lib/pq, may return although the
+// statement was sent.
+func onConn(ctx context.Context, q *query, f func(context.Context, statement) error) error {
+	conn, err := q.pool.Conn(ctx)
+	if err != nil {
+		return unsentError{err}
+	}
+	defer func() { _ = conn.Close() }()
+	return f(ctx, unprepared{conn, q.text})
 }
 
 // exec runs a statement and returns how many rows it changed.

@@ -33,10 +33,6 @@
 // handler. The pool should have a SetConnMaxIdleTime of 2 minutes, as what is between the app
 // and the server may drop connections that are idle.
 //
-// Package database/sql repeats a statement by itself if the driver says, by
-// driver.ErrBadConn, that nothing was sent. Lib/pq says so after a lost answer as well. So
-// with lib/pq a write may be made twice, on top of what another request has written.
-//
 // Behind a PgBouncer in transaction mode, pgx 5 needs
 // "default_query_exec_mode=simple_protocol" in its DSN.
 package anydriver

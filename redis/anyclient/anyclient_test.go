@@ -156,7 +156,7 @@ func TestBadConfig(t *testing.T) {
 		"refused":            {reply("SET", nil), "redis: the server refuses SET to this user, and the store needs it"},
 		"something else":     {reply("canary", nil), "redis: the server refuses a command to this user, and the store needs it"},
 		"error of Eval":      {reply(nil, errors.New("canary")), "redis: connect: error of type *errors.errorString"},
-		"refused script":     {reply(nil, goError("ERR unknown command 'EVAL', with args beginning with: 'canary'")), "redis: the server refuses scripts, which the store needs: ERR unknown command (EVAL)"},
+		"refused script":     {reply(nil, goError("ERR unknown command 'EVAL', with args beginning with: 'canary'")), "redis: the server refuses EVAL, and the store needs scripts: ERR unknown command (EVAL)"},
 		"reply that repeats": {reply(nil, goError("WRONGTYPE canary")), "redis: connect: WRONGTYPE the key holds a value of another kind"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -236,7 +236,9 @@ func TestEval(t *testing.T) {
 		}
 	}
 
-	// A panic arrives where the app expects it.
-	set(func(context.Context) (any, error) { panic("oh") })
-	require.PanicsWithValue(t, "oh", func() { _, _, _ = b.Load(t.Context(), "abc") })
+	// A panic of the client is an error, without its text.
+	set(func(context.Context) (any, error) { panic("canary") })
+	for op, call := range backendtest.Operations(b) {
+		require.EqualError(t, call(t.Context()), "the client panicked with a string", op)
+	}
 }

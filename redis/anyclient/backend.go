@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -142,7 +143,7 @@ func (b *backend) watched(ctx context.Context, text string, keys, args []string)
 	select {
 	case r := <-done:
 		if r.thrown != nil {
-			panic(r.thrown) // where the app expects it
+			return nil, redact.New(fmt.Sprintf("the client panicked with a %T", r.thrown), nil)
 		}
 		return r.reply, r.err
 	case <-ctx.Done():

@@ -94,6 +94,7 @@ func (tab *Table) lost(w write, through Through, other bool) {
 		return func() {}
 	}})
 	tab.Config.DSN, _ = through(tab.Config.DSN, p.Addr())
+	tab.Config.DB = nil // of the store before
 	store := tab.Store()
 
 	empty, err := session.GobEncoder(session.Data{"old": 1})

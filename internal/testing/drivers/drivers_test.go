@@ -119,6 +119,25 @@ func TestLostConnections(t *testing.T) {
 	}
 }
 
+// TestLostAnswers: no driver makes a write twice, whatever it says after a lost answer.
+func TestLostAnswers(t *testing.T) {
+	for _, driver := range []string{"pgx", "postgres"} {
+		t.Run(driver, func(t *testing.T) {
+			postgresEnv(driver).Lost(t, func(dsn, addr string) (changed, server string) {
+				u, err := url.Parse(dsn)
+				if err != nil {
+					t.Fatal(err)
+				}
+				server, u.Host = u.Host, addr
+				if driver == "postgres" && addr != "" { // a write is one round trip then, as with pgx
+					u.RawQuery += "&binary_parameters=yes"
+				}
+				return u.String(), server
+			})
+		})
+	}
+}
+
 // TestReadOnly: what the database does not let the store do is said in our words.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
