@@ -132,7 +132,7 @@ func TestErrors(t *testing.T) {
 			s.MustDo(t, "ACL", "SETUSER", "default", "-evalsha", "-eval")
 			failed("no permission", "NOPERM", save(), true)
 			_, err = anyclient.Initer()(t.Context(), config, session.IDWriter(noID))
-			failed("no permission at start", "the server refuses scripts, which the store needs: NOPERM", err, false)
+			failed("no permission at start", "the store needs scripts: NOPERM", err, false)
 			s.MustDo(t, "ACL", "SETUSER", "default", "+@all")
 			s.MustDo(t, "DEL", canary+":"+canary)
 			s.MustDo(t, "LPUSH", canary+":"+canary, canary)
