@@ -21,7 +21,7 @@ PLATFORMS := linux/386 linux/arm windows/amd64 darwin/arm64 freebsd/amd64
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .PHONY: test
-test: deps fmt vet test-all test-apps test-clients test-drivers test-32bit test-newest bench-once ## Install what is missing, then check and test everything
+test: deps fmt vet test-all test-modules test-32bit test-newest bench-once ## Install what is missing, then check and test everything
 
 # apt-get runs only when something is missing. FerretDB is in no distribution, so
 # it is built here, once per machine. The C compiler is for the race detector.
@@ -68,6 +68,11 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 .PHONY: test-all
 test-all: ## Run all tests on all servers
 	CI=true go test -race -shuffle=on ./...
+
+# At the same time, as they wait more than they work.
+.PHONY: test-modules
+test-modules: deps ## Run test-apps, test-clients and test-drivers
+	$(MAKE) -j3 --output-sync=target test-apps test-clients test-drivers
 
 .PHONY: test-apps
 test-apps: deps ## Build and visit apps as users have them, with other middleware
