@@ -12,11 +12,10 @@ import (
 
 // lost is a write whose answer was lost: nobody knows whether the store has made it. So the
 // engine looks. If the store holds the new bytes, the write was made. If it holds the old
-// record, the write is tried again, with the same bytes: if the first try arrives late, it does
-// no harm. In any
-// other case another request may have changed the session since, perhaps on top of this
-// change. To apply the log once more could undo what that request was told is saved. So the
-// commit fails.
+// record, the write is tried again, with the same bytes: if the first try arrives late, it
+// does no harm. In any other case another request may have changed the session since, perhaps
+// on top of this change. To apply the log once more could undo what that request was told is
+// saved. So the commit fails.
 type lost struct {
 	attempt
 	asked time.Time // when the store was first asked to make the write
@@ -92,8 +91,8 @@ func (c *Change) isUntouched(now Found) bool {
 	}
 }
 
-// isStill reports whether the store has the record as it was. It may be a mark that counts
-// no more, which is replaced like a session.
+// isStill reports whether the store has the record as it was. A record may be a mark that
+// counts no more, which is replaced like a session.
 func (o Origin) isStill(now Found) bool {
 	if o.Status == Live {
 		return (now.Status == Live || now.Data != nil) && bytes.Equal(now.Data, o.Data)
