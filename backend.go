@@ -76,4 +76,37 @@ type Record struct {
 	// TTL is the time to live: how long the record stays live from now on.
 	// Databases that keep whole seconds round up.
 	TTL time.Duration
+	// Owner is the text under which an [OwnerIndex] finds the record: up to 190 bytes of
+	// UTF-8 without a NUL. It is empty for a record of nobody, and always without
+	// Options.OwnerKey. Every Insert, Swap and Rename sets it anew, and Extend leaves it as
+	// it is. Load need not return it.
+	Owner string
+	// Former is the Owner of the record that a Swap or a Rename replaces, as far as the
+	// store knows. It is for an index that is apart from the records, where the old entry
+	// has to go.
+	Former string
+}
+
+// OwnerIndex is a [Backend] that finds the records of an owner, which Options.OwnerKey
+// needs. In place of an Extend the store then calls Swap with the same bytes, so that each
+// use of a session puts its index right.
+type OwnerIndex interface {
+	// Owned returns the live records that were written with this Owner. It may return
+	// more, since the store looks into each of them, but never fewer: a record that gets
+	// a new ID meanwhile is found under one of both. If no record has the Owner, that is no
+	// error.
+	Owned(ctx context.Context, owner string) ([]OwnedRecord, error)
+}
+
+// OwnerIniter is an [OwnerIndex] that has to prepare something, as a column of a table.
+type OwnerIniter interface {
+	// InitOwners is called once, at start, before any other operation, if Options.OwnerKey is
+	// set. Without the call no record has an Owner. The error says what is to be done.
+	InitOwners(ctx context.Context) error
+}
+
+// OwnedRecord is a record and the session ID that it stands under.
+type OwnedRecord struct {
+	ID string
+	Record
 }

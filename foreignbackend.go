@@ -46,6 +46,20 @@ func (b foreignBackend) Sweep(ctx context.Context) (more bool, err error) {
 	return more, redact.Foreign(err)
 }
 
+// Owned is for a backend that is an OwnerIndex.
+func (b foreignBackend) Owned(ctx context.Context, owner string) ([]OwnedRecord, error) {
+	owned, err := b.Backend.(OwnerIndex).Owned(ctx, owner)
+	return owned, redact.Foreign(err, owner)
+}
+
+// InitOwners prepares the index of a backend that has something to prepare.
+func (b foreignBackend) InitOwners(ctx context.Context) error {
+	if i, ok := b.Backend.(OwnerIniter); ok {
+		return redact.Foreign(i.InitOwners(ctx))
+	}
+	return nil
+}
+
 // Close closes a backend that can be closed.
 func (b foreignBackend) Close() error {
 	if c, ok := b.Backend.(io.Closer); ok {

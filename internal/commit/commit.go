@@ -77,8 +77,10 @@ type Store interface {
 
 // Record is what the store keeps under an ID.
 type Record struct {
-	Data []byte
-	TTL  time.Duration
+	Data   []byte
+	TTL    time.Duration
+	Owner  string
+	Former string
 }
 
 // Status is what stands under an ID.

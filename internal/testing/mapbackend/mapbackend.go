@@ -24,6 +24,7 @@ type Backend struct {
 type Rec struct {
 	Data   []byte
 	Expiry time.Time
+	Owner  string
 }
 
 // New returns an empty backend.
@@ -45,7 +46,7 @@ func (b *Backend) live(sid string) (Rec, bool) {
 
 // Put writes a record; the caller holds Mu.
 func (b *Backend) Put(sid string, rec session.Record) {
-	b.Records[sid] = Rec{bytes.Clone(rec.Data), time.Now().Add(rec.TTL)}
+	b.Records[sid] = Rec{bytes.Clone(rec.Data), time.Now().Add(rec.TTL), rec.Owner}
 }
 
 // Load is that of session.Backend.
@@ -138,4 +139,19 @@ func (b *Backend) Sweep(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// Owned is that of session.OwnerIndex.
+func (b *Backend) Owned(ctx context.Context, owner string) (owned []session.OwnedRecord, err error) {
+	if err := b.before(ctx, "Owned", ""); err != nil {
+		return nil, err
+	}
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	for sid := range b.Records {
+		if r, ok := b.live(sid); ok && r.Owner == owner {
+			owned = append(owned, session.OwnedRecord{ID: sid, Record: session.Record{Data: r.Data, TTL: time.Until(r.Expiry)}})
+		}
+	}
+	return owned, nil
 }
