@@ -67,8 +67,15 @@ type Store interface {
 
 	// Encode returns the bytes of values, and of what could not be decoded.
 	Encode(values map[any]any, rest *state.Rest) ([]byte, error)
-	// TTL returns how long a record with these values is to live.
-	TTL(values map[any]any) time.Duration
+	// Stamp notes in the values of a record what the store has to know of the record, if
+	// that is missing, and reports whether it has changed them. It is told whether the record
+	// begins a session or gives it a new ID.
+	Stamp(values map[any]any, begins bool) bool
+	// TTL returns how long a record with these values is to live: perhaps shorter where it is
+	// the first one of a new visitor.
+	TTL(values map[any]any, first bool) time.Duration
+	// Owner returns the owner of a record with these values, empty if it has none.
+	Owner(values map[any]any) string
 	// Decode returns the values in the bytes of a record, in a map that is the
 	// caller's. The map is nil if there is an error, unless a part of the bytes can be
 	// decoded: then there is a rest, too.
@@ -152,6 +159,8 @@ type Change struct {
 	ID string
 	// Fresh says that nobody else knows the ID.
 	Fresh bool
+	// First says that the session is that of a visitor who was not here before.
+	First bool
 	// Log is the changes.
 	Log state.Log
 	// When is the condition of the changes: where it does not hold they are void.
@@ -164,6 +173,8 @@ type Change struct {
 	// stored after it. They differ from those of the origin where another request has
 	// set the same key.
 	Values state.Values
+	// Owner is the owner of the record that was written, and Former that of the one before.
+	Owner, Former string
 	// Vanished says that the record is gone, and the changes with it.
 	Vanished bool
 	// Flash is what a change with IfFlash has taken.

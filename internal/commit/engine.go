@@ -91,6 +91,8 @@ type attempt struct {
 	next Origin       // what the store holds if the write was made
 	view state.Values // what the session shows then, beneath its log
 	ttl  time.Duration
+
+	owner, former string // of the record, and of the one that it replaces
 }
 
 // attempt writes a change on top of its origin. If another writer was faster, the
@@ -103,12 +105,15 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 	} else if void, err := e.prepare(c, &a); void || err != nil {
 		return false, err
 	}
-	if err := deadline.Err(ctx); err != nil {
-		return false, c.failed(err) // before the store can leave us in doubt
+	if err := deadline.Err(ctx); err != nil { // before the store can leave us in doubt
+		if c.Log.Computes() {
+			err = fmt.Errorf("the time was over when the functions of Update had been run: %w", err)
+		}
+		return false, c.failed(err)
 	}
 	asked := time.Now()
 	c.writing = true // and stays so if the store panics
-	written, err := e.put(ctx, c, Record{Data: a.next.Data, TTL: a.ttl})
+	written, err := e.put(ctx, c, Record{Data: a.next.Data, TTL: a.ttl, Owner: a.owner, Former: a.former})
 	c.writing = false
 	switch {
 	case errors.Is(err, ErrNotApplied):
@@ -117,7 +122,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 		if c.Origin.lost != nil {
 			asked = c.Origin.lost.asked
 		}
-		c.Origin.lost = &lost{a, asked, err}
+		c.Origin.lost = &lost{a, c.Log, asked, err}
 		written, again, err = e.look(ctx, c)
 	case !written && c.Origin.lost != nil:
 		written, again, err = e.look(ctx, c)
@@ -128,6 +133,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 		e.markOld(ctx, c, c.ID)
 		a.next.Expires = asked.Add(a.ttl)
 		c.Written(a.next, a.view)
+		c.Owner, c.Former = a.owner, a.former
 	}
 	return again, err
 }
@@ -147,31 +153,52 @@ func (e *Engine) prepare(c *Change, a *attempt) (void bool, err error) {
 		c.Values = state.Map(values)
 		return true, nil
 	}
-	a.view = state.Map(values)
-	if c.Origin.Status == Live && !c.Log.ChangesValues() {
+	a.view, a.former = state.Map(values), e.store.Owner(values)
+	begins := c.ID != c.Origin.ID || c.Origin.Status != Live
+	if c.Origin.Status != Live || c.Log.ChangesValues() {
+		a.next, err = e.change(c, values, rest, unreadable, begins)
+	} else if unreadable != nil || !e.stamped(c, values, rest, begins, &a.next) {
 		// A new ID, or only more time: the bytes stay as they are.
 		a.next = c.Origin
 		a.next.ID = c.ID
 		if c.Origin.Values != nil {
 			a.view = c.Values
 		}
-	} else {
-		a.next, err = e.change(c, values, rest, unreadable)
 	}
-	a.ttl = e.store.TTL(values)
+	a.ttl, a.owner = e.store.TTL(values, c.First), e.store.Owner(values)
 	return false, err
+}
+
+// stamped fills in the record for a change of no values, if the store has to note something
+// in it. If the values cannot be encoded, that waits for a change of values.
+func (e *Engine) stamped(c *Change, values map[any]any, rest *state.Rest, begins bool, next *Origin) bool {
+	if !e.store.Stamp(values, begins) {
+		return false
+	}
+	data, err := e.store.Encode(values, rest)
+	if err != nil {
+		return false
+	}
+	*next = Origin{ID: c.ID, Status: Live, Data: data, Values: values, Rest: rest}
+	return true
 }
 
 // change returns the record that holds the changes. The values, which it changes, the rest
 // and the error are those of e.values.
-func (e *Engine) change(c *Change, values map[any]any, rest *state.Rest, unreadable error) (next Origin, err error) {
+func (e *Engine) change(c *Change, values map[any]any, rest *state.Rest, unreadable error, begins bool) (next Origin, err error) {
 	if unreadable != nil && !c.Origin.Unreadable && !c.Log.Flushes() {
 		return next, fmt.Errorf("the record cannot be decoded any more, and stays as it is: %w", unreadable)
 	}
 	if c.Origin.Unreadable && rest.IsAll() {
 		rest = nil // what was found so when the session was read is replaced
 	}
-	c.Log.Apply(values)
+	if err := c.Log.Replay(values); err != nil {
+		return next, err
+	}
+	if c.Log.Computes() {
+		state.NameCommit(values)
+	}
+	e.store.Stamp(values, begins)
 	next = Origin{ID: c.ID, Status: Live, Values: values, Rest: rest.After(&c.Log)}
 	next.Data, err = e.store.Encode(values, next.Rest)
 	return next, err

@@ -124,7 +124,11 @@ func (s *store) Delete(_ context.Context, id string) error {
 	return nil
 }
 
-func (s *store) TTL(map[any]any) time.Duration { return time.Hour }
+func (s *store) TTL(map[any]any, bool) time.Duration { return time.Hour }
+
+func (s *store) Stamp(map[any]any, bool) bool { return false }
+
+func (s *store) Owner(map[any]any) string { return "" }
 
 func (s *store) Encode(values map[any]any, _ *state.Rest) ([]byte, error) {
 	if err := s.fail; err != nil {

@@ -206,6 +206,7 @@ func (sh *shard) take(ln *lane, c *Change) (b *batch, writes bool) {
 				b = &batch{Change: *c, done: make(chan struct{})}
 			}
 			b.Log = b.Log.Then(other.Log)
+			b.First = b.First && other.First
 			other.batch = b
 		default:
 			rest = append(rest, other)
@@ -238,18 +239,22 @@ func (c *Change) isBatchable() bool { return c.isRebasable() && c.ID == c.Origin
 // failed. The session sees what the others set, in values of its own, since the
 // others may go on changing theirs in place. For the keys that the session itself
 // set it goes on seeing what it set, also where another part has changed the same
-// key.
+// key, but for what it has computed: there it sees what came out in the end.
 func (e *Engine) adopt(c *Change, b *batch) error {
 	if b.err != nil {
 		if b.Origin.lost != nil {
+			own := *b.Origin.lost
+			own.log = c.Log
 			c.Origin = b.Origin
+			c.Origin.lost = &own
 		}
 		return b.err
 	}
 	c.Values, c.Origin, c.Vanished = nil, b.Origin, b.Vanished
+	c.Owner, c.Former = b.Owner, b.Former
 	if c.Origin.Status == Live && !c.Vanished {
 		values, _, _ := e.values(b.Origin)
-		c.Log.Apply(values)
+		c.Log.ApplySet(values)
 		c.Values = state.Map(values)
 	}
 	return nil

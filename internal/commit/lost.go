@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/flamego/session/internal/deadline"
+	"github.com/flamego/session/internal/state"
 )
 
 // lost is a write whose answer was lost: nobody knows whether the store has made it. So the
@@ -18,6 +19,7 @@ import (
 // saved. So the commit fails.
 type lost struct {
 	attempt
+	log   state.Log // of the change: what of it was computed is not to be computed again
 	asked time.Time // when the store was first asked to make the write
 	err   error     // of the write
 }
@@ -102,7 +104,7 @@ func (o Origin) isStill(now Found) bool {
 
 // clearUp finds out what became of a write that was lost in an earlier commit of the same
 // session. If the write was made, its changes, which are still in the log, are made once
-// more on top of themselves.
+// more on top of themselves, but for what was computed, as a count.
 func (e *Engine) clearUp(ctx context.Context, c *Change) error {
 	if c.Origin.lost == nil {
 		return nil
@@ -113,7 +115,7 @@ func (e *Engine) clearUp(ctx context.Context, c *Change) error {
 		return err
 	case written:
 		e.markOld(ctx, c, c.Origin.lost.next.ID)
-		c.Origin = c.Origin.lost.next
+		c.Log, c.Origin = c.Log.Without(c.Origin.lost.log), c.Origin.lost.next
 	}
 	c.Origin.lost = nil
 	return nil

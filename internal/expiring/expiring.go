@@ -46,6 +46,18 @@ func New[V any]() *Table[V] {
 	return t
 }
 
+// Watch makes the table tell of each value that an update puts there, before it does, and of
+// each value that is gone, because it was replaced, deleted or is dead. A value that is left
+// under an old key is not told of. The function is called while others wait, and must not use
+// the table.
+func (t *Table[V]) Watch(tell func(key string, value *V, there bool)) {
+	for i := range t.shards {
+		t.shards[i].mu.Lock()
+		t.shards[i].tell = tell
+		t.shards[i].mu.Unlock()
+	}
+}
+
 func (t *Table[V]) now() time.Duration { return time.Since(t.born) }
 
 func (t *Table[V]) key(text string) key {
@@ -124,22 +136,28 @@ func (t *Table[V]) Update(oldKey, newKey string, decide func(now *V, left time.D
 		val, left = &old.value, old.expiry-now
 	}
 	d := decide(val, left)
+	var e *entry[V]
+	if d.Put {
+		if old != nil && from == to {
+			to = old.key
+		} else {
+			to.text = strings.Clone(to.text) // it may be part of a long header
+		}
+		e = &entry[V]{key: to, value: d.Value}
+		if sh.tell != nil {
+			sh.tell(to.text, &e.value, true)
+		}
+	}
 	if d.Remove || d.Put && from != to {
 		sh.remove(from)
 		if d.LeftTTL > 0 {
-			from.text = strings.Clone(from.text) // it may be part of a long header
+			from.text = strings.Clone(from.text)
 			sh.put(&entry[V]{key: from, value: d.Left}, d.LeftTTL, now)
 		}
 	}
-	if !d.Put {
+	if e == nil {
 		return nil
 	}
-	if old != nil && from == to {
-		to = old.key
-	} else {
-		to.text = strings.Clone(to.text)
-	}
-	e := &entry[V]{key: to, value: d.Value}
 	toShard.put(e, d.TTL, now)
 	return &e.value
 }

@@ -12,6 +12,7 @@ type shard[V any] struct {
 	buckets []*entry[V] // the number is a power of two
 	n       int
 	rings   []*ring[V] // one for each class of times to live that there has been
+	tell    func(key string, value *V, there bool)
 }
 
 // entry is one key with its value.
@@ -110,6 +111,9 @@ func (sh *shard[V]) remove(k key) {
 	e := *at
 	if e == nil {
 		return
+	}
+	if sh.tell != nil {
+		sh.tell(e.text, &e.value, false)
 	}
 	*at = e.link
 	e.unring()

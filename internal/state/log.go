@@ -1,6 +1,10 @@
 package state
 
-import "maps"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // Log is what a request did to a session: enough to do it again on other values,
 // and nothing that the request did not do. The zero Log is of a request that did
@@ -10,13 +14,25 @@ type Log struct {
 	Renewed bool
 	// Destroyed says that the session ended. Nothing that follows counts.
 	Destroyed bool
+	// Lifetime is the lifetime of its own that the session was given: zero if nothing was
+	// said of it, and negative if it has that of the store again.
+	Lifetime time.Duration
 
-	flushed bool        // all keys were removed that are not in keys
-	keys    map[any]any // the values that were set; deleted for keys that were removed
+	flushed  bool        // all keys were removed that are not in keys
+	replaced bool        // there was nothing before, not even what a flush leaves
+	keys     map[any]any // the values that were set, deleted for keys that were removed, or an *update
 }
 
 // deleted stands in a log for the value of a key that was removed.
 var deleted any = new(struct{ _ byte })
+
+// update stands in a log for a value that is computed from the one before. It does not change.
+type update struct {
+	from  any             // what the first function gets, if it is fixed: a value, or deleted
+	fixed bool            // else the first function gets what others have left
+	funcs []func(any) any // each one gets what the one before has returned
+	shown any             // what came out when the request looked
+}
 
 // Set notes that the key was set.
 func (l *Log) Set(key, val any) {
@@ -32,7 +48,30 @@ func (l *Log) Set(key, val any) {
 // Delete notes that the key was removed.
 func (l *Log) Delete(key any) { l.Set(key, deleted) }
 
-// Flush notes that all keys were removed.
+// Update notes that the value of the key was computed by f, and what came out.
+func (l *Log) Update(key any, f func(any) any, shown any) {
+	was, ok := l.keys[key]
+	switch u, isUpdate := was.(*update); {
+	case isUpdate:
+		l.Set(key, &update{u.from, u.fixed, append(slices.Clip(u.funcs), f), shown})
+	case ok || l.flushed:
+		l.Set(key, shown) // of what this request has set itself: others make no difference
+	default:
+		l.Set(key, &update{funcs: []func(any) any{f}, shown: shown})
+	}
+}
+
+// Computes reports whether a value has to be computed anew where others have changed it.
+func (l *Log) Computes() bool {
+	for _, val := range l.keys {
+		if _, ok := val.(*update); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Flush notes that all keys were removed. A session keeps its age and its lifetime.
 func (l *Log) Flush() { l.flushed, l.keys = true, nil }
 
 // Destroy notes that the session ended, and all of its values with it.
@@ -43,16 +82,16 @@ func (l *Log) Destroy() {
 
 // SetAll makes the log say that the session holds these values and no others. The
 // map belongs to the log from then on.
-func (l *Log) SetAll(m map[any]any) { l.flushed, l.keys = true, m }
+func (l *Log) SetAll(m map[any]any) { l.flushed, l.replaced, l.keys = true, true, m }
 
 // Replace makes the log say that the session held nothing before.
-func (l *Log) Replace() { l.flushed = true }
+func (l *Log) Replace() { l.flushed, l.replaced = true, true }
 
 // IsEmpty reports whether there is nothing to save.
 func (l *Log) IsEmpty() bool { return !l.Renewed && !l.ChangesValues() }
 
-// ChangesValues reports whether values were set or removed.
-func (l *Log) ChangesValues() bool { return l.flushed || len(l.keys) > 0 }
+// ChangesValues reports whether values were set or removed, or the lifetime.
+func (l *Log) ChangesValues() bool { return l.flushed || len(l.keys) > 0 || l.Lifetime != 0 }
 
 // Flushes reports whether all keys were removed that are not set, so that nobody need know
 // what there was.
@@ -72,24 +111,96 @@ func (l *Log) SetsKeys() bool {
 // reports false if the log leaves the key as it is.
 func (l *Log) Get(key any) (val any, ok bool) {
 	val, ok = l.keys[key]
-	if val == deleted {
-		return nil, true
+	if !ok {
+		return nil, l.flushed
 	}
-	return val, ok || l.flushed
+	return shown(val), true
 }
 
-// Apply makes the changes to a map.
+// shown is what the request sees of the value of a key in a log.
+func shown(val any) any {
+	if val == deleted {
+		return nil
+	}
+	if u, ok := val.(*update); ok {
+		return u.shown
+	}
+	return val
+}
+
+// Apply makes the changes to a map, as the request has seen them.
 func (l *Log) Apply(m map[any]any) {
+	_ = l.apply(m, func(u *update) (any, error) { return u.shown, nil })
+}
+
+// Replay makes the changes to a map of what others have left. What was computed is computed
+// anew, from that. It returns an error if a function panics; then the map is of no use.
+func (l *Log) Replay(m map[any]any) error {
+	return l.apply(m, nil)
+}
+
+// ApplySet makes the changes to a map that holds them already, but for what others have set
+// since. What is computed stays.
+func (l *Log) ApplySet(m map[any]any) {
 	if l.flushed {
-		clear(m)
+		maps.DeleteFunc(m, func(key, _ any) bool {
+			_, computed := l.keys[key].(*update)
+			return !computed && !outlivesFlush(key)
+		})
 	}
 	for key, val := range l.keys {
-		if val == deleted {
-			delete(m, key)
-		} else {
-			m[key] = val
+		if _, ok := val.(*update); !ok {
+			put(m, key, val)
 		}
 	}
+}
+
+// apply makes the changes to a map. A nil function computes.
+func (l *Log) apply(m map[any]any, valueOf func(*update) (any, error)) error {
+	switch {
+	case l.replaced:
+		clear(m)
+	case l.flushed:
+		maps.DeleteFunc(m, func(key, _ any) bool { return !outlivesFlush(key) })
+	}
+	for key, val := range l.keys {
+		if u, ok := val.(*update); ok {
+			var err error
+			if valueOf != nil {
+				val, err = valueOf(u)
+			} else {
+				val, err = u.compute(m[key])
+			}
+			if err != nil {
+				return err
+			}
+		}
+		put(m, key, val)
+	}
+	if l.Lifetime != 0 {
+		setLifetime(m, l.Lifetime)
+	}
+	return nil
+}
+
+func put(m map[any]any, key, val any) {
+	if val == deleted {
+		delete(m, key)
+	} else {
+		m[key] = val
+	}
+}
+
+// compute returns the value that the functions make of what there is.
+func (u *update) compute(now any) (val any, err error) {
+	defer recovered("function of an Update", &err)
+	if val = now; u.fixed {
+		val = shown(u.from)
+	}
+	for _, f := range u.funcs {
+		val = f(val)
+	}
+	return val, nil
 }
 
 // Then returns the changes of l followed by those of next. It writes to neither, but
@@ -99,6 +210,10 @@ func (l Log) Then(next Log) Log {
 		return l
 	}
 	next.Renewed = next.Renewed || l.Renewed
+	if next.Lifetime == 0 && !next.replaced {
+		next.Lifetime = l.Lifetime
+	}
+	next.replaced = next.replaced || l.replaced
 	switch {
 	case next.flushed:
 		return next
@@ -107,9 +222,53 @@ func (l Log) Then(next Log) Log {
 	default:
 		keys := make(map[any]any, len(l.keys)+len(next.keys))
 		maps.Copy(keys, l.keys)
-		maps.Copy(keys, next.keys)
+		for key, val := range next.keys {
+			if u, ok := val.(*update); ok {
+				val = l.before(key, u)
+			}
+			keys[key] = val
+		}
 		next.keys = keys
 	}
 	next.flushed = l.flushed
 	return next
+}
+
+// before returns the update of a key with what l makes of the key before it.
+func (l *Log) before(key any, next *update) *update {
+	if next.fixed {
+		return next
+	}
+	was, ok := l.keys[key]
+	switch u, isUpdate := was.(*update); {
+	case isUpdate:
+		return &update{u.from, u.fixed, slices.Concat(u.funcs, next.funcs), next.shown}
+	case ok:
+		return &update{was, true, next.funcs, next.shown}
+	case l.flushed:
+		return &update{deleted, true, next.funcs, next.shown}
+	default:
+		return next
+	}
+}
+
+// Without returns the log without what was computed in done, which is how the log began and
+// is in the store by now: to compute it again would count it twice. To set a value again does
+// no harm.
+func (l Log) Without(done Log) Log {
+	keys := maps.Clone(l.keys)
+	for key, val := range done.keys {
+		old, ok := val.(*update)
+		now, still := keys[key].(*update)
+		if !ok || !still || old.fixed || now.fixed || len(now.funcs) < len(old.funcs) {
+			continue
+		}
+		if rest := now.funcs[len(old.funcs):]; len(rest) > 0 {
+			keys[key] = &update{funcs: rest, shown: now.shown}
+		} else {
+			delete(keys, key)
+		}
+	}
+	l.keys = keys
+	return l
 }

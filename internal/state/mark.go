@@ -12,7 +12,7 @@ const MarkFor = 10 * time.Second
 
 // renewedKey is the only key of a mark. Its value is the time of the renewal as text,
 // which every encoder can encode.
-const renewedKey = "flamego::session::renewed"
+const renewedKey = reserved + "renewed"
 
 // Mark returns the values of a mark.
 func Mark(now time.Time) map[any]any {

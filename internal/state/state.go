@@ -9,16 +9,14 @@
 // into the values; whoever wants to save it applies the log to a map of the
 // values, which may by then be newer ones than the request has read.
 //
-// Nothing here knows a store. The mark of a renewal is here because it is values, too.
+// Nothing here knows a store. What this module keeps beside the values of an app is values,
+// too, under keys of its own: see reserved.go. So is the mark of a renewal.
 package state
 
 import (
 	"reflect"
 	"time"
 )
-
-// FlashKey is the key under which a session keeps its flash.
-const FlashKey = "flamego::session::flash"
 
 // Values is what a session held when it was read.
 type Values interface {

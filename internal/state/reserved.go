@@ -1,0 +1,88 @@
+package state
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The keys that this module has for itself. They stand among the keys of the app, where
+// processes of older versions keep what they do not know. The values are text, which every
+// encoder of an app can encode.
+const (
+	reserved = "flamego::session::"
+
+	// FlashKey is the key under which a session keeps its flash. It is the one that an app
+	// may use as any other.
+	FlashKey = reserved + "flash"
+
+	// Its value is when the session was first stored, or last got a new ID, in
+	// milliseconds since 1970.
+	bornKey = reserved + "born"
+	// Its value is the lifetime of its own that the session has, in milliseconds.
+	lifetimeKey = reserved + "lifetime"
+	// Its value is the name of the last commit that has computed a value.
+	commitKey = reserved + "commit"
+)
+
+// IsReserved reports whether a key is none that an app may use.
+func IsReserved(key any) bool {
+	text, ok := key.(string)
+	return ok && strings.HasPrefix(text, reserved) && text != FlashKey
+}
+
+// IsOfApp reports whether a key is one of the app.
+func IsOfApp(key any) bool { return key != FlashKey && !IsReserved(key) }
+
+// outlivesFlush reports whether the value of a key is about the session itself, rather than
+// what it holds.
+func outlivesFlush(key any) bool { return key == bornKey || key == lifetimeKey }
+
+// Born returns when the session was first stored, or last got a new ID. It is zero if that was
+// not noted, as by a process of an older version. A time that is far ahead is that of a wrong
+// clock, and counts as not noted.
+func Born(v Values, now time.Time) time.Time {
+	const ahead = time.Minute
+	ms, ok := number(v, bornKey)
+	if !ok || ms > now.Add(ahead).UnixMilli() {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+// SetBorn notes when the session was first stored, or got a new ID.
+func SetBorn(m map[any]any, now time.Time) { m[bornKey] = strconv.FormatInt(now.UnixMilli(), 10) }
+
+// Lifetime returns the lifetime of its own that a session has, 0 if it has none.
+func Lifetime(v Values) time.Duration {
+	const most = int64(1<<63-1) / int64(time.Millisecond)
+	ms, ok := number(v, lifetimeKey)
+	if !ok || ms < 1000 || ms > most {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// setLifetime gives a session a lifetime of its own, or takes it away if it is negative.
+func setLifetime(m map[any]any, d time.Duration) {
+	if d < 0 {
+		delete(m, lifetimeKey)
+		return
+	}
+	m[lifetimeKey] = strconv.FormatInt(d.Milliseconds(), 10)
+}
+
+// NameCommit gives the values a name that no others have. Two requests may compute the same
+// value, as two that count from one to two. Their bytes must not be the same, since equal bytes
+// say that a write was made.
+func NameCommit(m map[any]any) { m[commitKey] = strconv.FormatUint(rand.Uint64(), 36) }
+
+func number(v Values, key any) (n int64, ok bool) {
+	text, ok := Get(v, key).(string)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil
+}
