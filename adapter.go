@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/state"
@@ -43,8 +44,8 @@ type storeAdapter interface {
 	// follow puts the changes of a session that was not stored when it was read on
 	// the session that is stored by now.
 	follow(rs *requestSession, now Session)
-	// touch makes a stored session live for a full lifetime from now on.
-	touch(ctx context.Context, sid string) error
+	// touch makes a stored session live for its whole time from now on.
+	touch(ctx context.Context, rs *requestSession) error
 	// isLive reports whether the store has the session by now.
 	isLive(ctx context.Context, sid string) bool
 }
@@ -70,6 +71,14 @@ func (rs *requestSession) hasEnded() bool { return rs.base != nil && rs.base.vie
 
 // isDestroyed reports whether it was this request that destroyed the session.
 func (rs *requestSession) isDestroyed() bool { return rs.base != nil && rs.base.view().destroyed }
+
+// ownLifetime returns the lifetime of its own that the session has, 0 if it has none.
+func (rs *requestSession) ownLifetime() time.Duration {
+	if rs.base == nil {
+		return 0
+	}
+	return rs.base.view().own
+}
 
 // ownAdapter is the adapter of the stores of this module. All their sessions are of
 // type BaseSession.
@@ -172,12 +181,12 @@ func (a ownAdapter) follow(rs *requestSession, now Session) {
 
 // touch leaves a session alone that another request is extending. If its record is locked,
 // the requests that read it must not take all connections for that.
-func (a ownAdapter) touch(ctx context.Context, sid string) error {
-	if _, busy := a.touching.LoadOrStore(sid, nil); busy {
+func (a ownAdapter) touch(ctx context.Context, rs *requestSession) error {
+	if _, busy := a.touching.LoadOrStore(rs.lastID, nil); busy {
 		return nil
 	}
-	defer a.touching.Delete(sid)
-	return a.Touch(ctx, sid)
+	defer a.touching.Delete(rs.lastID)
+	return a.extend(ctx, rs.base)
 }
 
 func (a ownAdapter) isLive(ctx context.Context, sid string) bool { return a.Exist(ctx, sid) }

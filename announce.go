@@ -1,6 +1,9 @@
 package session
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // What the client is told of its session: by the cookie, in the header of the response,
 // which also tells caches whose response it is.
@@ -12,10 +15,14 @@ import "net/http"
 // announcement is what one request tells its client.
 type announcement struct {
 	clientID string // the ID that the client has: it came with it, or a header has left with it
-	offered  bool   // the client is sent its ID though nothing is stored under it
-	refresh  bool   // the session lives longer now, and so should the cookie
-	expires  bool   // our cookie in the response is one that expires
-	sealed   bool   // it is too late for another header
+	// clientOwn is the lifetime of its own that the session had when the client was sent the
+	// cookie, as far as is known.
+	clientOwn time.Duration
+
+	offered bool // the client is sent its ID though nothing is stored under it
+	refresh bool // the session lives longer now, and so should the cookie
+	expires bool // our cookie in the response is one that expires
+	sealed  bool // it is too late for another header
 
 	// Room for values of headers, which saves allocations.
 	cookieRoom, varyRoom, cacheRoom [1]string
@@ -32,12 +39,15 @@ func (rq *request) introduce(r *http.Request) {
 		m.opts.WriteIDFunc(w, r, rq.lastID, rq.created)
 	case !rq.created:
 		rq.clientID = rq.lastID
+		rq.clientOwn = rq.ownLifetime()
 	default:
-		line := m.cookie.line(rq.lastID)
+		line := m.cookie.line(rq.lastID, 0)
 		m.cookie.putInRequest(r, line, rq.cookieRoom[:0])
-		if len(rq.unknown) > 0 {
+		switch {
+		case m.cookie.WhenStored:
+		case len(rq.unknown) > 0:
 			rq.offered = isPage(r) // of many requests for its parts none must replace what the page got
-		} else {
+		default:
 			rq.offered = !m.readsCookie || !m.cookie.isHeldBack(r)
 		}
 		if rq.offered {
@@ -90,7 +100,8 @@ func (rq *request) announce(now view) {
 	if !m.writesCookie || rq.sealed {
 		return
 	}
-	if told := now.sid == rq.clientID || rq.offered && !rq.stored(); told && !rq.refresh && !now.destroyed {
+	hasCookie := now.sid == rq.clientID && now.own == rq.clientOwn
+	if told := hasCookie || rq.offered && !rq.stored(); told && !rq.refresh && !now.destroyed {
 		return // there is nothing new
 	}
 	h := rq.Context.ResponseWriter().Header()
@@ -106,17 +117,21 @@ func (rq *request) announce(now view) {
 		if now.sid != rq.clientID && !rq.offered {
 			m.cookie.drop(h)
 		}
-	case now.sid != rq.clientID:
-		if !m.cookie.isSent(h, now.sid) {
-			m.cookie.write(h, now.sid)
-		}
-	case rq.refresh && m.sent != nil && !m.sent.hasSince(now.sid, m.refreshAfter):
+	case !hasCookie:
+		m.cookie.write(h, m.cookie.line(now.sid, now.own))
+	case rq.refresh && m.isRefreshDue(now):
 		// Since the session was read others may have ended it or given it another ID.
 		if now.changed || m.adapter.isLive(rq.uncancelled(), now.sid) {
-			m.cookie.write(h, now.sid)
+			m.cookie.write(h, m.cookie.line(now.sid, now.own))
 		}
 	}
 	rq.refresh = false
+}
+
+// isRefreshDue reports whether the cookie has a Max-Age that is to be counted anew.
+func (m *Manager) isRefreshDue(now view) bool {
+	age := m.opts.Cookie.maxAge(now.own)
+	return age > 0 && !m.sent.hasSince(now.sid, refreshAfter(age))
 }
 
 // withdraw takes back a new ID that is undone. The caller has the lock of the request.
@@ -127,7 +142,7 @@ func (rq *request) withdraw(begun bool) {
 	}
 	h := rq.Context.ResponseWriter().Header()
 	m.cookie.drop(h)
-	line := m.cookie.line(rq.lastID)
+	line := m.cookie.line(rq.lastID, 0)
 	m.cookie.putInRequest(rq.Request().Request, line, nil)
 	if rq.offered {
 		m.cookie.replace(h, line)
@@ -171,8 +186,8 @@ func (rq *request) sealCookie(h http.Header) {
 	if gone {
 		return
 	}
-	rq.clientID = rq.sess.ID()
-	if m.sent != nil {
+	rq.clientID, rq.clientOwn = rq.sess.ID(), rq.ownLifetime()
+	if m.opts.Cookie.maxAge(rq.clientOwn) > 0 {
 		m.sent.addNow(rq.clientID)
 	}
 }

@@ -17,10 +17,11 @@ import (
 // ownStore is what a store of this module does beyond Store.
 type ownStore interface {
 	Store
-	// setTimeout sets how long one operation may take.
-	setTimeout(d time.Duration)
-	// sessionLifetime returns how long the sessions live without access.
-	sessionLifetime() lifetime
+	// configure makes the store keep to the options, before it is used. It returns an error
+	// if it cannot.
+	configure(o *Options) error
+	// rules returns what the options say of the sessions.
+	rules() *rules
 	// newSession returns a session with nothing in it, without asking anybody.
 	newSession(sid string) *BaseSession
 	// load returns the session with the ID: Exist and Read in one. With an error
@@ -29,6 +30,10 @@ type ownStore interface {
 	// commit brings the changes of a session into the store, if the condition holds
 	// there, and returns what became of them.
 	commit(ctx context.Context, s *BaseSession, when commit.Condition) (*commit.Change, error)
+	// extend makes a session that was read live for its whole time from now on.
+	extend(ctx context.Context, s *BaseSession) error
+	// owned returns the live sessions of an owner, with nothing in them that is not stored.
+	owned(ctx context.Context, owner string) ([]ownedSession, error)
 }
 
 // errUnreadable says that there is a record of which nothing can be decoded, or not all.
@@ -51,7 +56,7 @@ func (s *BaseSession) checkOut(store ownStore, when commit.Condition) *commit.Ch
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	c := &commit.Change{ID: s.sid, When: when}
+	c := &commit.Change{ID: s.sid, When: when, First: s.first}
 	if s.origin.store == store {
 		c.Log, c.Origin, c.Values, c.Vanished = s.log, s.origin.Origin, s.base, s.vanished
 		if s.fresh {
@@ -66,6 +71,7 @@ func (s *BaseSession) checkOut(store ownStore, when commit.Condition) *commit.Ch
 	}
 	if s.isOf(store) {
 		s.pending, s.log = s.log, state.Log{}
+		s.changes++
 	}
 	return c
 }
@@ -80,18 +86,33 @@ func (s *BaseSession) checkIn(store ownStore, c *commit.Change, committed bool) 
 	case !s.isOf(store): // it was only copied
 		return
 	case committed:
+		s.changes++
 		s.base, s.vanished = c.Values, c.Vanished
 		s.origin, s.fresh = origin{Origin: c.Origin, store: store}, false
 		if c.IsVoid() && !c.Vanished {
 			s.log = s.pending.Then(s.log)
 		}
+	case c.IsDoubtful() && s.origin.store == store:
+		s.log = c.Log.Then(s.log)
+		s.origin.Origin = c.Origin
 	default:
 		s.log = s.pending.Then(s.log)
-		if c.IsDoubtful() && s.origin.store == store {
-			s.origin.Origin = c.Origin
-		}
 	}
 	s.pending = state.Log{}
+}
+
+// stored returns the ID and the values of the session as they are stored, as far as it knows.
+func (s *BaseSession) stored() (string, state.Values) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.origin.ID, s.base
+}
+
+// setFirst says whether the session is that of a visitor who was not here before.
+func (s *BaseSession) setFirst(first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first = first
 }
 
 // isOf reports whether the session belongs to the store, or to none yet. The caller
@@ -161,6 +182,7 @@ type view struct {
 	destroyed bool          // by Destroy, through this session
 	ended     bool          // destroyed, or its record was gone when it was to be changed
 	inStore   commit.Status // what the store has under the ID, as far as the session knows
+	own       time.Duration // the lifetime of its own that the session has, 0 if it has none
 }
 
 func (s *BaseSession) view() view {
@@ -168,7 +190,7 @@ func (s *BaseSession) view() view {
 	defer s.mu.Unlock()
 	v := view{
 		sid: s.sid, changed: !s.log.IsEmpty(), destroyed: s.destroyed, ended: s.hasEnded(),
-		inStore: s.origin.Status, idle: s.origin.idle,
+		inStore: s.origin.Status, idle: s.origin.idle, own: s.ownLifetime(),
 	}
 	if s.vanished {
 		v.inStore = commit.Gone

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // CookieOptions configures the cookie that carries the session ID.
@@ -35,6 +37,11 @@ type CookieOptions struct {
 	// (CHIPS), for a page that other sites embed. It needs Secure. Default is
 	// false.
 	Partitioned bool
+	// WhenStored sends the cookie only once something is stored in the session: a visitor for
+	// whom nothing is has none. A cookie of a session that has ended then stays in the
+	// browser until there is another one. Default is false: a visitor without an ID
+	// gets the cookie with the first response.
+	WhenStored bool
 	// AllowScript lets scripts of the page read the cookie, by leaving HttpOnly
 	// out. Default is false.
 	AllowScript bool
@@ -135,17 +142,32 @@ func (c *cookie) value(part string) (string, bool) {
 	return val, ok
 }
 
-// line returns the cookie as a line of Set-Cookie.
-func (c *cookie) line(sid string) string {
-	if checkSID(sid) != nil { // of a store of another make
-		return c.cookie(sid).String()
+// line returns the cookie as a line of Set-Cookie, for a session that has a lifetime of its
+// own or, if that is zero, the usual one.
+func (c *cookie) line(sid string, own time.Duration) string {
+	if own == 0 && checkSID(sid) == nil { // else it is one of a store of another make
+		return c.head + sid + c.tail
 	}
-	return c.head + sid + c.tail
+	o := c.cookie(sid)
+	o.MaxAge = c.maxAge(own)
+	return o.String()
 }
 
-// write sets the cookie in the response. It replaces a cookie of our name that is
-// there already.
-func (c *cookie) write(h http.Header, sid string) { c.replace(h, c.line(sid)) }
+// maxAge is how many seconds the browser keeps the cookie of such a session, 0 for until it is
+// closed.
+func (o CookieOptions) maxAge(own time.Duration) int {
+	if own == 0 {
+		return o.MaxAge
+	}
+	return int(min(own/time.Second, maxCookieAge))
+}
+
+// write makes the line that of our cookie in the response, if it is not.
+func (c *cookie) write(h http.Header, line string) {
+	if !slices.Contains(h["Set-Cookie"], line) {
+		c.replace(h, line)
+	}
+}
 
 // putInRequest makes the cookie of a Set-Cookie line one of the request, in place of
 // those of our name: handlers that look there, and proxies, find the new ID. The list
@@ -212,17 +234,6 @@ func (c *cookie) replace(h http.Header, line string) {
 	h["Set-Cookie"] = append(h["Set-Cookie"], line)
 }
 
-// isSent reports whether the response sets the cookie to the ID.
-func (c *cookie) isSent(h http.Header, sid string) bool {
-	for _, line := range h["Set-Cookie"] {
-		if rest, ok := strings.CutPrefix(line, c.head); ok {
-			rest, ok = strings.CutPrefix(rest, sid)
-			return ok && strings.HasPrefix(rest, ";")
-		}
-	}
-	return false
-}
-
 // isIn reports whether the response sets the cookie.
 func (c *cookie) isIn(h http.Header) bool {
 	for _, line := range h["Set-Cookie"] {
@@ -236,4 +247,26 @@ func (c *cookie) isIn(h http.Header) bool {
 // isLine reports whether the line of a Set-Cookie is ours.
 func (c *cookie) isLine(line string) bool {
 	return strings.HasPrefix(line, c.head)
+}
+
+// sentCookies knows to which IDs cookies with a Max-Age were sent lately. It takes no memory
+// before there is one.
+type sentCookies struct{ ids atomic.Pointer[recentIDs] }
+
+func (s *sentCookies) addNow(sid string) {
+	if s.ids.Load() == nil {
+		s.ids.CompareAndSwap(nil, newRecentIDs(recentPlaces))
+	}
+	s.ids.Load().addNow(sid)
+}
+
+func (s *sentCookies) hasSince(sid string, d time.Duration) bool {
+	ids := s.ids.Load()
+	return ids != nil && ids.hasSince(sid, d)
+}
+
+// refreshAfter is how long ago a cookie with a Max-Age, in seconds, must have been sent for it
+// to be sent again.
+func refreshAfter(maxAge int) time.Duration {
+	return min(time.Duration(maxAge)*time.Second/60, time.Minute)
 }

@@ -64,7 +64,7 @@ func FileIniter() Initer {
 		config.RootDir = filepath.Clean(config.RootDir)
 		sc := StoreConfig{
 			Name:        "file",
-			Lifetime:    lifetimeOf(config.Lifetime).ttl(),
+			Lifetime:    newRules(config.Lifetime).lifetime,
 			Encoder:     config.Encoder,
 			Decoder:     config.Decoder,
 			MaxDataSize: config.MaxDataSize,

@@ -219,10 +219,10 @@ func (a foreignAdapter) write(ctx context.Context, rs *requestSession) error {
 // follow does nothing: the session is going to be saved whole.
 func (a foreignAdapter) follow(*requestSession, Session) {}
 
-func (a foreignAdapter) touch(ctx context.Context, sid string) error {
+func (a foreignAdapter) touch(ctx context.Context, rs *requestSession) error {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
-	return redact.Foreign(a.store.Touch(ctx, sid), sid)
+	return redact.Foreign(a.store.Touch(ctx, rs.lastID), rs.lastID)
 }
 
 func (a foreignAdapter) isLive(ctx context.Context, sid string) bool {

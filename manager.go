@@ -16,83 +16,6 @@ import (
 	"github.com/flamego/session/internal/redact"
 )
 
-// Options configures the session middleware.
-type Options struct {
-	// Initer opens the store. Default is MemoryIniter().
-	Initer Initer
-	// Config is the configuration that the Initer takes, by value, for example a
-	// redis.Config. Default is none, which the memory and the file store accept.
-	Config interface{}
-	// Cookie configures the cookie that carries the session ID. Default is
-	// "flamego_session=ID; Path=/; HttpOnly; SameSite=Lax".
-	Cookie CookieOptions
-	// IDLength is the number of characters of a session ID, up to 255. Values
-	// under 3 mean the default. Default is 16.
-	IDLength int
-	// GCInterval is the time between two calls of the store's GC. The first call comes
-	// earlier: at a random time between half and all of GCInterval, or of a minute if that
-	// is less. Values under one second mean the default. Default is 5 minutes.
-	GCInterval time.Duration
-	// Timeout is how long one operation of the store may take. Values of zero
-	// and below mean the default. Default is 5 seconds.
-	Timeout time.Duration
-	// TouchInterval is how often a session that is only read is extended. An interval
-	// saves a write in most requests. Its price is that a session may end up to an
-	// interval too early, counted from its last access. It must be shorter than the
-	// Lifetime. A negative value extends at every request.
-	// Stores that are not of this module are touched at every request. Default is a
-	// sixtieth of the Lifetime (and of Cookie.MaxAge, if that is set), at most one minute,
-	// and every request with a Lifetime below one minute.
-	TouchInterval time.Duration
-	// AdoptUnknownIDs lets a session be stored under an ID that came from the
-	// client and that the store does not know. Otherwise a request with such an ID has a
-	// session under a new one from the start, unless this process gave out the ID
-	// lately, so that nobody can choose the ID of somebody else's session. An ID must have
-	// the length that IDLength says. Default is false.
-	AdoptUnknownIDs bool
-	// FlashFor tells whether a request may show a flash. From any other the flash is kept
-	// for the next one. Default is every request but HEAD and OPTIONS, a prefetch
-	// (Sec-Purpose), and what a browser fetches as an image, a style, a script or the
-	// like (Sec-Fetch-Dest).
-	FlashFor func(r *http.Request) bool
-	// ErrorFunc receives the errors of the store, from requests and from GC. It is also
-	// told what in a stored session cannot be decoded, that changes were made too late to
-	// be stored, and, before New returns, what is wrong with the cookie but does not keep
-	// it from working. It may be called in parallel. Default is to drop all that.
-	ErrorFunc func(err error)
-	// ReadIDFunc reads the session ID from the request; an empty string means
-	// there is none. Default is to read the cookie.
-	ReadIDFunc func(r *http.Request) string
-	// WriteIDFunc sends the session ID to the client. It is called once for
-	// every request, before the handlers, with created telling whether the ID is
-	// new to the client, and for every RegenerateID. Default is to send the cookie when
-	// the ID is new, with the exceptions that the guide names.
-	WriteIDFunc func(w http.ResponseWriter, r *http.Request, sid string, created bool)
-}
-
-func (o Options) withDefaults() Options {
-	if o.Initer == nil {
-		o.Initer = MemoryIniter()
-	}
-	o.Cookie = o.Cookie.withDefaults()
-	if o.IDLength < minSIDLength {
-		o.IDLength = defaultIDLength
-	}
-	if o.GCInterval < time.Second {
-		o.GCInterval = 5 * time.Minute
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = defaultTimeout
-	}
-	if o.ErrorFunc == nil {
-		o.ErrorFunc = func(error) {}
-	}
-	if o.FlashFor == nil {
-		o.FlashFor = canShowFlash
-	}
-	return o
-}
-
 // Manager is the session middleware with a handle: it gives out the handler and
 // the store, and can be closed.
 type Manager struct {
@@ -102,11 +25,10 @@ type Manager struct {
 	adapter      storeAdapter // what the middleware asks of the store
 	issued       *recentIDs   // IDs that were given out and have nothing stored yet, so the client did not invent them
 	cookie       *cookie
-	exactIDs     bool          // no ID of another length than IDLength is one of ours
-	readsCookie  bool          // the ID comes from the cookie
-	writesCookie bool          // the ID is sent in the cookie
-	sent         *recentIDs    // IDs whose cookies were sent; nil without MaxAge
-	refreshAfter time.Duration // how long ago that must be for a cookie to be sent again
+	exactIDs     bool // no ID of another length than IDLength is one of ours
+	readsCookie  bool // the ID comes from the cookie
+	writesCookie bool // the ID is sent in the cookie
+	sent         sentCookies
 
 	stop    context.CancelFunc // ends the GC
 	stopped sync.WaitGroup
@@ -134,20 +56,13 @@ func New(opts ...Options) (*Manager, error) {
 	for _, warning := range opt.Cookie.correct() {
 		opt.ErrorFunc(warning)
 	}
-	if err := opt.Cookie.check(); err != nil {
+	if err := opt.check(); err != nil {
 		return nil, err
-	}
-	if opt.IDLength > maxSIDLength {
-		return nil, fmt.Errorf("IDLength is %d, more than %d", opt.IDLength, maxSIDLength)
 	}
 
 	m := &Manager{
 		opts: opt, cookie: newCookie(opt.Cookie), issued: newRecentIDs(recentPlaces),
 		readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil,
-	}
-	if m.writesCookie && opt.Cookie.MaxAge > 0 {
-		m.sent = newRecentIDs(recentPlaces)
-		m.refreshAfter = min(time.Duration(opt.Cookie.MaxAge)*time.Second/60, time.Minute)
 	}
 
 	var err error
@@ -171,21 +86,26 @@ func (m *Manager) setAdapter() error {
 	store, ok := m.store.(ownStore)
 	if !ok {
 		m.adapter = newForeignAdapter(m.store, m.opts.Timeout)
+		if option := m.opts.needsRules(); option != "" {
+			return redact.New(fmt.Sprintf("%s needs a store of this module or of NewStore, and the store is a %T", option, m.store), errors.ErrUnsupported)
+		}
 		return nil
 	}
 	m.adapter = ownAdapter{store, new(sync.Map)}
-	if s, ok := store.(*recordStore); ok {
-		m.exactIDs = s.setIDLength(m.opts.IDLength)
+	if err := store.configure(&m.opts); err != nil {
+		return err
 	}
-	store.setTimeout(m.opts.Timeout)
-	lifetime := store.sessionLifetime().ttl()
+	if s, ok := store.(*recordStore); ok {
+		m.exactIDs = s.shared
+	}
+	lifetime := store.rules().lifetime
 	if m.opts.TouchInterval >= lifetime {
 		return fmt.Errorf("TouchInterval is %v, not shorter than the Lifetime of %v", m.opts.TouchInterval, lifetime)
 	}
 	if m.opts.TouchInterval == 0 && lifetime >= time.Minute {
 		m.opts.TouchInterval = min(lifetime/60, time.Minute)
-		if m.sent != nil { // the cookie is sent again when the session is extended
-			m.opts.TouchInterval = min(m.opts.TouchInterval, m.refreshAfter)
+		if m.writesCookie && m.opts.Cookie.MaxAge > 0 { // the cookie is sent again when the session is extended
+			m.opts.TouchInterval = min(m.opts.TouchInterval, refreshAfter(m.opts.Cookie.maxAge(0)))
 		}
 	}
 	return nil
@@ -265,7 +185,7 @@ func (m *Manager) idWriter() IDWriter {
 			m.opts.WriteIDFunc(w, r, sid, true)
 			return
 		}
-		line := m.cookie.line(sid)
+		line := m.cookie.line(sid, 0)
 		m.cookie.replace(w.Header(), line)
 		if r != nil {
 			m.cookie.putInRequest(r, line, nil)

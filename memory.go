@@ -3,9 +3,11 @@ package session
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/expiring"
 	"github.com/flamego/session/internal/state"
 )
@@ -31,11 +33,10 @@ func MemoryIniter() Initer {
 		if err != nil {
 			return nil, err
 		}
-		return &memoryStore{
-			lifetime: lifetimeOf(config.Lifetime),
-			writeID:  writer,
-			sessions: expiring.New[state.List](),
-		}, nil
+		m := &memoryStore{writeID: writer, sessions: expiring.New[state.List]()}
+		m.says.Store(newRules(config.Lifetime))
+		m.timeout.Store(int64(defaultTimeout))
+		return m, nil
 	}
 }
 
@@ -44,15 +45,27 @@ var _ ownStore = (*memoryStore)(nil)
 // memoryStore keeps live values. A session that is read has the very list that the
 // table has, which nobody writes to.
 type memoryStore struct {
-	lifetime lifetime
+	says     atomic.Pointer[rules]
 	writeID  IDWriter
+	timeout  atomic.Int64 // a time.Duration; only functions of the app can take so long
 	sessions *expiring.Table[state.List]
+	owners   memoryOwners // empty without Options.OwnerKey
 }
 
-// setTimeout does nothing: no operation waits for anything.
-func (m *memoryStore) setTimeout(time.Duration) {}
+func (m *memoryStore) configure(o *Options) error {
+	r, err := m.rules().with(o)
+	if err != nil {
+		return err
+	}
+	m.says.Store(r)
+	m.timeout.Store(int64(o.Timeout))
+	if o.OwnerKey != nil {
+		m.initOwners()
+	}
+	return nil
+}
 
-func (m *memoryStore) sessionLifetime() lifetime { return m.lifetime }
+func (m *memoryStore) rules() *rules { return m.says.Load() }
 
 func (m *memoryStore) newSession(sid string) *BaseSession {
 	b := &BaseSession{sid: sid, encode: GobEncoder, writeID: m.writeID}
@@ -65,19 +78,19 @@ func (m *memoryStore) load(_ context.Context, sid string) (*BaseSession, error) 
 		return nil, memoryError("read", err)
 	}
 	b := m.newSession(sid)
-	switch values, left := m.sessions.Get(sid); memoryStatus(values, left) {
+	switch values, left := m.sessions.Get(sid); m.status(values, left) {
 	case commit.Live:
-		b.base, b.origin.Status, b.origin.idle = values, commit.Live, m.lifetime.idle(left)
+		b.base, b.origin.Status, b.origin.idle = values, commit.Live, m.rules().idle(values, left)
 	case commit.Renewed:
 		b.origin.Status = commit.Renewed
 	}
 	return b, nil
 }
 
-// memoryStatus says what an entry with so much time left means for its ID.
-func memoryStatus(values *state.List, left time.Duration) commit.Status {
+// status says what an entry with so much time left means for its ID.
+func (m *memoryStore) status(values *state.List, left time.Duration) commit.Status {
 	switch {
-	case values == nil:
+	case values == nil || m.rules().isOver(values):
 		return commit.Gone
 	case !values.IsMark():
 		return commit.Live
@@ -89,7 +102,7 @@ func memoryStatus(values *state.List, left time.Duration) commit.Status {
 }
 
 func (m *memoryStore) Exist(_ context.Context, sid string) bool {
-	return memoryStatus(m.sessions.Get(sid)) == commit.Live
+	return m.status(m.sessions.Get(sid)) == commit.Live
 }
 
 func (m *memoryStore) Read(ctx context.Context, sid string) (Session, error) {
@@ -101,9 +114,26 @@ func (m *memoryStore) Destroy(_ context.Context, sid string) error {
 	return memoryError("destroy", checkSID(sid))
 }
 
-func (m *memoryStore) Touch(_ context.Context, sid string) error {
-	m.sessions.Extend(sid, m.lifetime.ttl())
-	return memoryError("touch", checkSID(sid))
+func (m *memoryStore) Touch(ctx context.Context, sid string) error {
+	if r := m.rules(); !r.needsValues() {
+		m.sessions.Extend(sid, r.ttl(nil, false))
+		return memoryError("touch", checkSID(sid))
+	}
+	b, err := m.load(ctx, sid)
+	if err != nil || b.origin.Status != commit.Live {
+		return err
+	}
+	return m.extend(ctx, b)
+}
+
+func (m *memoryStore) extend(ctx context.Context, b *BaseSession) error {
+	sid, values := b.stored()
+	if m.rules().extendsBySaving(values) {
+		_, err := m.commit(ctx, b, commit.Always)
+		return err
+	}
+	m.sessions.Extend(sid, m.rules().ttl(values, false))
+	return nil
 }
 
 // GC removes a bounded number of sessions at a time, so that no request waits
@@ -121,45 +151,96 @@ func (m *memoryStore) Save(ctx context.Context, sess Session) error {
 	return err
 }
 
-func (m *memoryStore) commit(_ context.Context, b *BaseSession, when commit.Condition) (*commit.Change, error) {
+func (m *memoryStore) commit(ctx context.Context, b *BaseSession, when commit.Condition) (*commit.Change, error) {
 	c := b.checkOut(m, when)
+	committed := false // and stays so if the app's values panic
+	defer func() { b.checkIn(m, c, committed) }()
 	err := checkSID(c.ID)
-	if err == nil && c.MayWrite() && !c.IsVoid() {
-		m.write(c)
+	if err == nil {
+		err = m.rules().checkOwner(&c.Log)
 	}
-	b.checkIn(m, c, err == nil)
+	if err == nil && c.MayWrite() && !c.IsVoid() {
+		err = m.write(ctx, c)
+	}
+	if committed = err == nil; committed {
+		endOldest(ctx, m, c)
+	}
 	return c, memoryError("save", err)
 }
 
 // write applies a change to what the session holds at this moment. Nobody else can
-// write meanwhile, so there are no conflicts.
-func (m *memoryStore) write(c *commit.Change) {
-	from := c.Origin.ID
-	if c.Origin.Status == commit.Renewed {
-		from = c.ID // the mark stays
+// write meanwhile, so there are no conflicts. Only a function of Update has to run before,
+// since the app might take long over it: if another request is faster, it runs again.
+func (m *memoryStore) write(ctx context.Context, c *commit.Change) error {
+	if !c.Log.Computes() {
+		m.put(c, nil, nil)
+		return nil
 	}
+	ctx, cancel := deadline.Within(ctx, time.Duration(m.timeout.Load()))
+	defer cancel()
+	for {
+		base, left := m.sessions.Get(writtenTo(c))
+		if m.status(base, left) != commit.Live {
+			base = nil
+		}
+		next := copyList(base)
+		if err := c.Log.Replay(next); err != nil {
+			return err
+		}
+		if err := deadline.Err(ctx); err != nil {
+			return fmt.Errorf("the time was over when the functions of Update had been run: %w", err)
+		}
+		if m.put(c, base, next) {
+			return nil
+		}
+	}
+}
+
+// writtenTo returns the ID whose entry a change is written over. A mark stays.
+func writtenTo(c *commit.Change) string {
+	if c.Origin.Status == commit.Renewed {
+		return c.ID
+	}
+	return c.Origin.ID
+}
+
+// put puts the changed session into the table. If the next values were computed before, it
+// reports false and does nothing unless the session still is what they were computed from.
+func (m *memoryStore) put(c *commit.Change, base *state.List, next map[interface{}]interface{}) (done bool) {
+	r, computed := m.rules(), next != nil
+	from := writtenTo(c)
+	done = true
 	written := m.sessions.Update(from, c.ID, func(now *state.List, left time.Duration) (d expiring.Decision[state.List]) {
 		if c.Log.Destroyed {
 			c.Vanish()
 			d.Remove = c.Origin.Status != commit.Renewed
 			return d
 		}
-		switch status := memoryStatus(now, left); {
+		var old *state.List
+		switch status := m.status(now, left); {
 		case status == commit.Live:
-			c.Values = now
+			old = now
 		case c.Origin.Status != commit.Live && status == commit.Gone:
-			c.Values = nil
 		default:
 			if insert := c.LoseRecord(status); !insert {
 				return d
 			}
 		}
+		if computed && old != base {
+			done = false
+			return d
+		}
+		c.Values = valuesOf(old)
 		if !c.CheckCondition(c.Values) {
 			return d
 		}
-		next := state.Copy(c.Values)
-		c.Log.Apply(next)
-		d.Put, d.Value, d.TTL = true, state.ListOf(next), m.lifetime.ttl()
+		if !computed {
+			next = copyList(old)
+			c.Log.Apply(next)
+		}
+		r.stamp(next, c.ID != from || old == nil)
+		d.Put, d.Value, d.TTL = true, state.ListOf(next), r.ttl(state.Map(next), c.First)
+		c.Owner, c.Former = r.owner(state.Map(next)), r.owner(valuesOf(old))
 		if c.ID != from {
 			d.Left, d.LeftTTL = state.ListOf(state.Mark(time.Now())), state.MarkFor
 		}
@@ -168,7 +249,18 @@ func (m *memoryStore) write(c *commit.Change) {
 	if written != nil {
 		c.Written(commit.Origin{ID: c.ID, Status: commit.Live}, written)
 	}
+	return done
 }
+
+// valuesOf returns the values in a list, of which there may be none.
+func valuesOf(list *state.List) state.Values {
+	if list == nil {
+		return nil
+	}
+	return list
+}
+
+func copyList(list *state.List) map[interface{}]interface{} { return state.Copy(valuesOf(list)) }
 
 func memoryError(op string, err error) error {
 	if err == nil {

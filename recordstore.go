@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -81,13 +80,12 @@ func newStore(backend Backend, config StoreConfig) Store {
 		config.MaxDataSize = defaultMaxDataSize
 	}
 	s := &recordStore{
-		name:     config.Name,
-		lifetime: lifetimeOf(config.Lifetime),
-		encoder:  config.Encoder,
-		writeID:  config.IDWriter,
-		backend:  backend,
-		shared:   config.SharedKeys,
-		renewed:  newRecentIDs(1 << 12), // for the time until a mark is in the backend
+		name:    config.Name,
+		encoder: config.Encoder,
+		writeID: config.IDWriter,
+		backend: backend,
+		shared:  config.SharedKeys,
+		renewed: newRecentIDs(1 << 12), // for the time until a mark is in the backend
 	}
 	s.codec = state.Codec{
 		EncodeFunc: func(m map[interface{}]interface{}) ([]byte, error) { return config.Encoder(m) },
@@ -96,8 +94,9 @@ func newStore(backend Backend, config StoreConfig) Store {
 		MaxSize:    config.MaxDataSize,
 	}
 	s.engine = commit.New(records{s})
-	s.setTimeout(defaultTimeout)
-	s.setIDLength(defaultIDLength)
+	s.says.Store(newRules(config.Lifetime))
+	s.timeout.Store(int64(defaultTimeout))
+	s.idLength.Store(defaultIDLength)
 	return s
 }
 
@@ -110,7 +109,7 @@ var (
 // what a record means: which session it is, what is in it, and how long it lives.
 type recordStore struct {
 	name     string
-	lifetime lifetime
+	says     atomic.Pointer[rules]
 	encoder  Encoder
 	writeID  IDWriter
 	codec    state.Codec
@@ -122,14 +121,26 @@ type recordStore struct {
 	idLength atomic.Int64 // of all IDs, if shared
 }
 
-func (s *recordStore) setTimeout(d time.Duration) { s.timeout.Store(int64(d)) }
+func (s *recordStore) configure(o *Options) error {
+	r, err := s.rules().with(o)
+	if err == nil && o.OwnerKey != nil {
+		err = s.initOwners()
+	}
+	if err != nil {
+		return err
+	}
+	s.says.Store(r)
+	s.timeout.Store(int64(o.Timeout))
+	s.idLength.Store(int64(o.IDLength))
+	return nil
+}
+
+func (s *recordStore) rules() *rules { return s.says.Load() }
 
 // bound returns a context that ends with the timeout of one operation.
 func (s *recordStore) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return deadline.Within(ctx, time.Duration(s.timeout.Load()))
 }
-
-func (s *recordStore) sessionLifetime() lifetime { return s.lifetime }
 
 func (s *recordStore) newSession(sid string) *BaseSession {
 	b := &BaseSession{sid: sid, encode: s.encoder, writeID: s.writeID}
@@ -153,7 +164,7 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	if b.origin.Status = now.Status; now.Status != commit.Live {
 		return b, nil
 	}
-	b.base, b.origin.idle = now.Values, s.lifetime.idle(left)
+	b.base, b.origin.idle = now.Values, s.rules().idle(now.Values, left)
 	b.origin.Data, b.origin.Values, b.origin.Rest = now.Data, now.Values, now.Rest
 	b.origin.Expires = now.Expires
 	if now.Undecoded != nil {
@@ -181,7 +192,20 @@ func (s *recordStore) find(ctx context.Context, sid string) (now commit.Found, l
 			now.Status = commit.Renewed
 		}
 	}
+	if s.rules().isOver(now.Values) {
+		now.Status = commit.Gone
+		s.endLate(ctx, sid, rec)
+	}
 	return now, rec.TTL, nil
+}
+
+// endLate ends a record that has outlived MaxLifetime, because a process without that option
+// has extended it: for such processes it would go on. It does nothing if somebody changes the
+// record meanwhile, and where a store of whole seconds has only rounded up.
+func (s *recordStore) endLate(ctx context.Context, sid string, rec Record) {
+	if rec.TTL > 2*time.Second {
+		_, _ = s.backend.Swap(ctx, sid, rec.Data, Record{Data: rec.Data, TTL: time.Millisecond})
+	}
 }
 
 func (s *recordStore) Exist(ctx context.Context, sid string) bool {
@@ -205,11 +229,36 @@ func (s *recordStore) Destroy(ctx context.Context, sid string) error {
 }
 
 func (s *recordStore) Touch(ctx context.Context, sid string) error {
+	r := s.rules()
+	if !r.needsValues() {
+		return s.extendBy(ctx, sid, r.ttl(nil, false))
+	}
+	b, err := s.load(ctx, sid)
+	switch {
+	case b == nil:
+		return err
+	case b.origin.Status != commit.Live:
+		return nil
+	}
+	return s.extend(ctx, b)
+}
+
+func (s *recordStore) extend(ctx context.Context, b *BaseSession) error {
+	r := s.rules()
+	sid, values := b.stored()
+	if r.extendsBySaving(values) {
+		_, err := s.commit(ctx, b, commit.Always)
+		return err
+	}
+	return s.extendBy(ctx, sid, r.ttl(values, false))
+}
+
+func (s *recordStore) extendBy(ctx context.Context, sid string, ttl time.Duration) error {
 	return s.do(ctx, "touch", sid, func(ctx context.Context) error {
 		if ours, err := s.mayTouch(ctx, sid); !ours {
 			return err
 		}
-		return s.backend.Extend(ctx, sid, s.lifetime.ttl())
+		return s.backend.Extend(ctx, sid, ttl)
 	})
 }
 
@@ -244,11 +293,20 @@ func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Co
 	from := c.Origin.ID
 	committed := false // and stays so if the backend panics
 	defer func() { b.checkIn(s, c, committed) }()
-	if err = s.checkSID(c.ID); err == nil && c.MayWrite() {
+	if err = s.mayCommit(c); err == nil && c.MayWrite() {
 		err = s.engine.Commit(ctx, c)
 	}
-	committed = err == nil
+	if committed = err == nil; committed {
+		endOldest(ctx, s, c)
+	}
 	return c, s.fail("save", err, c.ID, from)
+}
+
+func (s *recordStore) mayCommit(c *commit.Change) error {
+	if err := s.checkSID(c.ID); err != nil {
+		return err
+	}
+	return s.rules().checkOwner(&c.Log)
 }
 
 // GC rests after each step for as long as the step took, so that the database works
@@ -280,78 +338,6 @@ func (s *recordStore) Close() error {
 		return s.fail("close", c.Close())
 	}
 	return nil
-}
-
-// records is the store as internal/commit sees it: what goes to the backend as a
-// record goes through here.
-type records struct{ *recordStore }
-
-var _ commit.Store = records{}
-
-func (s records) Encode(values map[interface{}]interface{}, rest *state.Rest) ([]byte, error) {
-	return s.codec.Encode(values, rest)
-}
-
-func (s records) Decode(data []byte) (map[interface{}]interface{}, *state.Rest, error) {
-	return s.codec.Decode(data)
-}
-
-func (s records) TTL(map[interface{}]interface{}) time.Duration { return s.lifetime.ttl() }
-
-func (s records) Load(ctx context.Context, sid string) (commit.Found, error) {
-	now, _, err := s.find(ctx, sid)
-	return now, err
-}
-
-func (s records) Insert(ctx context.Context, sid string, rec commit.Record) (bool, error) {
-	return s.backend.Insert(ctx, sid, Record(rec))
-}
-
-func (s records) Swap(ctx context.Context, sid string, old []byte, rec commit.Record) (bool, error) {
-	if !s.isOurs(old) {
-		return false, errNotOurs
-	}
-	return s.backend.Swap(ctx, sid, old, Record(rec))
-}
-
-// Rename notes the old ID before: other requests of this process must not find it gone and
-// not know why. The note stays when the mark is there, for those who look in between, and
-// when it is not known whether there is a new ID.
-func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, rec commit.Record) (ok bool, err error) {
-	if old.Status == commit.Live && !s.isOurs(old.Data) {
-		return false, errNotOurs
-	}
-	noted := s.renewed.hasSince(old.ID, state.MarkFor) // by a request that has renewed the session before
-	s.renewed.addNow(old.ID)
-	if old.Status == commit.Live {
-		ok, err = s.backend.Rename(ctx, old.ID, newSID, old.Data, Record(rec))
-	} else {
-		ok, err = s.Insert(ctx, newSID, rec)
-	}
-	if kept := err == nil && !ok || errors.Is(err, ErrNotApplied); kept && !noted {
-		s.renewed.remove(old.ID)
-	}
-	return ok, err
-}
-
-// Mark inserts the mark. Where that fails, or where the codec of the app makes something
-// else of a mark, this process knows the ID all the same.
-func (s records) Mark(ctx context.Context, sid string) {
-	s.renewed.addNow(sid)
-	data, err := s.codec.Encode(state.Mark(time.Now()), nil)
-	if err != nil {
-		return
-	}
-	if values, _, _ := s.codec.Decode(data); state.IsMark(state.Map(values)) {
-		_, _ = s.backend.Insert(ctx, sid, Record{Data: data, TTL: state.MarkFor})
-	}
-}
-
-func (s records) Delete(ctx context.Context, sid string) error {
-	if ours, err := s.mayTouch(ctx, sid); !ours {
-		return err
-	}
-	return s.backend.Delete(ctx, sid)
 }
 
 // fail says which step of which store failed, without the session IDs that the

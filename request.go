@@ -183,10 +183,10 @@ func (rq *request) commit() error {
 			return rq.err
 		}
 		rq.extended, rq.refresh = true, true
-	case rq.stored() && !rq.extended && !now.ended && now.idle >= rq.m.opts.TouchInterval:
+	case rq.stored() && !rq.extended && !now.ended && rq.m.isDue(now) && rq.isAccess():
 		rq.extended = true
 		// A session that could not be extended still is what the handler saw.
-		if err := rq.m.adapter.touch(rq.uncancelled(), rq.lastID); err != nil {
+		if err := rq.m.adapter.touch(rq.uncancelled(), &rq.requestSession); err != nil {
 			rq.m.opts.ErrorFunc(err)
 			return nil
 		}
@@ -194,6 +194,22 @@ func (rq *request) commit() error {
 	}
 	rq.announce(now)
 	return nil
+}
+
+// isDue reports whether a session is to be extended that is only read. A short lifetime of
+// its own makes that more often.
+func (m *Manager) isDue(now view) bool {
+	interval := m.opts.TouchInterval
+	if now.own > 0 {
+		interval = min(interval, now.own/60)
+	}
+	return now.idle >= interval
+}
+
+// isAccess reports whether the request counts as an access though it changes nothing.
+func (rq *request) isAccess() bool {
+	touchFor := rq.m.opts.TouchFor
+	return touchFor == nil || touchFor(rq.Request().Request)
 }
 
 // uncancelled is the context of work that goes on when the client hangs up.
@@ -215,6 +231,10 @@ func (rq *request) save(ctx context.Context) error {
 			rq.lastID = rq.sess.ID()
 		}
 		return nil
+	}
+	if rq.base != nil && rq.created {
+		// What the visitor was not sent the ID of before is that of a new visitor.
+		rq.base.setFirst(!rq.sealed || !rq.stored())
 	}
 	old, wasStored := rq.lastID, rq.stored()
 	if err := rq.m.adapter.save(ctx, &rq.requestSession); err != nil {

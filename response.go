@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"reflect"
@@ -61,23 +60,22 @@ func (rq *request) beforeHeader(w flamego.ResponseWriter) {
 	rq.seal()
 }
 
-// refuse answers with status 500 and a generic body. The length, once it is sent,
-// keeps out what middleware before us has left to write, such as the end of a
-// gzip stream.
+// refuse answers with status 500 and the body of Options.FailFunc, or a generic one. The
+// length of that, once it is sent, keeps out what middleware before us has left to write, such
+// as the end of a gzip stream.
 func (rq *request) refuse() {
 	rq.refused = true
 	w := rq.Context.ResponseWriter()
-	setErrorHeaders(w.Header())
+	dropPageHeaders(w.Header())
 	if rq.err != nil && rq.m.writesCookie {
 		rq.m.cookie.drop(w.Header()) // the ID that it tells of is not stored
 	}
 	rq.seal()
-	w.WriteHeader(http.StatusInternalServerError)
-	_, _ = io.WriteString(w, errorBody)
+	answer := rq.failure()
+	w.WriteHeader(answer.status)
+	_, _ = w.Write(answer.body.Bytes())
 	w.Flush()
 }
-
-const errorBody = "Internal Server Error\n"
 
 // siteHeaders are the headers that stay on the 500, in lower case; a * at the end
 // stands for any rest. They tell of the site, the client, the connection or the
@@ -98,24 +96,25 @@ var siteHeaders = strings.Fields(`
 	ratelimit ratelimit-* x-ratelimit-* x-rate-limit-*
 `)
 
-// setErrorHeaders makes a header that of the 500. The app may have written the names
-// in any case.
-func setErrorHeaders(h http.Header) {
+// isOfSite reports whether a header, in any case, is one of these.
+func isOfSite(key string) bool {
+	name := strings.ToLower(key)
+	return slices.ContainsFunc(siteHeaders, func(s string) bool {
+		prefix, open := strings.CutSuffix(s, "*")
+		return name == s || open && strings.HasPrefix(name, prefix)
+	})
+}
+
+// dropPageHeaders drops what tells of the page that is not sent.
+func dropPageHeaders(h http.Header) {
 	for key, values := range h {
-		name := strings.ToLower(key)
 		switch {
-		case name == "connection" && slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, "close") }):
+		case strings.EqualFold(key, "connection") && slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, "close") }):
 			h[key] = []string{"close"} // and not what belongs to an Upgrade
-		case !slices.ContainsFunc(siteHeaders, func(s string) bool {
-			prefix, open := strings.CutSuffix(s, "*")
-			return name == s || open && strings.HasPrefix(name, prefix)
-		}):
+		case !isOfSite(key):
 			delete(h, key)
 		}
 	}
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(errorBody)))
 }
 
 // dropTrailers drops what a handler has added since the 500 was sent, and what HTTP/2
@@ -316,9 +315,18 @@ func (w *writer) Push(target string, opts *http.PushOptions) error {
 // Before registers a hook. What it says of the page is not for our 500.
 func (w *writer) Before(f flamego.BeforeFunc) {
 	w.rq.Context.ResponseWriter().Before(func(inner flamego.ResponseWriter) {
+		if !w.rq.refused {
+			f(inner)
+			return
+		}
+		ours := inner.Header().Clone()
 		f(inner)
-		if w.rq.refused {
-			setErrorHeaders(inner.Header())
+		h := inner.Header()
+		dropPageHeaders(h)
+		for key, values := range ours {
+			if !isOfSite(key) || key == "X-Content-Type-Options" { // else the hook may have added to it
+				h[key] = values
+			}
 		}
 	})
 }

@@ -65,6 +65,30 @@ func Pop[T any](s Session, key interface{}) (T, bool) {
 	return val, ok
 }
 
+// Update sets the value of the key to what f makes of it: a counter, a cart. Set with a value
+// that was computed from what Get returned loses what another request has computed meanwhile;
+// Update does not. It calls f at once, with what the session shows, and once more when the
+// session is saved and another request was faster, with what that one has saved. So f may run
+// several times, also on another goroutine and after the handler. It must depend on
+// its argument alone, not use the session, and be quick, since other requests of the
+// session may wait for it. It gets the zero T if there is no value of type T, and must not change
+// a slice or a map in place: it returns a new one.
+//
+// If f panics at once, nothing is changed. If f panics while the session is saved, or takes
+// longer than Options.Timeout, the save is an error and the session stays as it is stored.
+// For a session of a store of another make, Update is Get and Set.
+func Update[T any](s Session, key interface{}, f func(T) T) {
+	compute := func(now interface{}) interface{} {
+		val, _ := now.(T)
+		return f(val)
+	}
+	if b, _ := baseOf(s); b != nil {
+		b.update(key, compute)
+		return
+	}
+	s.Set(key, compute(s.Get(key)))
+}
+
 // Destroy ends the session of a visitor, as a logout does: all data is gone at
 // once, the record when the request has been committed, and the cookie is
 // expired in this response. Whatever other requests of the same session were
@@ -112,6 +136,7 @@ type BaseSession struct {
 	changes int          // how many changes there were
 	origin  origin       // where base is from
 
+	first     bool // the session is that of a visitor who was not here before
 	fresh     bool // nobody but the request that has made the session knows its ID
 	destroyed bool // by Destroy, through this session
 	vanished  bool // the record was gone when it was to be changed: nothing is saved any more
@@ -196,10 +221,19 @@ func (s *BaseSession) headerSent(w http.ResponseWriter) bool {
 	return ok && hw.Written()
 }
 
-// Get returns the value of the key, or nil.
+// Get returns the value of the key, or nil. Keys that start with "flamego::session::" are for
+// this module itself, but for that of the flash: they have no value.
 func (s *BaseSession) Get(key interface{}) interface{} {
+	if state.IsReserved(key) {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.get(key)
+}
+
+// get is Get for a caller that has the lock.
+func (s *BaseSession) get(key interface{}) interface{} {
 	if val, ok := s.log.Get(key); ok {
 		return val
 	}
@@ -225,9 +259,48 @@ func (s *BaseSession) noteLate() {
 	}
 }
 
-// Set sets the value of the key.
+// Set sets the value of the key. It does nothing for a key of this module, as Get says, and
+// ErrorFunc is told.
 func (s *BaseSession) Set(key, val interface{}) {
-	s.change(func(log *state.Log) { log.Set(key, val) })
+	if s.mayChange(key) {
+		s.change(func(log *state.Log) { log.Set(key, val) })
+	}
+}
+
+var errReserved = errors.New("session: a key that starts with \"flamego::session::\" was set or deleted, which is for the session library alone: nothing was changed")
+
+// mayChange reports whether the app may change the value of the key.
+func (s *BaseSession) mayChange(key interface{}) bool {
+	if !state.IsReserved(key) {
+		return true
+	}
+	if s.request != nil {
+		s.request.m.opts.ErrorFunc(errReserved)
+	}
+	return false
+}
+
+// update sets the value of the key to what f makes of it. It runs f without the lock, and
+// again if the session was changed meanwhile.
+func (s *BaseSession) update(key interface{}, f func(interface{}) interface{}) {
+	if !s.mayChange(key) {
+		return
+	}
+	s.noteLate()
+	for {
+		s.mu.Lock()
+		val, changes := s.get(key), s.changes
+		s.mu.Unlock()
+		next := f(val)
+		s.mu.Lock()
+		if s.changes == changes {
+			s.log.Update(key, f, next)
+			s.changes++
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+	}
 }
 
 // SetFlash sets the flash of the next request.
@@ -237,7 +310,7 @@ func (s *BaseSession) SetFlash(val interface{}) {
 
 // Delete removes the key. For a key that is not there that is no change.
 func (s *BaseSession) Delete(key interface{}) {
-	if s.Get(key) != nil || s.holdsUndecoded(key) {
+	if s.mayChange(key) && (s.Get(key) != nil || s.holdsUndecoded(key)) {
 		s.change(func(log *state.Log) { log.Delete(key) })
 	}
 }

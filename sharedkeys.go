@@ -14,12 +14,6 @@ var errOtherLength = errors.New("the SID has not the length that IDLength says, 
 
 var errNotOurs = redact.New("what is stored under the ID is no session of this store, and stays as it is", ErrNotApplied)
 
-// setIDLength sets the length of all IDs, and reports whether there may be no others.
-func (s *recordStore) setIDLength(n int) (exact bool) {
-	s.idLength.Store(int64(n))
-	return s.shared
-}
-
 // checkSID returns an error for a session ID that the store cannot hold.
 func (s *recordStore) checkSID(sid string) error {
 	err := checkSID(sid)

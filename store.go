@@ -87,24 +87,3 @@ func initArgs[C any](args []interface{}) (config C, given bool, writer IDWriter,
 	}
 	return config, given, writer, nil
 }
-
-// lifetime is how long the sessions of a store live without access. This is the one
-// place where a time to live is computed: for the records of all backends, and for the
-// memory store. That a record is dead when its time is over is the rule of a Backend.
-type lifetime time.Duration
-
-const defaultLifetime = lifetime(time.Hour)
-
-// lifetimeOf returns the lifetime that a Config asks for.
-func lifetimeOf(d time.Duration) lifetime {
-	if d < time.Second {
-		return defaultLifetime
-	}
-	return lifetime(d)
-}
-
-// ttl is the time to live that a save or a touch gives to a session.
-func (l lifetime) ttl() time.Duration { return time.Duration(l) }
-
-// idle returns how long ago the last save or touch was, given the time that is left.
-func (l lifetime) idle(left time.Duration) time.Duration { return time.Duration(l) - left }

@@ -1,0 +1,160 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/flamego/session/internal/state"
+)
+
+// Options configures the session middleware.
+type Options struct {
+	// Initer opens the store. Default is MemoryIniter().
+	Initer Initer
+	// Config is the configuration that the Initer takes, by value, for example a
+	// redis.Config. Default is none, which the memory and the file store accept.
+	Config interface{}
+	// Cookie configures the cookie that carries the session ID. Default is
+	// "flamego_session=ID; Path=/; HttpOnly; SameSite=Lax".
+	Cookie CookieOptions
+	// IDLength is the number of characters of a session ID, up to 255. Values
+	// under 3 mean the default. Default is 16.
+	IDLength int
+	// GCInterval is the time between two calls of the store's GC. The first call comes
+	// earlier: at a random time between half and all of GCInterval, or of a minute if that
+	// is less. Values under one second mean the default. Default is 5 minutes.
+	GCInterval time.Duration
+	// Timeout is how long one operation of the store may take. Values of zero
+	// and below mean the default. Default is 5 seconds.
+	Timeout time.Duration
+	// TouchInterval is how often a session that is only read is extended. An interval
+	// saves a write in most requests. Its price is that a session may end up to an
+	// interval too early, counted from its last access. It must be shorter than the
+	// Lifetime. A negative value extends at every request.
+	// Stores that are not of this module are touched at every request. Default is a
+	// sixtieth of the Lifetime (and of Cookie.MaxAge, if that is set), at most one minute,
+	// and every request with a Lifetime below one minute.
+	TouchInterval time.Duration
+	// TouchFor tells whether a request that changes nothing counts as an access, which
+	// extends the session. For polls, say, it may return false: then a page that is left
+	// open does not keep the session. A request that changes the session extends it in any
+	// case. Default is every request.
+	TouchFor func(r *http.Request) bool
+	// MaxLifetime is how long a session lives at most, however much it is used: counted
+	// from when it was first stored or last got a new ID ([IssuedAt]). What is older is
+	// as good as absent. Clocks of instances should agree to a fraction of it. A session
+	// from before the option was set is counted from when it is next changed or extended.
+	// Below one second, and with a store that is neither of this module nor made by NewStore,
+	// it is an error. Default is no limit.
+	MaxLifetime time.Duration
+	// FirstLifetime is how long a session lives that is stored for a visitor who sent no
+	// ID, until the visitor comes back with it: then it has the whole Lifetime. It is for
+	// bots that never come back. It must be shorter than the Lifetime, and not below one second.
+	// It does not hold for a session that SetLifetime gave a lifetime. For stores see
+	// MaxLifetime. Default is the Lifetime.
+	FirstLifetime time.Duration
+	// OwnerKey is the key of the value that says whose session it is: what the app sets at
+	// login, as "user_id". The value is a string, an integer, or an encoding.TextMarshaler,
+	// and is compared as text: 7 is "7". (A float64 that is a whole number, as JSON makes it, counts
+	// as an integer.) To set any other value is an error of the save. With it
+	// [Owned], [End] and [EndOwned] find the sessions of an owner. Sessions from before the
+	// option was set, and those that a process without it has changed, are found once they are changed or
+	// extended. A store that cannot find them is an error, which errors.Is knows as
+	// errors.ErrUnsupported. Default is none.
+	OwnerKey interface{}
+	// MaxOwned is how many sessions an owner has at most. A login that makes one more
+	// ends the oldest, by [IssuedAt]: so give the session a new ID at login. It costs one
+	// operation for each login. It needs OwnerKey. Default is no limit.
+	MaxOwned int
+	// FailFunc answers a request whose session could not be loaded or saved, in the form of the
+	// app. The status is 500 unless FailFunc writes another one, the header
+	// has lost what the handlers said of the page, and the session is out of reach. ErrorFunc knows the
+	// error. If FailFunc writes nothing or panics, the answer is the default one.
+	// Default is the text "Internal Server Error".
+	FailFunc func(w http.ResponseWriter, r *http.Request)
+	// AdoptUnknownIDs lets a session be stored under an ID that came from the
+	// client and that the store does not know. Otherwise a request with such an ID has a
+	// session under a new one from the start, unless this process gave out the ID
+	// lately, so that nobody can choose the ID of somebody else's session. An ID must have
+	// the length that IDLength says. Default is false.
+	AdoptUnknownIDs bool
+	// FlashFor tells whether a request may show a flash. From any other the flash is kept
+	// for the next one. Default is every request but HEAD and OPTIONS, a prefetch
+	// (Sec-Purpose), and what a browser fetches as an image, a style, a script or the
+	// like (Sec-Fetch-Dest).
+	FlashFor func(r *http.Request) bool
+	// ErrorFunc receives the errors of the store, from requests and from GC. It is also
+	// told what in a stored session cannot be decoded, that changes were made too late to
+	// be stored, and, before New returns, what is wrong with the cookie but does not keep
+	// it from working. It may be called in parallel. Default is to drop all that.
+	ErrorFunc func(err error)
+	// ReadIDFunc reads the session ID from the request; an empty string means
+	// there is none. Default is to read the cookie.
+	ReadIDFunc func(r *http.Request) string
+	// WriteIDFunc sends the session ID to the client. It is called once for
+	// every request, before the handlers, with created telling whether the ID is
+	// new to the client, and for every RegenerateID. Default is to send the cookie when
+	// the ID is new, with the exceptions that the guide names.
+	WriteIDFunc func(w http.ResponseWriter, r *http.Request, sid string, created bool)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Initer == nil {
+		o.Initer = MemoryIniter()
+	}
+	o.Cookie = o.Cookie.withDefaults()
+	if o.IDLength < minSIDLength {
+		o.IDLength = defaultIDLength
+	}
+	if o.GCInterval < time.Second {
+		o.GCInterval = 5 * time.Minute
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.ErrorFunc == nil {
+		o.ErrorFunc = func(error) {}
+	}
+	if o.FlashFor == nil {
+		o.FlashFor = canShowFlash
+	}
+	return o
+}
+
+// check returns an error for options that cannot work with any store.
+func (o *Options) check() error {
+	switch {
+	case o.IDLength > maxSIDLength:
+		return fmt.Errorf("IDLength is %d, more than %d", o.IDLength, maxSIDLength)
+	case o.MaxLifetime != 0 && o.MaxLifetime < time.Second:
+		return fmt.Errorf("MaxLifetime is %v, less than a second", o.MaxLifetime)
+	case o.FirstLifetime != 0 && o.FirstLifetime < time.Second:
+		return fmt.Errorf("FirstLifetime is %v, less than a second", o.FirstLifetime)
+	case o.MaxOwned < 0:
+		return fmt.Errorf("MaxOwned is %d", o.MaxOwned)
+	case o.MaxOwned > 0 && o.OwnerKey == nil:
+		return errors.New("MaxOwned needs OwnerKey")
+	case o.OwnerKey != nil && !reflect.ValueOf(o.OwnerKey).Comparable():
+		return fmt.Errorf("OwnerKey is a %T, which cannot be a key", o.OwnerKey)
+	case o.OwnerKey != nil && !state.IsOfApp(o.OwnerKey):
+		return fmt.Errorf("OwnerKey is %q, a key of this module", o.OwnerKey)
+	}
+	return o.Cookie.check()
+}
+
+// needsRules returns the name of an option that only the stores of this module can keep, and
+// that is set; empty if none is.
+func (o *Options) needsRules() string {
+	switch {
+	case o.MaxLifetime > 0:
+		return "MaxLifetime"
+	case o.FirstLifetime > 0:
+		return "FirstLifetime"
+	case o.OwnerKey != nil:
+		return "OwnerKey"
+	}
+	return ""
+}

@@ -1,0 +1,353 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/redact"
+	"github.com/flamego/session/internal/state"
+)
+
+// Info is what a page shows of a session that is somebody's, for example in a list of the
+// devices of a user.
+type Info struct {
+	// Handle names the session in forms and logs: see [Handle].
+	Handle string
+	// Issued is when the session was first stored or last got a new ID: see [IssuedAt].
+	Issued time.Time
+	// Seen is when the session was last used, to within Options.TouchInterval. It may have been
+	// later where Options.MaxLifetime ends the session before its idle time does.
+	Seen time.Time
+	// Expires is when the session ends if it is not used any more.
+	Expires time.Time
+	// Data is what the app has set, without the flash. It is not to be written to.
+	Data Data
+}
+
+// Owned returns the live sessions whose value of Options.OwnerKey is the owner, the one that
+// was used last first. The owner is a string, an integer or an encoding.TextMarshaler, as
+// the value is. The store is that of the Manager, or the one that handlers receive.
+//
+// It returns an error for an owner that cannot be one, if Options.OwnerKey is not set, and
+// that of the store. A session whose owner cannot be decoded is left out.
+func Owned(ctx context.Context, store Store, owner interface{}) ([]Info, error) {
+	o, err := ownerOf(store, owner)
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := o.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]Info, len(sessions))
+	for i, s := range sessions {
+		infos[i] = o.rules.info(s, time.Now())
+	}
+	slices.SortFunc(infos, func(a, b Info) int {
+		if c := b.Seen.Compare(a.Seen); c != 0 {
+			return c
+		}
+		return b.Issued.Compare(a.Issued)
+	})
+	return infos, nil
+}
+
+// End ends the session of the owner that has the handle, and reports whether there was one.
+// It never ends a session of somebody else. If it is the session of the request whose store
+// this is, it ends as by [Destroy], and the cookie is expired. A session that gets a new ID
+// in the same moment has another handle, and goes on. The errors are those of Owned.
+func End(ctx context.Context, store Store, owner interface{}, handle string) (bool, error) {
+	o, err := ownerOf(store, owner)
+	if err != nil {
+		return false, err
+	}
+	sessions, err := o.list(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range sessions {
+		if handleOf(s.id) == handle {
+			return true, o.end(ctx, s.id)
+		}
+	}
+	return false, nil
+}
+
+// EndOwned ends all sessions of the owner but one, which is nil or that of the request: a user
+// logs out all other devices, or has changed the password. It returns how many it has
+// ended. Sessions that get a new ID meanwhile end as well. But a login that has checked the old password
+// may be committed only after EndOwned has returned: the guide shows how a version of the
+// password, kept in the session, closes that gap. The errors are those of Owned; some of
+// the sessions may have ended then.
+func EndOwned(ctx context.Context, store Store, owner interface{}, keep Session) (int, error) {
+	o, err := ownerOf(store, owner)
+	if err != nil {
+		return 0, err
+	}
+	kept := idsOf(keep)
+	ended := 0
+	// A session may get a new ID between the list and its end. So it is over only when there
+	// is nothing left to end, and once more.
+	for quiet := 0; quiet < 2; {
+		sessions, err := o.list(ctx)
+		if err != nil {
+			return ended, err
+		}
+		quiet++
+		for _, s := range sessions {
+			if slices.Contains(kept, s.id) {
+				continue
+			}
+			if err := o.end(ctx, s.id); err != nil {
+				return ended, err
+			}
+			quiet = 0
+			ended++
+		}
+	}
+	return ended, nil
+}
+
+// Handle returns a name of the session that cannot be used in its place, for forms and logs:
+// the first 80 bits of the SHA-256 of its ID, as 16 characters of a-z and 2-7. A session that
+// gets a new ID gets a new handle.
+func Handle(s Session) string { return handleOf(s.ID()) }
+
+var handleEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+func handleOf(sid string) string {
+	sum := sha256.Sum256([]byte(sid))
+	return handleEncoding.EncodeToString(sum[:10])
+}
+
+// idsOf returns the IDs that a session may be stored under: its own and, until it is saved, the one
+// that it had when it was read.
+func idsOf(s Session) []string {
+	b, ok := baseOf(s)
+	switch {
+	case b != nil:
+		stored, _ := b.stored()
+		return []string{b.ID(), stored}
+	case ok || s == nil:
+		return nil
+	}
+	return []string{s.ID()}
+}
+
+// ownedSession is a session as it is stored.
+type ownedSession struct {
+	id     string
+	values state.Values
+	left   time.Duration
+}
+
+// owner is somebody who has sessions in a store.
+type owner struct {
+	text    string
+	store   ownStore
+	rules   *rules
+	request *request // the one whose store it is, or nil
+}
+
+func ownerOf(store Store, val interface{}) (o owner, err error) {
+	if s, ok := store.(*requestStore); ok {
+		store, o.request = s.Store, s.rq
+	}
+	var ok bool
+	if o.store, ok = store.(ownStore); !ok {
+		return o, redact.New(fmt.Sprintf("session: owned: a store of type %T knows no owners", store), errors.ErrUnsupported)
+	}
+	if o.rules = o.store.rules(); o.rules.ownerKey == nil {
+		return o, errors.New("session: owned: Options.OwnerKey is not set")
+	}
+	if o.text, ok = ownerText(val); !ok {
+		return o, fmt.Errorf("session: owned: a %T names no owner, want a string that is not empty or an integer", val)
+	}
+	return o, nil
+}
+
+func (o *owner) list(ctx context.Context) ([]ownedSession, error) { return o.store.owned(ctx, o.text) }
+
+// end ends a session: that of the request as Destroy does.
+func (o *owner) end(ctx context.Context, sid string) error {
+	if err := o.store.Destroy(ctx, sid); err != nil {
+		return err
+	}
+	if rq := o.request; rq != nil && slices.Contains(idsOf(rq.base), sid) {
+		rq.base.destroy()
+	}
+	return nil
+}
+
+// info returns what a page shows of a session.
+func (r *rules) info(s ownedSession, now time.Time) Info {
+	lifetime := r.lifetime
+	if own := r.own(s.values); own > 0 {
+		lifetime = own
+	}
+	info := Info{Handle: handleOf(s.id), Issued: state.Born(s.values, now), Expires: now.Add(s.left), Data: Data(state.Copy(s.values))}
+	if info.Seen = info.Expires.Add(-lifetime); info.Seen.Before(info.Issued) {
+		info.Seen = info.Issued
+	}
+	for key := range info.Data {
+		if !state.IsOfApp(key) {
+			delete(info.Data, key)
+		}
+	}
+	return info
+}
+
+// endOldest ends the oldest sessions of an owner who has got one more by a change that was
+// committed. The session of the change is no exception: so instances whose logins overlap agree
+// on which ones stay. The change counts in any case.
+func endOldest(ctx context.Context, store ownStore, c *commit.Change) {
+	r := store.rules()
+	if r.maxOwned == 0 || c.Owner == "" || c.Owner == c.Former {
+		return
+	}
+	text := r.owner(c.Values)
+	sessions, err := store.owned(ctx, text)
+	if err == nil && len(sessions) > r.maxOwned {
+		now := time.Now()
+		slices.SortFunc(sessions, func(a, b ownedSession) int {
+			if c := state.Born(b.values, now).Compare(state.Born(a.values, now)); c != 0 {
+				return c
+			}
+			return strings.Compare(a.id, b.id)
+		})
+		for _, s := range sessions[r.maxOwned:] {
+			err = errors.Join(err, store.Destroy(ctx, s.id))
+		}
+	}
+	if err != nil {
+		r.errorFunc(err)
+	}
+}
+
+// owner returns the text of the owner of a session, empty if it has none.
+func (r *rules) owner(v state.Values) string {
+	if r.ownerKey == nil {
+		return ""
+	}
+	text, _ := ownerText(state.Get(v, r.ownerKey))
+	return text
+}
+
+// checkOwner returns an error for changes that set an owner which cannot be one.
+func (r *rules) checkOwner(l *state.Log) error {
+	if r.ownerKey == nil {
+		return nil
+	}
+	val, _ := l.Get(r.ownerKey)
+	if _, ok := ownerText(val); !ok && val != nil && val != "" {
+		return fmt.Errorf("the value of OwnerKey is a %T, which names no owner: want a string, an integer or an encoding.TextMarshaler", val)
+	}
+	return nil
+}
+
+// ownerText returns the text of a value that names an owner. Values of the same text name
+// the same owner, as a number does that comes back from JSON as a float64.
+func ownerText(val interface{}) (text string, ok bool) {
+	switch v := reflect.ValueOf(val); v.Kind() {
+	case reflect.String:
+		return v.String(), v.Len() > 0
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return strconv.FormatInt(v.Int(), 10), true
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return strconv.FormatUint(v.Uint(), 10), true
+	case reflect.Float32, reflect.Float64:
+		const exact = 1 << 53
+		if f := v.Float(); f == math.Trunc(f) && math.Abs(f) <= exact {
+			return strconv.FormatInt(int64(f), 10), true
+		}
+		return "", false
+	case reflect.Pointer:
+		if v.IsNil() {
+			return "", false
+		}
+	}
+	if m, isText := val.(encoding.TextMarshaler); isText {
+		raw, err := m.MarshalText()
+		return string(raw), err == nil && len(raw) > 0
+	}
+	return "", false
+}
+
+// indexText returns the text under which an index has an owner: every text that a database
+// may cut, refuse or take for another one is hashed. The store compares the whole text.
+func indexText(owner string) string {
+	const most = 190 // bytes: an index of MySQL has room for so many characters of utf8mb4
+	if len(owner) <= most && utf8.ValidString(owner) && !strings.Contains(owner, "\x00") {
+		return owner
+	}
+	sum := sha256.Sum256([]byte(owner))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// ownerIndex returns the index of a backend that has one.
+func ownerIndex(b Backend) (OwnerIndex, bool) {
+	given := b
+	if f, ok := b.(foreignBackend); ok {
+		given = f.Backend
+	}
+	if _, ok := given.(OwnerIndex); !ok {
+		return nil, false
+	}
+	index, ok := b.(OwnerIndex)
+	return index, ok
+}
+
+// initTimeout is how long it may take to make an index. A table may have millions of rows.
+const initTimeout = time.Minute
+
+func (s *recordStore) initOwners() error {
+	if _, ok := ownerIndex(s.backend); !ok {
+		b := s.backend
+		if f, isForeign := b.(foreignBackend); isForeign {
+			b = f.Backend
+		}
+		return redact.New(fmt.Sprintf("OwnerKey needs a backend that is a session.OwnerIndex, and the backend is a %T", b), errors.ErrUnsupported)
+	}
+	if i, ok := s.backend.(OwnerIniter); ok {
+		ctx, cancel := context.WithTimeout(context.Background(), initTimeout)
+		defer cancel()
+		if err := i.InitOwners(ctx); err != nil {
+			return fmt.Errorf("OwnerKey: %w", err)
+		}
+	}
+	return nil
+}
+
+// owned looks into each record, since an index may have more than it should: of a session whose
+// owner was changed by a process without OwnerKey.
+func (s *recordStore) owned(ctx context.Context, owner string) (sessions []ownedSession, err error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	index, _ := ownerIndex(s.backend)
+	records, err := index.Owned(ctx, indexText(owner))
+	if err != nil {
+		return nil, s.fail("owned", err)
+	}
+	r := s.rules()
+	for _, rec := range records {
+		values, _, _ := s.codec.Decode(rec.Data)
+		v := state.Map(values)
+		if s.checkSID(rec.ID) == nil && r.owner(v) == owner && !state.IsMark(v) && !r.isOver(v) {
+			sessions = append(sessions, ownedSession{rec.ID, v, rec.TTL})
+		}
+	}
+	return sessions, nil
+}
