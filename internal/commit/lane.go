@@ -244,14 +244,14 @@ func (e *Engine) adopt(c *Change, b *batch) error {
 	if b.err != nil {
 		if b.Origin.lost != nil {
 			own := *b.Origin.lost
-			own.log = c.Log
+			own.log = c.Log.Clone()
 			c.Origin = b.Origin
 			c.Origin.lost = &own
 		}
 		return b.err
 	}
 	c.Values, c.Origin, c.Vanished = nil, b.Origin, b.Vanished
-	c.Owner, c.Former = b.Owner, b.Former
+	c.Gains = b.Gains
 	if c.Origin.Status == Live && !c.Vanished {
 		values, _, _ := e.values(b.Origin)
 		c.Log.ApplySet(values)
