@@ -153,16 +153,18 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 // start checks that the server does what the store needs. It waits for a server that is
 // still starting.
 func (b *backend) start(ctx context.Context) error {
-	return starting.Wait(ctx, b.check, errtext.MayStart)
+	return starting.Wait(ctx, func(ctx context.Context) error {
+		return b.check(ctx, script.Check, b.prefix+script.CheckKey)
+	}, errtext.MayStart)
 }
 
-func (b *backend) check(ctx context.Context) error {
-	reply, err := b.call(ctx, repeatable, script.Check, []string{b.prefix + script.CheckKey})
-	text, _ := errtext.Reply(err)
+func (b *backend) check(ctx context.Context, text string, keys ...string) error {
+	reply, err := b.call(ctx, repeatable, text, keys)
+	said, _ := errtext.Reply(err)
 	refused, ok := script.Text(reply)
 	switch {
-	case errtext.IsRefusal(text):
-		return redact.New("redis: "+errtext.Refusal(text)+": "+err.Error(), err)
+	case errtext.IsRefusal(said):
+		return redact.New("redis: "+errtext.Refusal(said)+": "+err.Error(), err)
 	case err != nil:
 		return redact.New("redis: connect: "+err.Error(), err)
 	case !ok:
