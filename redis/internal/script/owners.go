@@ -76,7 +76,7 @@ return 1`
 // but a key of the app.
 const List = enter + `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now())
-local list = {}
+local list, n = {}, 0
 for _, sid in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 	local key = ARGV[1] .. sid
 	local data = redis.pcall('GET', key)
@@ -86,8 +86,10 @@ for _, sid in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 	end
 	local left = data and redis.call('PTTL', key)
 	if data and left ~= -2 then
-		local n = #list
-		list[n + 1], list[n + 2], list[n + 3] = sid, data, left
+		list[n + 1] = sid
+		list[n + 2] = data
+		list[n + 3] = left
+		n = n + 3
 	else
 		redis.call('ZREM', KEYS[1], sid)
 	end
