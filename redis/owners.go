@@ -57,6 +57,7 @@ func (b *backend) checkOwners(ctx context.Context) error {
 // insertOwned, swapOwned and renameOwned are the writes of records that have an owner, or had
 // one.
 func (b *backend) insertOwned(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	rec.Former = "" // it replaces nothing
 	if b.apart {
 		return b.writeApart(ctx, sid, sid, rec, func(rec session.Record) (bool, error) { return b.Insert(ctx, sid, rec) })
 	}

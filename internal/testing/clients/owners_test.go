@@ -34,6 +34,7 @@ func TestOwners(t *testing.T) {
 			b := openBackend(t, config)
 			backendtest.Owners(t, b, "owners")
 			backendtest.OwnedBesideRenewals(t, b, "beside")
+			backendtest.EndOwnedBesideRenewals(t, b, "end")
 		})
 	}
 }
