@@ -97,7 +97,7 @@ func (b *backend) writeApart(
 ) (bool, error) {
 	if rec.Owner != "" {
 		_, err := b.eval(ctx, repeatable, enter, []string{script.SetKey(b.prefix, rec.Owner)},
-			newSID, script.MillisApart(rec.TTL))
+			newSID, script.EntryMillis(rec.TTL))
 		if err != nil {
 			return false, redact.New(err.Error(), errors.Join(session.ErrNotApplied, err))
 		}

@@ -104,7 +104,7 @@ func TestOwnerSets(t *testing.T) {
 	members := func(owner string) []string { return c.ZRange(ctx, key(owner), 0, -1).Val() }
 	endsIn := func(owner string, want time.Duration) {
 		t.Helper()
-		require.InDelta(t, want+time.Second, c.PTTL(ctx, key(owner)).Val(), float64(10*time.Second))
+		require.InDelta(t, want+time.Minute, c.PTTL(ctx, key(owner)).Val(), float64(10*time.Second))
 	}
 
 	// It lives as long as its last member, and a score is the end of a record.
@@ -118,7 +118,7 @@ func TestOwnerSets(t *testing.T) {
 	for _, sid := range []string{"a00", "a01"} {
 		ends, err := c.Do(ctx, "PEXPIRETIME", config.KeyPrefix+sid).Int64()
 		require.NoError(t, err)
-		require.InDelta(t, ends+1000, c.ZScore(ctx, key("a"), sid).Val(), 500)
+		require.InDelta(t, ends+60_000, c.ZScore(ctx, key("a"), sid).Val(), 500)
 	}
 
 	// Another owner, another ID, and no owner leave no trace.
@@ -194,7 +194,7 @@ func TestOwnerSetsApart(t *testing.T) {
 
 	// A list leaves an entry whose record may be on its way.
 	yes(b.Insert(ctx, "c00", owned("one", "c", "", time.Hour)))
-	require.NoError(t, c.ZAdd(ctx, key("c"), &goredis.Z{Score: 1e15, Member: "coming"}).Err())
+	require.NoError(t, c.ZAdd(ctx, key("c"), &goredis.Z{Score: 1e15, Member: "coming"}, &goredis.Z{Score: 1, Member: "past"}).Err())
 	require.Equal(t, []string{"c00"}, idsOf(t, b, "c"))
 	require.Equal(t, []string{"c00", "coming"}, members("c"))
 }

@@ -77,7 +77,7 @@
 // With Options.OwnerKey the sessions of an owner are in a sorted set, under the KeyPrefix and
 // "flamego::session::owner:" and the owner as text. That is no session ID, so the set is never
 // taken for a session. The members are the session IDs, and the score of a member is
-// when its session ends, in milliseconds, by the clock of the server, plus a second. Each write
+// when its session ends, in milliseconds, by the clock of the server, plus a minute. Each write
 // removes the members that are past, and a set ends with its last member. After a logout the
 // session ID stays in the set until the owner is listed, has new sessions, or the session would
 // have ended. A program that counts the keys "session:*" counts the sets, too.

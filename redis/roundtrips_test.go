@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"testing"
@@ -142,6 +143,33 @@ func TestRoundTripsOfOwners(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A ClusterClient loads the records of a list in one flight. If the server does not know the
+// script, they are loaded one by one.
+func TestRoundTripsOfClusterClient(t *testing.T) {
+	t.Parallel()
+	const n = 50
+	p := tcpproxy.New(t, startCluster(t).Addr, tcpproxy.Rules{
+		Skip: func(question []byte) bool { return bytes.HasSuffix(question, []byte("\r\ncommand\r\n")) },
+	})
+	c := cluster(t, p.Addr())
+	b, ctx := openOwners(t, redis.Config{Client: c}), deadline(t, time.Minute)
+	for i := range n {
+		yes(t)(b.Insert(ctx, fmt.Sprint("abc", i), owned("one", "a", "", time.Hour)))
+	}
+	_, _, err := b.Load(ctx, "abc0") // the server learns the script
+	require.NoError(t, err)
+	require.Len(t, idsOf(t, b, "a"), n)
+	begun := p.Trips()
+	require.Len(t, idsOf(t, b, "a"), n)
+	require.Equal(t, 2, p.Trips()-begun)
+
+	require.NoError(t, c.ScriptFlush(ctx).Err())
+	require.Len(t, idsOf(t, b, "a"), n)
+	begun = p.Trips()
+	require.Len(t, idsOf(t, b, "a"), n)
+	require.Equal(t, 2, p.Trips()-begun)
 }
 
 // A store that is not asked for owners sends none of the commands that an index takes.

@@ -74,7 +74,7 @@ func (b *backend) writeApart(
 ) (bool, error) {
 	if rec.Owner != "" {
 		_, err := b.yes(ctx, repeatable, script.Enter, []string{script.SetKey(b.prefix, rec.Owner)},
-			newSID, strconv.FormatInt(script.MillisApart(rec.TTL), 10))
+			newSID, strconv.FormatInt(script.EntryMillis(rec.TTL), 10))
 		if err != nil {
 			return false, redact.New(err.Error(), errors.Join(session.ErrNotApplied, err))
 		}

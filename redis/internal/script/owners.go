@@ -74,8 +74,7 @@ return 1`
 // after the other. To read the set and then the records would miss a record that gets a new
 // ID in between. Entries without a record are removed. A value of another kind is no record,
 // but a key of the app.
-const List = enter + `
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now())
+const List = `
 local list, n = {}, 0
 for _, sid in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 	local key = ARGV[1] .. sid
@@ -98,7 +97,7 @@ return list`
 
 // These scripts are for a Cluster on which the set is in another slot than the records.
 const (
-	// Enter takes the session ID and what MillisApart returns.
+	// Enter takes the session ID and what EntryMillis returns.
 	Enter = enter + `
 enter(KEYS[1], ARGV[1], ARGV[2])
 return 1`
@@ -113,13 +112,9 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now())
 return redis.call('ZRANGE', KEYS[1], 0, -1)`
 )
 
-// slack is how much longer than its record an entry lives that is written in the same
-// script, as time passes in between. An entry that is written by a script of its own, ahead of
-// the record and by the clock of another server, has slackApart.
-const (
-	slack      = time.Second
-	slackApart = time.Minute
-)
+// slack is how much longer than its record an entry lives. The entry is written first, and
+// on a Cluster it may be the clock of another server that says when.
+const slack = time.Minute
 
 // SetKey returns the key of the set of an owner. It is not the key of a session, whatever the
 // prefix, because of the colons.
@@ -129,7 +124,7 @@ func SetKey(prefix, owner string) string { return prefix + "flamego::session::ow
 // of the owner lives. If there is no owner, that is 0.
 func Sets(prefix, owner, former string, ttl time.Duration) (sets []string, left int64) {
 	if owner != "" {
-		sets, left = append(sets, SetKey(prefix, owner)), Millis(ttl)+slack.Milliseconds()
+		sets, left = append(sets, SetKey(prefix, owner)), EntryMillis(ttl)
 	}
 	if former != "" {
 		sets = append(sets, SetKey(prefix, former))
@@ -137,8 +132,8 @@ func Sets(prefix, owner, former string, ttl time.Duration) (sets []string, left 
 	return sets, left
 }
 
-// MillisApart is how many milliseconds an entry lives that Enter writes for a record.
-func MillisApart(ttl time.Duration) int64 { return Millis(ttl) + slackApart.Milliseconds() }
+// EntryMillis is how many milliseconds the entry of a record lives.
+func EntryMillis(ttl time.Duration) int64 { return Millis(ttl) + slack.Milliseconds() }
 
 // Listed calls f with each record that List has returned. A record without an expiry has a
 // TTL of 0.
