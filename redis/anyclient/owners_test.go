@@ -102,7 +102,7 @@ func TestScriptsOfOwners(t *testing.T) {
 			count(1, 1, func() (bool, error) { return true, b.Delete(ctx, fmt.Sprint("new", i)) })
 		}
 		count(1, 101, list(0))
-		count(1, 1, func() (bool, error) { none := rec; none.Owner, none.Former = "", ""; return b.Insert(ctx, "none", none) })
+		count(1, 1, func() (bool, error) { return b.Insert(ctx, "none", backendtest.Record("one", time.Hour)) })
 	}
 }
 
