@@ -132,6 +132,32 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// The tests that the tables of standards name exist, and so do the rules.
+func TestNamedTests(t *testing.T) {
+	text, err := os.ReadFile("../security.md")
+	require.NoError(t, err)
+	_, tables, _ := strings.Cut(string(text), "\n## Standards\n")
+	exist := make(map[string]bool)
+	definition := regexp.MustCompile(`(?m)^func ((?:Test|Example)\w+)\(|\bname: +"([a-z ]+/[^"]+)"`)
+	err = filepath.WalkDir("../..", func(path string, _ os.DirEntry, err error) error {
+		isRule := filepath.Base(filepath.Dir(path)) == "storetest"
+		if err != nil || !strings.HasSuffix(path, ".go") || isRule == strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		code, err := os.ReadFile(path)
+		for _, match := range definition.FindAllStringSubmatch(string(code), -1) {
+			exist[match[1]+match[2]] = true
+		}
+		return err
+	})
+	require.NoError(t, err)
+	named := regexp.MustCompile("`((?:Test|Example)[A-Z]\\w*|[a-z ]+/[a-z ,]+)`").FindAllStringSubmatch(tables, -1)
+	require.Greater(t, len(named), 50)
+	for _, match := range named {
+		assert.True(t, exist[match[1]], "there is no test %s", match[1])
+	}
+}
+
 // Links to other files of the repository lead somewhere.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:, ]+)(#[^)]*)?\)`)

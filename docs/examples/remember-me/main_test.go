@@ -14,7 +14,8 @@ import (
 	"github.com/flamego/session/internal/testing/webapp"
 )
 
-func TestLifetimes(t *testing.T) {
+// A visitor who wants to be remembered is, for 30 days from the last request and 90 in all.
+func TestRememberedFor30Days(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := options()
 		opts.GCInterval = 24 * time.Hour // 90 days have 25,920 times 5 minutes
