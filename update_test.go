@@ -268,3 +268,33 @@ type plainSession struct {
 
 func (s *plainSession) Get(key interface{}) interface{} { return s.data[key] }
 func (s *plainSession) Set(key, val interface{})        { s.data[key] = val }
+
+// A session may be saved again after an error, and again: what was made counts once.
+func TestUpdateSavedAgain(t *testing.T) {
+	b := mapbackend.New()
+	down := false
+	b.Before = func(_ context.Context, method, _ string) error {
+		if method == "Load" && down {
+			return errors.New("nobody answers")
+		}
+		return nil
+	}
+	lossy := &lossyBackend{Backend: b}
+	a := newApp(t, backendOptions(lossy))
+	lossy.lose = func() bool { return false }
+	sid := sidOf(a.visit(func(s session.Session) { s.Set("n", 0) }))
+	ctx := context.Background()
+	s, err := a.Store().Read(ctx, sid)
+	require.NoError(t, err)
+	lossy.lose = func() bool { down = true; return true }
+	for range 4 {
+		session.Update(s, "n", addOne)
+		require.Error(t, a.Store().Save(ctx, s))
+		down = false
+	}
+	lossy.lose = func() bool { return false }
+	session.Update(s, "n", addOne)
+	require.NoError(t, a.Store().Save(ctx, s))
+	require.Equal(t, 5, s.Get("n"))
+	require.Equal(t, 5, get(t, a.Store(), sid, "n"))
+}
