@@ -173,7 +173,7 @@ var dialect = sqlstore.Dialect{
 
 	// ON DUPLICATE KEY UPDATE would not do: on a connection with clientFoundRows it
 	// counts one row both when it has inserted a row and when it has left a row alone.
-	Insert: "INSERT INTO {table} ({key}, {data}, {expired_at}) VALUES (?, ?, {expiry})",
+	Insert: "INSERT INTO {table} ({key}, {data}, {expired_at}{, owner}) VALUES (?, ?, {expiry}{, owner value})",
 
 	// A DELETE by expired_at locks the gaps of the index up to the first live row. So
 	// SweepKeys reads the keys, which takes no locks, and SweepDelete deletes by key. The
@@ -189,7 +189,16 @@ var dialect = sqlstore.Dialect{
 	CreateIndex: "CREATE INDEX {index} ON {table} ({expired_at})",
 	HasIndex: `SELECT COUNT(*) FROM information_schema.statistics
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
-		AND column_name = 'expired_at' AND seq_in_index = 1`,
+		AND column_name = '{column}' AND seq_in_index = 1`,
+	OwnerType:        "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL",
+	CreateOwnerIndex: "CREATE INDEX {owner index} ON {table} ({owner})",
+	HasOwner: `SELECT COUNT(*) FROM information_schema.columns
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
+		AND column_name = 'owner' AND data_type = 'varchar' AND character_maximum_length >= 190
+		AND collation_name = 'utf8mb4_bin' AND is_nullable = 'YES' AND extra NOT LIKE '%GENERATED%'`,
+	// In hexadecimal an owner is the same whatever the character set of the connection. The
+	// server takes the collation of the column, and so its index.
+	OwnerValue: "CONVERT(UNHEX(?) USING utf8mb4) COLLATE utf8mb4_bin", HexOwner: true,
 	Capacity: `SELECT LEAST(@@max_allowed_packet DIV 2 - 4096, COALESCE((
 		SELECT character_octet_length FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
@@ -204,6 +213,7 @@ var dialect = sqlstore.Dialect{
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"1062"},
 		sqlstore.NoTable:   {"1146"},
+		sqlstore.NoColumn:  {"1054"},
 		// Conflict of snapshots (MariaDB), deadlock, a prepared statement for a table that
 		// has changed or on another server.
 		sqlstore.Again: {"1020", "1213", "1615", "1243"},
@@ -226,6 +236,8 @@ var dialect = sqlstore.Dialect{
 // the column's character set, as it does with a text in quotes, so it uses the index.
 func literal(value interface{}) string {
 	switch v := value.(type) {
+	case nil:
+		return "NULL"
 	case int64:
 		return strconv.FormatInt(v, 10)
 	case []byte:
