@@ -243,17 +243,23 @@ func testOwnersParallel(tab *Table) {
 	tab.wantIndexes("owner", 1)
 }
 
+// ownedRows makes n rows past the store.
+func (tab *Table) ownedRows(from, n int, data string, owner func(i int) string) {
+	tab.Helper()
+	values := make([]string, n)
+	for i := range n {
+		values[i] = fmt.Sprintf("('row%06d', '%s', %%(3600), '%s')", from+i, data, owner(from+i))
+	}
+	tab.Exec("INSERT INTO %T (%k, %d, %e, owner) VALUES " + strings.Join(values, ", "))
+}
+
 // testOwnersMany lists an owner of thousands of records, in one go.
 func testOwnersMany(tab *Table) {
 	const n = 5000
 	b := tab.Init().withOwners()
 	data := strings.Repeat("x", 1000)
 	for from := 0; from < n; from += 1000 {
-		values := make([]string, 0, 1000)
-		for i := range 1000 {
-			values = append(values, fmt.Sprintf("('many%05d', '%s', %%(3600), 'crowd')", from+i, data))
-		}
-		tab.Exec("INSERT INTO %T (%k, %d, %e, owner) VALUES " + strings.Join(values, ", "))
+		tab.ownedRows(from, 1000, data, func(int) string { return "crowd" })
 	}
 	owned, err := b.(session.OwnerIndex).Owned(backendtest.Deadline(tab.TB, 5*time.Second), "crowd")
 	tab.check(err)
@@ -275,11 +281,7 @@ func testOwnersMany(tab *Table) {
 func testOwnersIndex(tab *Table) {
 	tab.Init().withOwners()
 	for from := range 4 {
-		values := make([]string, 0, 1000)
-		for i := range 1000 {
-			values = append(values, fmt.Sprintf("('s%05d', 'data', %%(3600), 'owner%d')", from*1000+i, i%500))
-		}
-		tab.Exec("INSERT INTO %T (%k, %d, %e, owner) VALUES " + strings.Join(values, ", "))
+		tab.ownedRows(from*1000, 1000, "data", func(i int) string { return fmt.Sprint("owner", i%500) })
 	}
 	tab.Exec(tab.Analyze)
 	heard := Hear(tab.TB, tab.Dialect, tab.Config.Table)
