@@ -102,3 +102,6 @@ func TestOwnersStatements(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkOwners is that of package postgres, which has its command.
+func BenchmarkOwners(b *testing.B) { env.BenchOwners(b, "CAST(%s AS CHAR)") }

@@ -107,3 +107,8 @@ func TestOwnersGenericPlan(t *testing.T) {
 		t.Errorf("the plan is %s%v", plan.String(), rows.Err())
 	}
 }
+
+// BenchmarkOwners is for docs/benchmarks.md, "Experiments":
+//
+//	BENCH_OWNERS=1 go test -run '^$' -bench Owners -timeout 0 ./postgres ./mysql
+func BenchmarkOwners(b *testing.B) { env.BenchOwners(b, "CAST(%s AS TEXT)") }
