@@ -25,6 +25,28 @@
 // up. Where an index cannot be so long, as with MyISAM or an old row format, the key is
 // made of ASCII.
 //
+// # Owners
+//
+// With Options.OwnerKey the table has one more column, and an index on it:
+//
+//	ALTER TABLE sessions ADD COLUMN owner
+//		VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL;
+//	CREATE INDEX sessions_owner_idx ON sessions (owner);
+//
+// InitTable adds them to a table of any age. Without InitTable, or if the user may not
+// change the table, a missing column is an error at start, which has the two statements. A
+// missing index alone is no error: lists read the whole table then. The column is the
+// store's: a column owner that is shorter, NOT NULL, or not of utf8mb4_bin is an error at
+// start. Processes without OwnerKey, and those of the old library, go on using the table.
+// What they insert has no owner.
+//
+// To add the column takes a moment from MySQL 8.0.12 and MariaDB 10.3 on. Before, the server
+// copies the table, and while it makes the index it reads the table, beside requests that
+// read and write. So for a large table run both statements by hand before the first start,
+// which has a minute for them. A transaction that uses the table holds up the change, and the
+// change whoever comes after it: for a second at a time, unless a DB is shared whose DSN has
+// no "lock_wait_timeout=1".
+//
 // # The zone of expired_at
 //
 // A DATETIME has no zone. As with other programs that write times by go-sql-driver/mysql,
@@ -124,8 +146,8 @@ type Config struct {
 	Encoder session.Encoder
 	// Decoder decodes what Encoder made. Default is session.GobDecoder.
 	Decoder session.Decoder
-	// InitTable makes the table and its index where they are missing. Default is
-	// false.
+	// InitTable makes the table and its index where they are missing, and with
+	// Options.OwnerKey the column and the index of the owner. Default is false.
 	InitTable bool
 	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
 	// save more is an error, and a larger record is not decoded. A column that holds

@@ -26,10 +26,10 @@ func of(owner, data string) session.Record {
 	return session.Record{Data: []byte(data), TTL: time.Hour, Owner: owner}
 }
 
-// wantOwned fails unless the owner has the records with these IDs.
-func (tab *Table) wantOwned(b session.Backend, owner string, want ...string) {
+// wantOwned fails unless the owner a has the records with these IDs.
+func (tab *Table) wantOwned(b session.Backend, want ...string) {
 	tab.Helper()
-	owned, err := b.(session.OwnerIndex).Owned(ctx, owner)
+	owned, err := b.(session.OwnerIndex).Owned(ctx, "a")
 	tab.check(err)
 	var got []string
 	for _, rec := range owned {
@@ -37,7 +37,7 @@ func (tab *Table) wantOwned(b session.Backend, owner string, want ...string) {
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		tab.Errorf("%s has %q, want %q", owner, got, want)
+		tab.Errorf("the owner has %q, want %q", got, want)
 	}
 }
 
@@ -53,9 +53,9 @@ func testOwnersNew(tab *Table) {
 	b := tab.withOwners()
 	tab.wantIndexes("owner", 1)
 	tab.want(true)(b.Insert(ctx, "mine", of("a", "1")))
-	tab.wantOwned(b, "a", "mine")
+	tab.wantOwned(b, "mine")
 	tab.want(true)(b.Swap(ctx, "before", []byte("1"), of("a", "1"))) // its next use
-	tab.wantOwned(b, "a", "before", "mine")
+	tab.wantOwned(b, "before", "mine")
 
 	for _, b := range []session.Backend{plain, tab.Backend()} {
 		sid := fmt.Sprintf("plain%p", b)[:10]
@@ -65,12 +65,12 @@ func testOwnersNew(tab *Table) {
 		tab.want(true)(b.Rename(ctx, sid, "renamed"+sid, []byte("1"), of("a", "1")))
 		tab.check(b.Delete(ctx, "renamed"+sid))
 	}
-	tab.wantOwned(b, "a", "before", "mine")
+	tab.wantOwned(b, "before", "mine")
 	again := tab.withOwners()
 	tab.check(again.(session.OwnerIniter).InitOwners(ctx)) // once more
-	tab.wantOwned(again, "a", "before", "mine")
+	tab.wantOwned(again, "before", "mine")
 	tab.InitTable = false
-	tab.wantOwned(tab.withOwners(), "a", "before", "mine")
+	tab.wantOwned(tab.withOwners(), "before", "mine")
 	tab.wantIndexes("owner", 1)
 }
 
@@ -84,10 +84,10 @@ func testOwnersOld(tab *Table) {
 	tab.wantIndex()
 	tab.wantIndexes("owner", 1)
 	tab.wantData(b, "old", "1")
-	tab.wantOwned(b, "a")
+	tab.wantOwned(b)
 	tab.want(true)(b.Rename(ctx, "old", "new", []byte("1"), of("a", "2")))
 	tab.want(true)(b.Insert(ctx, "newer", of("a", "1")))
-	tab.wantOwned(b, "a", "new", "newer")
+	tab.wantOwned(b, "new", "newer")
 	if n := tab.Scalar("SELECT COUNT(*) FROM %T WHERE note = 'kept' AND n = 7"); n != 1 {
 		tab.Error("the columns of the app are not what they were")
 	}
@@ -116,18 +116,18 @@ func testOwnersOldLibrary(tab *Table) {
 	read("theirs", "2")
 	tab.wantData(b, "ours", "2")
 	tab.wantData(b, "theirs", "2")
-	tab.wantOwned(b, "a", "ours")
+	tab.wantOwned(b, "ours")
 	if n := tab.Scalar("SELECT COUNT(*) FROM %T WHERE owner IS NULL"); n != 1 {
 		tab.Errorf("%d rows have no owner, want one", n)
 	}
 	tab.Exec("UPDATE %T SET %e = %(90) WHERE %k = ?", "ours")
 	tab.want(true)(b.Swap(ctx, "theirs", []byte("2"), of("a", "3")))
-	tab.wantOwned(b, "a", "ours", "theirs")
+	tab.wantOwned(b, "ours", "theirs")
 	tab.Exec("DELETE FROM %T WHERE %k = ?", "ours")
-	tab.wantOwned(b, "a", "theirs")
+	tab.wantOwned(b, "theirs")
 	tab.Exec("UPDATE %T SET %e = %(-1)")
 	tab.Exec("DELETE FROM %T WHERE %e <= %(0)")
-	tab.wantOwned(b, "a")
+	tab.wantOwned(b)
 }
 
 // Statements takes the statements out of an error of InitOwners.
@@ -165,8 +165,8 @@ func testOwnersByHand(tab *Table) {
 		}
 		tab.check(b.(session.OwnerIniter).InitOwners(ctx))
 		tab.want(true)(b.Insert(ctx, "two", of("a", "1")))
-		tab.wantOwned(b, "a", "two")
-		tab.wantOwned(tab.Init().withOwners(), "a", "two")
+		tab.wantOwned(b, "two")
+		tab.wantOwned(tab.Init().withOwners(), "two")
 		tab.InitTable = false
 
 		// InitTable does the same.
@@ -174,7 +174,7 @@ func testOwnersByHand(tab *Table) {
 		b = tab.Init().withOwners()
 		tab.InitTable = false
 		tab.want(true)(b.Insert(ctx, "two", of("a", "1")))
-		tab.wantOwned(b, "a", "two")
+		tab.wantOwned(b, "two")
 	}
 }
 
@@ -183,9 +183,9 @@ func testOwnersNoIndex(tab *Table) {
 	tab.Exec("ALTER TABLE %T ADD COLUMN owner " + tab.Dialect.OwnerType)
 	b := tab.withOwners()
 	tab.want(true)(b.Insert(ctx, "one", of("a", "1")))
-	tab.wantOwned(b, "a", "one")
+	tab.wantOwned(b, "one")
 	tab.wantIndexes("owner", 0)
-	tab.wantOwned(tab.Init().withOwners(), "a", "one")
+	tab.wantOwned(tab.Init().withOwners(), "one")
 	tab.wantIndexes("owner", 1)
 }
 
@@ -237,7 +237,7 @@ func testOwnersParallel(tab *Table) {
 	for i, b := range backends {
 		sids = append(sids, sid(i))
 		tab.want(true)(b.Insert(ctx, sid(i), of("a", "1")))
-		tab.wantOwned(b, "a", sids...)
+		tab.wantOwned(b, sids...)
 		tab.check(b.(interface{ Close() error }).Close())
 	}
 	tab.wantIndexes("owner", 1)

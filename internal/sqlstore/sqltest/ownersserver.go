@@ -24,9 +24,9 @@ func (tab *Table) OwnersWithoutRight(dsn, denied string, secrets ...string) {
 	tab.Exec(statements[1])
 	b := tab.withOwners()
 	tab.want(true)(b.Insert(ctx, "one", of("a", "1")))
-	tab.wantOwned(b, "a", "one")
+	tab.wantOwned(b, "one")
 	tab.InitTable = false
-	tab.wantOwned(tab.withOwners(), "a", "one")
+	tab.wantOwned(tab.withOwners(), "one")
 }
 
 // OwnerRoundTrips tests that each operation with owners is one round trip, however many
