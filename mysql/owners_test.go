@@ -13,6 +13,8 @@ import (
 
 func TestOwnerRoundTrips(t *testing.T) { env.OwnerRoundTrips(t, through) }
 
+func TestOwnedLost(t *testing.T) { env.OwnedLost(t, through) }
+
 func TestOwnersWithoutRight(t *testing.T) {
 	t.Parallel()
 	tab := env.New(t).Init()

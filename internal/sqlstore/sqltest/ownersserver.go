@@ -2,9 +2,12 @@ package sqltest
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 )
 
@@ -69,6 +72,40 @@ func (env *Env) OwnerRoundTrips(t *testing.T, through Through) {
 			if got := p.Trips() - begun; round > 0 && got != step.want {
 				t.Errorf("%s: %d round trips, want %d", step.what, got, step.want)
 			}
+		}
+	}
+}
+
+// OwnedLost breaks the connection in the middle of a list, which has each record once all
+// the same.
+func (env *Env) OwnedLost(t *testing.T, through Through) {
+	const n, half = 1000, 500_000
+	tab := env.New(t).Init()
+	_, server := through(tab.Config.DSN, "")
+	var p *tcpproxy.Proxy
+	var left atomic.Int64 // bytes until the connection breaks
+	p = tcpproxy.New(t, server, tcpproxy.Rules{Answer: func(b []byte) []byte {
+		if after := left.Add(-int64(len(b))); after <= 0 && after > -int64(len(b)) {
+			p.Cut()
+		}
+		return b
+	}})
+	tab.Config.DSN, _ = through(tab.Config.DSN, p.Addr())
+	b := tab.withOwners()
+	tab.ownedRows(0, n, strings.Repeat("x", 1000), func(int) string { return "a" })
+	for round := range 5 {
+		left.Store(half)
+		owned, err := b.(session.OwnerIndex).Owned(backendtest.Deadline(t, 10*time.Second), "a")
+		tab.check(err)
+		seen := make(map[string]bool)
+		for _, rec := range owned {
+			seen[rec.ID] = true
+		}
+		if len(owned) != n || len(seen) != n {
+			t.Errorf("round %d: %d records, %d IDs, want %d", round, len(owned), len(seen), n)
+		}
+		if left.Load() > 0 {
+			t.Errorf("round %d: no connection is lost", round)
 		}
 	}
 }
