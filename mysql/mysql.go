@@ -214,10 +214,10 @@ var dialect = sqlstore.Dialect{
 		AND column_name = '{column}' AND seq_in_index = 1`,
 	OwnerType:        "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL",
 	CreateOwnerIndex: "CREATE INDEX {owner index} ON {table} ({owner})",
-	HasOwner: `SELECT COUNT(*) FROM information_schema.columns
-		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
-		AND column_name = 'owner' AND data_type = 'varchar' AND character_maximum_length >= 190
-		AND collation_name = 'utf8mb4_bin' AND is_nullable = 'YES' AND extra NOT LIKE '%GENERATED%'`,
+	OwnerFits: `SELECT MIN(COALESCE(data_type = 'varchar' AND character_maximum_length >= 190
+		AND collation_name = 'utf8mb4_bin' AND is_nullable = 'YES' AND extra NOT LIKE '%GENERATED%', 0))
+		FROM information_schema.columns
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ? AND column_name = 'owner'`,
 	// In hexadecimal an owner is the same whatever the character set of the connection. The
 	// server takes the collation of the column, and so its index.
 	OwnerValue: "CONVERT(UNHEX(?) USING utf8mb4) COLLATE utf8mb4_bin", HexOwner: true,

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -42,20 +41,20 @@ func (b *backend) initOwners(ctx context.Context) error {
 	err := find()
 	if err != nil && b.dialect.class(err) == NoColumn {
 		if !b.mayInit {
-			return b.noOwner(fmt.Sprintf("the table %q has no column owner; InitTable adds it", b.name.table), err)
+			return b.noOwner(fmt.Sprintf("the table %q has no column owner; InitTable adds it, or these statements:", b.name.table), err)
 		}
 		added := b.alter(ctx, addOwner)
 		if err = find(); err != nil && added != nil {
-			return b.noOwner(fmt.Sprintf("add the column owner to the table %q: %v", b.name.table, b.dialect.blamed(added)), added)
+			return b.noOwner(fmt.Sprintf("add the column owner to the table %q: %v; another user may run these statements:", b.name.table, b.dialect.blamed(added)), added)
 		}
 	}
 	if err != nil {
 		err = b.dialect.blamedTable(err)
 		return redact.New("find the column owner: "+err.Error(), err)
 	}
-	if n, err := b.ask(ctx, b.dialect.HasOwner, b.name.schema, b.name.table); err == nil && n.Valid && n.Int64 == 0 {
+	if n, err := b.ask(ctx, b.dialect.OwnerFits, b.name.schema, b.name.table); err == nil && n.Valid && n.Int64 == 0 {
 		return redact.New(fmt.Sprintf("the table %q has a column owner that is not for the owners of sessions: theirs is %s",
-			b.name.table, b.dialect.OwnerType), errors.New("wrong column"))
+			b.name.table, b.dialect.OwnerType), nil)
 	}
 
 	// Without the index only lists are slower, as with the index on expired_at.
@@ -68,7 +67,6 @@ func (b *backend) initOwners(ctx context.Context) error {
 // noOwner is the error of a table without the column. It has the statements that make the
 // column and the index, each on a line of its own, and ends with them.
 func (b *backend) noOwner(text string, err error) error {
-	text += ", or by hand:"
 	for _, template := range []string{addOwner, b.dialect.CreateOwnerIndex} {
 		text += "\n" + strings.Join(b.dialect.compile(template, b.name), "?") + ";"
 	}

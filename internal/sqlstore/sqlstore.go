@@ -173,9 +173,9 @@ type Dialect struct {
 	// HasIndex counts the indexes on the column whose name stands for {column} in it. Its
 	// parameters are the schema, empty for the current schema, and the table.
 	HasIndex string
-	// HasOwner counts the columns owner that can be used: of OwnerType or near it. Its
-	// parameters are those of HasIndex.
-	HasOwner string
+	// OwnerFits answers 1 if the column owner can be used, 0 if it cannot, and NULL if nobody
+	// knows. Its parameters are those of HasIndex.
+	OwnerFits string
 	// OwnerValue is the owner as an expression of the parameter ?, which is hexadecimal if
 	// HexOwner says so. Default is the parameter.
 	OwnerValue string

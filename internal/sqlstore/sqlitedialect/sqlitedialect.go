@@ -32,9 +32,10 @@ var dialect = sqlstore.Dialect{
 
 	OwnerType:        "TEXT",
 	CreateOwnerIndex: "CREATE INDEX IF NOT EXISTS {schema.}{owner index} ON {bare} ({owner}) WHERE {owner} IS NOT NULL",
-	HasOwner: `SELECT count(*) FROM (SELECT ? AS s, ? AS t) AS n, pragma_table_xinfo(n.t, nullif(n.s, '')) AS c
-		WHERE lower(c.name) = 'owner' AND c."notnull" = 0 AND c.hidden = 0
-		AND (c.type LIKE '%TEXT%' OR c.type LIKE '%CHAR%' OR c.type LIKE '%CLOB%') AND c.type NOT LIKE '%INT%'`,
+	OwnerFits: `SELECT min(c."notnull" = 0 AND c.hidden = 0 AND c.type NOT LIKE '%INT%'
+		AND (c.type LIKE '%TEXT%' OR c.type LIKE '%CHAR%' OR c.type LIKE '%CLOB%'))
+		FROM (SELECT ? AS s, ? AS t) AS n, pragma_table_xinfo(n.t, nullif(n.s, '')) AS c
+		WHERE lower(c.name) = 'owner'`,
 
 	Timed: true, // no statement takes long, or waits for longer than the busy_timeout
 
