@@ -14,8 +14,8 @@ import (
 	"github.com/flamego/session"
 )
 
-// BenchOwners measures a table with owners beside one without: saves of both in turn, so that
-// noise hits both alike, and lists. It has a million rows with BENCH_OWNERS=1, else a few.
+// BenchOwners measures a table with owners beside one without: blocks of saves of both in turn, so
+// that noise hits both alike, and lists. It has a million rows with BENCH_OWNERS=1, else a few.
 // A table has 5 rows for each owner.
 func (env *Env) BenchOwners(b *testing.B, number string) {
 	rows, saves, lists := 2_000, 1_000, 100
@@ -42,7 +42,6 @@ type benchTable struct {
 
 	mu    sync.Mutex
 	turns map[int]int // how often a row was saved
-	took  []time.Duration
 }
 
 const benchData = 285 // bytes, as a session of six values
@@ -86,15 +85,24 @@ func (t *benchTable) save(i int) {
 	if t.owners > 0 {
 		rec.Owner = t.owner(i)
 	}
-	begun := time.Now()
-	ok, err := t.b.Swap(ctx, benchID(i), dataOf(turn), rec)
-	took := time.Since(begun)
-	if !ok || err != nil {
+	if ok, err := t.b.Swap(ctx, benchID(i), dataOf(turn), rec); !ok || err != nil {
 		t.Errorf("save %d: %t, %v", i, ok, err)
 	}
-	t.mu.Lock()
-	t.took = append(t.took, took)
-	t.mu.Unlock()
+}
+
+// saveAll saves rows in some goroutines, and returns how long it takes for each row.
+func (t *benchTable) saveAll(rows []int, goroutines int) time.Duration {
+	var wg sync.WaitGroup
+	begun := time.Now()
+	for g := range goroutines {
+		wg.Go(func() {
+			for n := g; n < len(rows); n += goroutines {
+				t.save(rows[n])
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(begun) / time.Duration(len(rows))
 }
 
 func micros(took []time.Duration, q float64) float64 {
@@ -115,7 +123,6 @@ func (env *Env) measureOwners(b *testing.B, rows, saves, lists int, number strin
 	figures := make(map[string]float64)
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, goroutines := range []int{16, 1, 16} { // what the first one finds is cold, and is replaced
-		plain.took, owned.took = nil, nil
 		chosen := make([]int, saves)
 		for i := range chosen {
 			chosen[i] = random.IntN(rows)
@@ -123,24 +130,20 @@ func (env *Env) measureOwners(b *testing.B, rows, saves, lists int, number strin
 		slices.Sort(chosen) // no row twice
 		chosen = slices.Compact(chosen)
 		random.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
-		var wg sync.WaitGroup
-		for g := range goroutines {
-			wg.Go(func() {
-				for n := g; n < len(chosen); n += goroutines {
-					first, second := plain, owned
-					if n/goroutines%2 == 1 {
-						first, second = owned, plain
-					}
-					first.save(chosen[n])
-					second.save(chosen[n])
-				}
-			})
+		var plainTook, ownedTook []time.Duration
+		for n, block := range slices.Collect(slices.Chunk(chosen, 50*goroutines)) {
+			if n%2 == 0 {
+				plainTook = append(plainTook, plain.saveAll(block, goroutines))
+				ownedTook = append(ownedTook, owned.saveAll(block, goroutines))
+			} else {
+				ownedTook = append(ownedTook, owned.saveAll(block, goroutines))
+				plainTook = append(plainTook, plain.saveAll(block, goroutines))
+			}
 		}
-		wg.Wait()
 		at := fmt.Sprintf("-at-%d", goroutines)
-		figures["plain-us"+at], figures["owned-us"+at] = micros(plain.took, 0.5), micros(owned.took, 0.5)
-		figures["median-ratio"+at] = micros(owned.took, 0.5) / micros(plain.took, 0.5)
-		figures["mean-ratio"+at] = mean(owned.took) / mean(plain.took)
+		figures["plain-us"+at], figures["owned-us"+at] = micros(plainTook, 0.5), micros(ownedTook, 0.5)
+		figures["median-ratio"+at] = micros(ownedTook, 0.5) / micros(plainTook, 0.5)
+		figures["mean-ratio"+at] = mean(ownedTook) / mean(plainTook)
 	}
 	var took []time.Duration
 	for range lists {
