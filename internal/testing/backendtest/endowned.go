@@ -17,7 +17,7 @@ import (
 // same lock in turn, a delete would come too late each time.
 func EndOwnedBesideRenewals(t testing.TB, b session.Backend, prefix string, rounds int) {
 	t.Helper()
-	const chains, length = 3, 10
+	const chains, length = 2, 6
 	o := &owners{t, b, prefix}
 	if i, ok := b.(session.OwnerIniter); ok {
 		if err := i.InitOwners(context.Background()); err != nil {
