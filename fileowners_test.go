@@ -294,7 +294,7 @@ func TestFileOwnersBesideSweep(t *testing.T) {
 			}
 		})
 	}
-	for i := range 3000 {
+	for i := range 1000 {
 		sid := fmt.Sprintf("ab%d", i%3)
 		ok, err := b.Insert(ctx, sid, ownedRecord("one", "me", ""))
 		did(t, ok, err)
