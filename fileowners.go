@@ -30,15 +30,21 @@ type fileOwners struct {
 	entries *os.File // names of the entries to come; nil between two folders
 }
 
-// ownersDir is the folder of the owners' folders. Neither the GC of the sessions nor that
-// of older versions takes it for one of sessions.
+// ownersDir is the folder of the owners' folders. The GC of the sessions does not take it
+// for one of theirs.
 const ownersDir = ".owner"
 
 // ownerDir is the folder of an owner below the root. A text of any length and any
-// characters has to become a name, and a name that tells nobody the owner.
+// characters has to become a name, and the same one in all processes.
 func ownerDir(owner string) string {
 	hash := sha256.Sum256([]byte(owner))
 	return ownersDir + "/" + hex.EncodeToString(hash[:16])
+}
+
+// isOwnerDir reports whether a name below ownersDir is one that ownerDir makes.
+func isOwnerDir(name string) bool {
+	hash, err := hex.DecodeString(name)
+	return err == nil && len(hash) == 16 && hex.EncodeToString(hash) == name
 }
 
 // InitOwners makes nothing: folders are made for the first entry.
@@ -151,6 +157,9 @@ func (b *fileBackend) openNames(folder string) (*os.File, error) {
 // removeEntry removes an entry if its session is dead. It looks again under the lock, as
 // somebody may just have made the entry for the session that comes.
 func (b *fileBackend) removeEntry(ctx context.Context, folder, sid string) error {
+	if live, err := b.live(sid); live || err != nil {
+		return b.fail(err)
+	}
 	return b.locked(ctx, func() error {
 		if live, err := b.live(sid); live || err != nil {
 			return err
@@ -205,13 +214,10 @@ func (b *fileBackend) sweepEntry(ctx context.Context) (more bool, err error) {
 			o.closeEntries()
 			return true, errors.Join(b.fail(absent(err)), b.removeOwner(o.folder))
 		}
-		if checkSID(sid) != nil {
-			return true, nil
+		if checkSID(sid) == nil {
+			err = b.removeEntry(ctx, ownersDir+"/"+o.folder, sid)
 		}
-		if live, err := b.live(sid); live || err != nil {
-			return true, b.fail(err)
-		}
-		return true, b.removeEntry(ctx, ownersDir+"/"+o.folder, sid)
+		return true, err
 	}
 	if o.folders == nil {
 		if o.folders, err = b.openNames(ownersDir); err != nil {
@@ -223,8 +229,8 @@ func (b *fileBackend) sweepEntry(ctx context.Context) (more bool, err error) {
 		o.close()
 		return false, b.fail(absent(err))
 	}
-	if hash, err := hex.DecodeString(o.folder); err != nil || len(hash) != 16 || hex.EncodeToString(hash) != o.folder {
-		return true, nil // it is not ours
+	if !isOwnerDir(o.folder) {
+		return true, nil
 	}
 	if o.entries, err = b.openNames(ownersDir + "/" + o.folder); err != nil {
 		o.entries = nil
