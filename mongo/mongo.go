@@ -35,8 +35,8 @@
 // OwnerKey, or with the older library, leaves the field as it is.
 //
 // The field is the store's. If an app keeps one of the same name in these documents, the
-// next write of a session replaces or removes it, and until then the app's value is
-// found by no owner. Without OwnerKey the store leaves it alone.
+// next write of a session replaces or removes it, and until then it says of no session whose
+// it is. Without OwnerKey the store leaves it alone.
 //
 // # Errors
 //
