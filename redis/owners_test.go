@@ -50,7 +50,7 @@ func TestOwners(t *testing.T) {
 			backendtest.OwnedBesideRenewals(t, b, "beside")
 			// A ClusterClient of go-redis 8 takes much longer.
 			if test.config.Client == nil && !test.config.NoKeyPrefix {
-				backendtest.EndOwnedBesideRenewals(t, b, "end")
+				backendtest.EndOwnedBesideRenewals(t, b, "end", 4, 40)
 			}
 		})
 	}

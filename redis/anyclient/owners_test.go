@@ -48,7 +48,7 @@ func TestOwners(t *testing.T) {
 			backendtest.Owners(t, b, "owners")
 			backendtest.OwnedBesideRenewals(t, b, "beside")
 			if name == "one server" { // a ClusterClient of go-redis 8 takes much longer
-				backendtest.EndOwnedBesideRenewals(t, b, "end")
+				backendtest.EndOwnedBesideRenewals(t, b, "end", 4, 40)
 			}
 		})
 	}

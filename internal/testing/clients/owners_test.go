@@ -34,7 +34,7 @@ func TestOwners(t *testing.T) {
 			b := openBackend(t, config)
 			backendtest.Owners(t, b, "owners")
 			backendtest.OwnedBesideRenewals(t, b, "beside")
-			backendtest.EndOwnedBesideRenewals(t, b, "end")
+			backendtest.EndOwnedBesideRenewals(t, b, "end", 4, 40)
 		})
 	}
 }
