@@ -242,6 +242,7 @@ type recorder struct {
 
 	mu       sync.Mutex
 	failed   bool
+	skipped  bool
 	log      strings.Builder
 	cleanups []func()
 }
@@ -273,6 +274,14 @@ func (r *recorder) Errorf(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failed = true
+}
+
+func (r *recorder) Skipf(format string, args ...any) {
+	r.Logf(format, args...)
+	r.mu.Lock()
+	r.skipped = true
+	r.mu.Unlock()
+	runtime.Goexit()
 }
 
 func (r *recorder) Error(args ...any) { r.Errorf("%s", fmt.Sprintln(args...)) }
