@@ -148,10 +148,7 @@ func (e *env) ownLonger() {
 func (e *env) maxAges(plain int) {
 	const own = 30 * 24 * time.Hour
 	age := int(own / time.Second)
-	b := e.with(func(*session.Options) {})
-	if e.beside() == e {
-		b = e
-	}
+	b := e.beside()
 	remember := func(s session.Session) { e.check(session.SetLifetime(s, own)) }
 	forget := func(s session.Session) { e.check(session.SetLifetime(s, 0)) }
 	set := func(s session.Session) { s.Set("user", 123) }

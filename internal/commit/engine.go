@@ -122,7 +122,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 		if c.Origin.lost != nil {
 			asked = c.Origin.lost.asked
 		}
-		c.Origin.lost = &lost{a, c.Log, asked, err}
+		c.Origin.lost = &lost{a, c.Log.Clone(), asked, err}
 		written, again, err = e.look(ctx, c)
 	case !written && c.Origin.lost != nil:
 		written, again, err = e.look(ctx, c)

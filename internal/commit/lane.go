@@ -244,7 +244,7 @@ func (e *Engine) adopt(c *Change, b *batch) error {
 	if b.err != nil {
 		if b.Origin.lost != nil {
 			own := *b.Origin.lost
-			own.log = c.Log
+			own.log = c.Log.Clone()
 			c.Origin = b.Origin
 			c.Origin.lost = &own
 		}

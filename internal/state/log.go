@@ -234,6 +234,12 @@ func (l Log) Then(next Log) Log {
 	return next
 }
 
+// Clone returns a log that shares no map with l.
+func (l Log) Clone() Log {
+	l.keys = maps.Clone(l.keys)
+	return l
+}
+
 // before returns the update of a key with what l makes of the key before it.
 func (l *Log) before(key any, next *update) *update {
 	if next.fixed {
