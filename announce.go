@@ -15,14 +15,14 @@ import (
 // announcement is what one request tells its client.
 type announcement struct {
 	clientID string // the ID that the client has: it came with it, or a header has left with it
-	// clientOwn is the lifetime of its own that the session had when the client was sent the
-	// cookie, as far as is known.
-	clientOwn time.Duration
+	offered  bool   // the client is sent its ID though nothing is stored under it
+	refresh  bool   // the session lives longer now, and so should the cookie
+	expires  bool   // our cookie in the response is one that expires
+	sealed   bool   // it is too late for another header
 
-	offered bool // the client is sent its ID though nothing is stored under it
-	refresh bool // the session lives longer now, and so should the cookie
-	expires bool // our cookie in the response is one that expires
-	sealed  bool // it is too late for another header
+	// clientOwn is the lifetime of its own that the session had when the client was sent the
+	// cookie, in seconds, as far as is known.
+	clientOwn int32
 
 	// Room for values of headers, which saves allocations.
 	cookieRoom, varyRoom, cacheRoom [1]string
@@ -39,7 +39,7 @@ func (rq *request) introduce(r *http.Request) {
 		m.opts.WriteIDFunc(w, r, rq.lastID, rq.created)
 	case !rq.created:
 		rq.clientID = rq.lastID
-		rq.clientOwn = rq.ownLifetime()
+		rq.clientOwn = seconds(rq.ownLifetime())
 	default:
 		line := m.cookie.line(rq.lastID, 0)
 		m.cookie.putInRequest(r, line, rq.cookieRoom[:0])
@@ -100,7 +100,7 @@ func (rq *request) announce(now view) {
 	if !m.writesCookie || rq.sealed {
 		return
 	}
-	hasCookie := now.sid == rq.clientID && now.own == rq.clientOwn
+	hasCookie := now.sid == rq.clientID && seconds(now.own) == rq.clientOwn
 	if told := hasCookie || rq.offered && !rq.stored(); told && !rq.refresh && !now.destroyed {
 		return // there is nothing new
 	}
@@ -118,11 +118,11 @@ func (rq *request) announce(now view) {
 			m.cookie.drop(h)
 		}
 	case !hasCookie:
-		m.cookie.write(h, m.cookie.line(now.sid, now.own))
+		m.cookie.write(h, now.sid, now.own)
 	case rq.refresh && m.isRefreshDue(now):
 		// Since the session was read others may have ended it or given it another ID.
 		if now.changed || m.adapter.isLive(rq.uncancelled(), now.sid) {
-			m.cookie.write(h, m.cookie.line(now.sid, now.own))
+			m.cookie.write(h, now.sid, now.own)
 		}
 	}
 	rq.refresh = false
@@ -133,6 +133,8 @@ func (m *Manager) isRefreshDue(now view) bool {
 	age := m.opts.Cookie.maxAge(now.own)
 	return age > 0 && !m.sent.hasSince(now.sid, refreshAfter(age))
 }
+
+func seconds(d time.Duration) int32 { return int32(d / time.Second) }
 
 // withdraw takes back a new ID that is undone. The caller has the lock of the request.
 func (rq *request) withdraw(begun bool) {
@@ -186,8 +188,9 @@ func (rq *request) sealCookie(h http.Header) {
 	if gone {
 		return
 	}
-	rq.clientID, rq.clientOwn = rq.sess.ID(), rq.ownLifetime()
-	if m.opts.Cookie.maxAge(rq.clientOwn) > 0 {
+	own := rq.ownLifetime()
+	rq.clientID, rq.clientOwn = rq.sess.ID(), seconds(own)
+	if m.opts.Cookie.maxAge(own) > 0 {
 		m.sent.addNow(rq.clientID)
 	}
 }

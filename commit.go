@@ -44,6 +44,7 @@ type origin struct {
 	commit.Origin
 	store ownStore      // nil for a session made by hand
 	idle  time.Duration // since the record was last written or extended
+	own   time.Duration // the lifetime of its own that the session has, 0 if it has none
 }
 
 // checkOut hands the changes of the session to a commit; checkIn must follow.
@@ -88,7 +89,7 @@ func (s *BaseSession) checkIn(store ownStore, c *commit.Change, committed bool) 
 	case committed:
 		s.changes++
 		s.base, s.vanished = c.Values, c.Vanished
-		s.origin, s.fresh = origin{Origin: c.Origin, store: store}, false
+		s.origin, s.fresh = origin{Origin: c.Origin, store: store, own: state.Lifetime(c.Values)}, false
 		if c.IsVoid() && !c.Vanished {
 			s.log = s.pending.Then(s.log)
 		}

@@ -162,11 +162,15 @@ func (o CookieOptions) maxAge(own time.Duration) int {
 	return int(min(own/time.Second, maxCookieAge))
 }
 
-// write makes the line that of our cookie in the response, if it is not.
-func (c *cookie) write(h http.Header, line string) {
-	if !slices.Contains(h["Set-Cookie"], line) {
-		c.replace(h, line)
+// write sets the cookie of such a session in the response, in place of one of our name that is
+// there already.
+func (c *cookie) write(h http.Header, sid string, own time.Duration) {
+	for _, line := range h["Set-Cookie"] {
+		if rest, ok := strings.CutPrefix(line, c.head); ok && own == 0 && strings.HasPrefix(rest, sid) && rest[len(sid):] == c.tail {
+			return
+		}
 	}
+	c.replace(h, c.line(sid, own))
 }
 
 // putInRequest makes the cookie of a Set-Cookie line one of the request, in place of

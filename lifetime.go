@@ -12,6 +12,7 @@ import (
 // SetLifetime gives a session a lifetime of its own, in the store and in the cookie, whose
 // Max-Age it is: how long the session lives without access. It is what "remember me" on a
 // login page needs. The session keeps it until it ends: Flush and RegenerateID leave it alone.
+// It is counted in whole seconds, as that is, up to 68 years.
 // Below one second it gives back the Lifetime of the store, and to the cookie the MaxAge of
 // the options. Options.MaxLifetime still holds.
 //
@@ -22,9 +23,7 @@ func SetLifetime(s Session, d time.Duration) error {
 	if b == nil || !b.isOwned() {
 		return fmt.Errorf("session: set lifetime: a session of type %T has the lifetime that its own store gives it", s)
 	}
-	if d = d.Truncate(time.Millisecond); d < time.Second {
-		d = 0
-	}
+	d = min(max(d, 0).Truncate(time.Second), math.MaxInt32*time.Second)
 	b.noteLate()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -34,9 +33,10 @@ func SetLifetime(s Session, d time.Duration) error {
 	case d == b.ownLifetime():
 		return nil
 	case d == 0:
-		d = -1
+		b.log.Lifetime = -1
+	default:
+		b.log.Lifetime = int32(d / time.Second)
 	}
-	b.log.Lifetime = d
 	b.changes++
 	return nil
 }
@@ -44,13 +44,12 @@ func SetLifetime(s Session, d time.Duration) error {
 // ownLifetime returns the lifetime of its own that the session has, 0 if it has none. The
 // caller has the lock.
 func (s *BaseSession) ownLifetime() time.Duration {
-	switch {
-	case s.log.Lifetime != 0:
-		return max(s.log.Lifetime, 0)
-	case s.pending.Lifetime != 0:
-		return max(s.pending.Lifetime, 0)
+	for _, log := range []*state.Log{&s.log, &s.pending} {
+		if log.Lifetime != 0 {
+			return time.Duration(max(log.Lifetime, 0)) * time.Second
+		}
 	}
-	return state.Lifetime(s.base)
+	return s.origin.own
 }
 
 // IssuedAt returns when a session was first stored or last got a new ID, to the millisecond:
@@ -145,24 +144,25 @@ func (r *rules) rest(v state.Values) time.Duration {
 	return born.Add(r.maxLifetime).Sub(now)
 }
 
-// idle returns how long ago the last save or extension was, given the time that is left. Where
-// an extension would gain nothing, because MaxLifetime is what ends the session, that is no time ago;
-// unless it has yet to be noted from when MaxLifetime counts.
-func (r *rules) idle(v state.Values, left time.Duration) time.Duration {
+// idle returns how long ago the last save or extension was, given the time that is left, and the
+// lifetime of its own that the session has. Where an extension would gain nothing, because
+// MaxLifetime is what ends the session, that is no time ago; unless it has yet to be noted since
+// when MaxLifetime counts.
+func (r *rules) idle(v state.Values, left time.Duration) (idle, own time.Duration) {
 	const rounding = time.Second // stores of whole seconds round up
 	lifetime := r.lifetime
-	if own := r.own(v); own > 0 {
+	if own = r.own(v); own > 0 {
 		lifetime = own
 	}
 	if rest := r.rest(v); rest < lifetime {
 		if state.Born(v, time.Now()).IsZero() {
-			return math.MaxInt64
+			return math.MaxInt64, own
 		}
 		if lifetime = rest; rest-left < rounding {
-			return math.MinInt64
+			return math.MinInt64, own
 		}
 	}
-	return lifetime - left
+	return lifetime - left, own
 }
 
 // isOver reports whether the session has lived for as long as it may.

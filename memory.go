@@ -80,7 +80,8 @@ func (m *memoryStore) load(_ context.Context, sid string) (*BaseSession, error) 
 	b := m.newSession(sid)
 	switch values, left := m.sessions.Get(sid); m.status(values, left) {
 	case commit.Live:
-		b.base, b.origin.Status, b.origin.idle = values, commit.Live, m.rules().idle(values, left)
+		b.base, b.origin.Status = values, commit.Live
+		b.origin.idle, b.origin.own = m.rules().idle(values, left)
 	case commit.Renewed:
 		b.origin.Status = commit.Renewed
 	}
@@ -240,7 +241,7 @@ func (m *memoryStore) put(c *commit.Change, base *state.List, next map[interface
 		}
 		r.stamp(next, c.ID != from || old == nil)
 		d.Put, d.Value, d.TTL = true, state.ListOf(next), r.ttl(state.Map(next), c.First)
-		c.Owner, c.Former = r.owner(state.Map(next)), r.owner(valuesOf(old))
+		c.Gains = r.gains(valuesOf(old), state.Map(next))
 		if c.ID != from {
 			d.Left, d.LeftTTL = state.ListOf(state.Mark(time.Now())), state.MarkFor
 		}

@@ -215,7 +215,7 @@ func (r *rules) info(s ownedSession, now time.Time) Info {
 // on which ones stay. The change counts in any case.
 func endOldest(ctx context.Context, store ownStore, c *commit.Change) {
 	r := store.rules()
-	if r.maxOwned == 0 || c.Owner == "" || c.Owner == c.Former {
+	if r.maxOwned == 0 || !c.Gains {
 		return
 	}
 	text := r.owner(c.Values)
@@ -244,6 +244,12 @@ func (r *rules) owner(v state.Values) string {
 	}
 	text, _ := ownerText(state.Get(v, r.ownerKey))
 	return text
+}
+
+// gains reports whether the session has another owner than before.
+func (r *rules) gains(before, now state.Values) bool {
+	owner := r.owner(now)
+	return owner != "" && owner != r.owner(before)
 }
 
 // checkOwner returns an error for changes that set an owner which cannot be one.

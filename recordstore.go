@@ -164,7 +164,8 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	if b.origin.Status = now.Status; now.Status != commit.Live {
 		return b, nil
 	}
-	b.base, b.origin.idle = now.Values, s.rules().idle(now.Values, left)
+	b.base = now.Values
+	b.origin.idle, b.origin.own = s.rules().idle(now.Values, left)
 	b.origin.Data, b.origin.Values, b.origin.Rest = now.Data, now.Values, now.Rest
 	b.origin.Expires = now.Expires
 	if now.Undecoded != nil {

@@ -132,6 +132,9 @@ type Origin struct {
 	Rest   *state.Rest
 
 	Status Status // what stands under the ID: a session, or why there is none
+	// Dead says that the record is none of a session, and only in the way: a mark that counts
+	// no more, or what has lived for as long as it may. It is replaced.
+	Dead bool
 	// Unreadable says that the bytes could not be decoded when the session was read.
 	// Then it was empty, and what is set replaces them. Bytes that somebody else has
 	// written since are not replaced by a request that has read others.
@@ -161,6 +164,8 @@ type Change struct {
 	Fresh bool
 	// First says that the session is that of a visitor who was not here before.
 	First bool
+	// Gains says that the record that was written has another owner than the one before.
+	Gains bool
 	// Log is the changes.
 	Log state.Log
 	// When is the condition of the changes: where it does not hold they are void.
@@ -173,8 +178,6 @@ type Change struct {
 	// stored after it. They differ from those of the origin where another request has
 	// set the same key.
 	Values state.Values
-	// Owner is the owner of the record that was written, and Former that of the one before.
-	Owner, Former string
 	// Vanished says that the record is gone, and the changes with it.
 	Vanished bool
 	// Flash is what a change with IfFlash has taken.

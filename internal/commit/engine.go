@@ -133,7 +133,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 		e.markOld(ctx, c, c.ID)
 		a.next.Expires = asked.Add(a.ttl)
 		c.Written(a.next, a.view)
-		c.Owner, c.Former = a.owner, a.former
+		c.Gains = a.owner != "" && a.owner != a.former
 	}
 	return again, err
 }
@@ -154,8 +154,8 @@ func (e *Engine) prepare(c *Change, a *attempt) (void bool, err error) {
 		return true, nil
 	}
 	a.view, a.former = state.Map(values), e.store.Owner(values)
-	begins := c.ID != c.Origin.ID || c.Origin.Status != Live
-	if c.Origin.Status != Live || c.Log.ChangesValues() {
+	begins := c.ID != c.Origin.ID || c.Origin.Status != Live || c.Origin.Dead
+	if c.Origin.Status != Live || c.Origin.Dead || c.Log.ChangesValues() {
 		a.next, err = e.change(c, values, rest, unreadable, begins)
 	} else if unreadable != nil || !e.stamped(c, values, rest, begins, &a.next) {
 		// A new ID, or only more time: the bytes stay as they are.
@@ -211,7 +211,7 @@ func (e *Engine) change(c *Change, values map[any]any, rest *state.Rest, unreada
 // values copied: that takes a quarter of the time of decoding. With an error there are no
 // values.
 func (e *Engine) values(o Origin) (values map[any]any, rest *state.Rest, err error) {
-	if o.Status != Live {
+	if o.Status != Live || o.Dead {
 		return make(map[any]any), nil, nil
 	}
 	if o.Values == nil || !o.Values.Fixed() {
@@ -264,13 +264,15 @@ func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, 
 		c.Origin = Origin{ID: id, Status: Live, Data: now.Data, Expires: now.Expires, Values: now.Values, Rest: now.Rest, Seq: c.Origin.Seq}
 		c.Values = now.Values
 		return false, true, nil
-	case c.Origin.Status == Live || now.Status == Renewed:
+	case c.Origin.Status == Live && !c.Origin.Dead || now.Status == Renewed:
 		return false, c.LoseRecord(now.Status), nil
-	case now.Data != nil: // a mark that counts no more is replaced
-		c.Origin = Origin{ID: id, Status: Live, Data: now.Data, Expires: now.Expires, Values: state.Map{}, Seq: c.Origin.Seq}
-		c.Log.Replace()
+	case now.Data != nil:
+		c.Origin = Origin{ID: id, Status: Live, Dead: true, Data: now.Data, Expires: now.Expires, Seq: c.Origin.Seq}
 		return false, true, nil
-	default: // the record of another writer refused our insert, and is gone
+	default: // what was in the way is gone
+		if c.Origin.Dead {
+			c.Origin = Origin{ID: id, Seq: c.Origin.Seq}
+		}
 		return false, true, nil
 	}
 }

@@ -50,8 +50,10 @@ func (s *store) put(id string, values map[any]any) {
 	s.data[id] = data
 }
 
+// values are those of the app, without the name of the commit that has computed one.
 func (s *store) values(id string) map[any]any {
 	values, _, _ := s.Decode(s.data[id])
+	delete(values, "flamego::session::commit")
 	return values
 }
 
@@ -169,6 +171,11 @@ func (s *store) change(id string, do func(*state.Log)) *commit.Change {
 	return c
 }
 
+// inc counts a up. Numbers come back from JSON as float64.
+func inc(l *state.Log) {
+	l.Update("a", func(now any) any { n, _ := now.(float64); return n + 1 }, 1.0)
+}
+
 func set(key, val string) func(*state.Log) { return func(l *state.Log) { l.Set(key, val) } }
 
 // What becomes of a change when the record is no longer as it was read.
@@ -200,6 +207,18 @@ func TestConflicts(t *testing.T) {
 		"the same key": {
 			stored: values{"a": "1"}, meanwhile: func(s *store) { s.put("abc", values{"a": "other"}) }, change: set("a", "2"),
 			want: map[string]values{"abc": {"a": "2"}}, calls: []string{"swap", "swap"},
+		},
+		"counted by another": {
+			stored: values{"a": 1.0}, meanwhile: func(s *store) { s.put("abc", values{"a": 2.0}) }, change: inc,
+			want: map[string]values{"abc": {"a": 3.0}}, calls: []string{"swap", "swap"},
+		},
+		"counted, and renewed": {
+			stored: values{"a": 1.0}, meanwhile: func(s *store) { s.put("abc", values{"a": 2.0}) }, newID: "new", change: inc,
+			want: map[string]values{"new": {"a": 3.0}}, calls: []string{"rename", "rename"},
+		},
+		"counted, and begun by another": {
+			meanwhile: func(s *store) { s.put("abc", values{"a": 2.0}) }, change: inc,
+			want: map[string]values{"abc": {"a": 3.0}}, calls: []string{"insert", "swap"},
 		},
 		"flushed": {
 			stored: values{"a": "1"}, meanwhile: func(s *store) { s.put("abc", values{"a": "other", "b": "x"}) },

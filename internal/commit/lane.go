@@ -251,7 +251,7 @@ func (e *Engine) adopt(c *Change, b *batch) error {
 		return b.err
 	}
 	c.Values, c.Origin, c.Vanished = nil, b.Origin, b.Vanished
-	c.Owner, c.Former = b.Owner, b.Former
+	c.Gains = b.Gains
 	if c.Origin.Status == Live && !c.Vanished {
 		values, _, _ := e.values(b.Origin)
 		c.Log.ApplySet(values)

@@ -38,6 +38,20 @@ var kinds = map[string]struct {
 		func(s *store) *commit.Change { return s.change("abc", set("a", "mine")) }, "abc",
 		map[any]any{"a": "mine", "b": "old"},
 	},
+	"count": {
+		map[any]any{"a": 1.0, "b": "old"},
+		func(s *store) *commit.Change { return s.change("abc", inc) }, "abc",
+		map[any]any{"a": 2.0, "b": "old"},
+	},
+	"count and rename": {
+		map[any]any{"a": 1.0},
+		func(s *store) *commit.Change {
+			c := s.change("abc", inc)
+			c.ID = "new"
+			return c
+		}, "new",
+		map[any]any{"a": 2.0},
+	},
 	"rename": {
 		map[any]any{"a": "old", "b": "old"},
 		func(s *store) *commit.Change {
@@ -254,6 +268,10 @@ func TestAfterALostAnswer(t *testing.T) {
 					case "more":
 						next.Log.Set("more", "mine")
 						want["more"] = "mine"
+						if n, counts := want["a"].(float64); counts {
+							inc(&next.Log)
+							want["a"] = n + 1
+						}
 					case "others":
 						want = map[any]any{"a": "theirs"}
 						for id := range s.data {

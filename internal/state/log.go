@@ -3,7 +3,6 @@ package state
 import (
 	"maps"
 	"slices"
-	"time"
 )
 
 // Log is what a request did to a session: enough to do it again on other values,
@@ -14,13 +13,15 @@ type Log struct {
 	Renewed bool
 	// Destroyed says that the session ended. Nothing that follows counts.
 	Destroyed bool
-	// Lifetime is the lifetime of its own that the session was given: zero if nothing was
-	// said of it, and negative if it has that of the store again.
-	Lifetime time.Duration
 
-	flushed  bool        // all keys were removed that are not in keys
-	replaced bool        // there was nothing before, not even what a flush leaves
-	keys     map[any]any // the values that were set, deleted for keys that were removed, or an *update
+	flushed  bool // all keys were removed that are not in keys
+	replaced bool // there was nothing before, not even what a flush leaves
+
+	// Lifetime is the lifetime of its own that the session was given, in seconds: zero if
+	// nothing was said of it, and negative if it has that of the store again.
+	Lifetime int32
+
+	keys map[any]any // the values that were set, deleted for keys that were removed, or an *update
 }
 
 // deleted stands in a log for the value of a key that was removed.
@@ -83,9 +84,6 @@ func (l *Log) Destroy() {
 // SetAll makes the log say that the session holds these values and no others. The
 // map belongs to the log from then on.
 func (l *Log) SetAll(m map[any]any) { l.flushed, l.replaced, l.keys = true, true, m }
-
-// Replace makes the log say that the session held nothing before.
-func (l *Log) Replace() { l.flushed, l.replaced = true, true }
 
 // IsEmpty reports whether there is nothing to save.
 func (l *Log) IsEmpty() bool { return !l.Renewed && !l.ChangesValues() }
@@ -203,6 +201,12 @@ func (u *update) compute(now any) (val any, err error) {
 	return val, nil
 }
 
+// Clone returns a log that later changes of l leave alone.
+func (l Log) Clone() Log {
+	l.keys = maps.Clone(l.keys)
+	return l
+}
+
 // Then returns the changes of l followed by those of next. It writes to neither, but
 // the result may share a map with one of them.
 func (l Log) Then(next Log) Log {
@@ -234,12 +238,6 @@ func (l Log) Then(next Log) Log {
 	return next
 }
 
-// Clone returns a log that shares no map with l.
-func (l Log) Clone() Log {
-	l.keys = maps.Clone(l.keys)
-	return l
-}
-
 // before returns the update of a key with what l makes of the key before it.
 func (l *Log) before(key any, next *update) *update {
 	if next.fixed {
@@ -262,19 +260,18 @@ func (l *Log) before(key any, next *update) *update {
 // is in the store by now: to compute it again would count it twice. To set a value again does
 // no harm.
 func (l Log) Without(done Log) Log {
-	keys := maps.Clone(l.keys)
+	l = l.Clone()
 	for key, val := range done.keys {
 		old, ok := val.(*update)
-		now, still := keys[key].(*update)
+		now, still := l.keys[key].(*update)
 		if !ok || !still || old.fixed || now.fixed || len(now.funcs) < len(old.funcs) {
 			continue
 		}
 		if rest := now.funcs[len(old.funcs):]; len(rest) > 0 {
-			keys[key] = &update{funcs: rest, shown: now.shown}
+			l.keys[key] = &update{funcs: rest, shown: now.shown}
 		} else {
-			delete(keys, key)
+			delete(l.keys, key)
 		}
 	}
-	l.keys = keys
 	return l
 }

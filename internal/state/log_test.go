@@ -3,7 +3,9 @@ package state_test
 import (
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/flamego/session/internal/state"
 )
@@ -111,5 +113,149 @@ func TestDestroyIsTheEnd(t *testing.T) {
 	}
 	if ended := more.Then(log); !ended.Destroyed {
 		t.Error("the end is lost behind other changes")
+	}
+}
+
+func count(now any) any {
+	n, _ := now.(int)
+	return n + 1
+}
+
+// computing are the steps with some that compute. What the request sees plays no part when they
+// are replayed.
+var computing = append(steps[:len(steps):len(steps)],
+	step{"count a", func(l *state.Log) { countIn(l, "a") }, func(m map[any]any) { m["a"] = count(m["a"]) }},
+	step{"count old", func(l *state.Log) { countIn(l, "old") }, func(m map[any]any) { m["old"] = count(m["old"]) }},
+	step{"count new", func(l *state.Log) { countIn(l, "new") }, func(m map[any]any) { m["new"] = count(m["new"]) }},
+)
+
+func countIn(l *state.Log, key any) {
+	seen, _ := l.Get(key)
+	l.Update(key, count, count(seen))
+}
+
+// What is computed is computed from what others have left, however the log was put together.
+// What is already there is not computed again.
+func TestReplay(t *testing.T) {
+	playing := func(n int) ([]string, state.Log, func(map[any]any)) {
+		old := steps
+		steps = computing
+		defer func() { steps = old }()
+		return play(n)
+	}
+	for range 20_000 {
+		names, log, do := playing(rand.N(6))
+		moreNames, more, doMore := playing(rand.N(6))
+		others := map[any]any{"a": rand.N(100), "old": rand.N(100), "other": 1}
+
+		got, want := state.Map(others).Copy(), state.Map(others).Copy()
+		do(want)
+		if err := log.Replay(got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%v on %v: %v, %v, want %v", names, others, got, err, want)
+		}
+		both, inStore := log.Then(more), got
+		got = state.Map(others).Copy()
+		doMore(want)
+		if err := both.Replay(got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%v then %v on %v: %v, %v, want %v", names, moreNames, others, got, err, want)
+		}
+		rest := both.Without(log)
+		if err := rest.Replay(inStore); err != nil || !reflect.DeepEqual(inStore, want) {
+			t.Fatalf("%v in store, then %v on %v: %v, %v, want %v", names, moreNames, others, inStore, err, want)
+		}
+		// Neither of the two has changed.
+		again, want := state.Map(others).Copy(), state.Map(others).Copy()
+		do(want)
+		if err := log.Replay(again); err != nil || !reflect.DeepEqual(again, want) {
+			t.Fatalf("%v on %v: %v after that, %v, want %v", names, others, again, err, want)
+		}
+	}
+}
+
+// A request sees what came out when it looked, and what it has set itself is computed once.
+func TestUpdate(t *testing.T) {
+	var log state.Log
+	log.Update("a", count, 5)
+	log.Update("a", count, 6)
+	log.Set("b", 1)
+	log.Update("b", count, 2)
+	log.Delete("c")
+	log.Update("c", count, 1)
+	if !log.Computes() || log.IsEmpty() {
+		t.Error("the log computes nothing")
+	}
+	seen := map[any]any{"a": 100}
+	log.Apply(seen)
+	if want := map[any]any{"a": 6, "b": 2, "c": 1}; !reflect.DeepEqual(seen, want) {
+		t.Errorf("seen is %v, want %v", seen, want)
+	}
+	stored := map[any]any{"a": 100, "b": 100, "c": 100}
+	if err := log.Replay(stored); err != nil || !reflect.DeepEqual(stored, map[any]any{"a": 102, "b": 2, "c": 1}) {
+		t.Errorf("stored is %v, %v", stored, err)
+	}
+	shown := map[any]any{"a": 102, "b": 3, "other": 1}
+	log.ApplySet(shown)
+	if want := map[any]any{"a": 102, "b": 2, "c": 1, "other": 1}; !reflect.DeepEqual(shown, want) {
+		t.Errorf("shown is %v, want %v", shown, want)
+	}
+
+	log.Update("d", func(any) any { panic("secret") }, 1)
+	if err := log.Replay(stored); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("a panic is the error %v", err)
+	}
+}
+
+// A flush leaves what is about the session itself, and the lifetime is set beside the values.
+func TestFlushAndLifetime(t *testing.T) {
+	now := time.Now()
+	m := map[any]any{"a": 1, state.FlashKey: "hello"}
+	state.SetBorn(m, now)
+	var log, more state.Log
+	log.Lifetime = 90 * 60
+	log.Apply(m)
+	log = state.Log{}
+	log.Flush()
+	log.Apply(m)
+	if len(m) != 2 || state.Lifetime(state.Map(m)) != 90*time.Minute || state.Born(state.Map(m), now).UnixMilli() != now.UnixMilli() {
+		t.Errorf("a flush leaves %v", m)
+	}
+	log.Lifetime = 3600
+	more.Lifetime = -1
+	both, still := log.Then(more), log.Then(state.Log{})
+	still.Apply(m)
+	if state.Lifetime(state.Map(m)) != time.Hour {
+		t.Errorf("left is %v", m)
+	}
+	both.Apply(m)
+	if len(m) != 1 {
+		t.Errorf("left is %v", m)
+	}
+	if log = (state.Log{Lifetime: 1}); log.IsEmpty() || !log.ChangesValues() {
+		t.Error("a lifetime is no change")
+	}
+}
+
+// What is in the values of a session may be anything.
+func TestReservedValues(t *testing.T) {
+	now := time.Now()
+	ahead := map[any]any{}
+	state.SetBorn(ahead, now.Add(time.Hour))
+	for _, m := range []map[any]any{nil, {}, ahead,
+		{"flamego::session::born": 1, "flamego::session::lifetime": time.Hour},
+		{"flamego::session::born": "soon", "flamego::session::lifetime": "long"},
+		{"flamego::session::born": "99999999999999999999", "flamego::session::lifetime": "9223372036854775807"},
+		{"flamego::session::lifetime": "-5"}, {"flamego::session::lifetime": "0"}, {"flamego::session::lifetime": "2147483648"},
+	} {
+		if born := state.Born(state.Map(m), now); !born.IsZero() {
+			t.Errorf("%v was born at %v", m, born)
+		}
+		if l := state.Lifetime(state.Map(m)); l != 0 {
+			t.Errorf("%v has the lifetime %v", m, l)
+		}
+	}
+	for key, want := range map[any]bool{"flamego::session::born": true, "flamego::session::x": true, state.FlashKey: false, "a": false, 1: false, "flamego::session": false} {
+		if state.IsReserved(key) != want || state.IsOfApp(key) != (!want && key != state.FlashKey) {
+			t.Errorf("%v: reserved %t, of the app %t", key, state.IsReserved(key), state.IsOfApp(key))
+		}
 	}
 }

@@ -39,14 +39,3 @@ func TestMarkCounts(t *testing.T) {
 		t.Error("a mark without a time counts")
 	}
 }
-
-func TestReplace(t *testing.T) {
-	var log state.Log
-	log.Set("new", 1)
-	log.Delete("old")
-	log.Replace()
-	m := map[any]any{"old": 1, "other": 1}
-	if log.Apply(m); len(m) != 1 || m["new"] != 1 {
-		t.Errorf("left are %v", m)
-	}
-}

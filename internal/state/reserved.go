@@ -1,6 +1,7 @@
 package state
 
 import (
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ const (
 	// Its value is when the session was first stored, or last got a new ID, in
 	// milliseconds since 1970.
 	bornKey = reserved + "born"
-	// Its value is the lifetime of its own that the session has, in milliseconds.
+	// Its value is the lifetime of its own that the session has, in seconds.
 	lifetimeKey = reserved + "lifetime"
 	// Its value is the name of the last commit that has computed a value.
 	commitKey = reserved + "commit"
@@ -56,21 +57,20 @@ func SetBorn(m map[any]any, now time.Time) { m[bornKey] = strconv.FormatInt(now.
 
 // Lifetime returns the lifetime of its own that a session has, 0 if it has none.
 func Lifetime(v Values) time.Duration {
-	const most = int64(1<<63-1) / int64(time.Millisecond)
-	ms, ok := number(v, lifetimeKey)
-	if !ok || ms < 1000 || ms > most {
+	seconds, ok := number(v, lifetimeKey)
+	if !ok || seconds < 1 || seconds > math.MaxInt32 {
 		return 0
 	}
-	return time.Duration(ms) * time.Millisecond
+	return time.Duration(seconds) * time.Second
 }
 
 // setLifetime gives a session a lifetime of its own, or takes it away if it is negative.
-func setLifetime(m map[any]any, d time.Duration) {
-	if d < 0 {
+func setLifetime(m map[any]any, seconds int32) {
+	if seconds < 0 {
 		delete(m, lifetimeKey)
 		return
 	}
-	m[lifetimeKey] = strconv.FormatInt(d.Milliseconds(), 10)
+	m[lifetimeKey] = strconv.FormatInt(int64(seconds), 10)
 }
 
 // NameCommit gives the values a name that no others have. Two requests may compute the same
