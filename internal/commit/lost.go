@@ -19,7 +19,7 @@ import (
 // saved. So the commit fails.
 type lost struct {
 	attempt
-	log   state.Log // of the change, which may get more: what of this was computed is not to be computed again
+	log   state.Log // of the change: what of it was computed is not to be computed again
 	asked time.Time // when the store was first asked to make the write
 	err   error     // of the write
 }
