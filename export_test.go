@@ -25,3 +25,19 @@ func BackendOf(s Store) Backend { return s.(*recordStore).backend }
 
 // CookieOptionsError returns the error that New returns for the options of a cookie.
 func CookieOptionsError(o CookieOptions) error { return o.withDefaults().check() }
+
+// MemoryOwners returns how many values the index of a memory store knows, of all owners.
+func MemoryOwners(s Store) (n int) {
+	o := &s.(*memoryStore).owners
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, owned := range o.ids {
+		for _, values := range owned.values {
+			n += values
+		}
+	}
+	return n
+}
+
+// OwnerText is ownerText, and IndexText is indexText.
+var OwnerText, IndexText = ownerText, indexText
