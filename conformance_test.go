@@ -10,12 +10,14 @@ import (
 )
 
 func TestMemoryConformance(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(_ testing.TB, lifetime time.Duration) session.Options {
 		return session.Options{Config: session.MemoryConfig{Lifetime: lifetime}}
 	}, storetest.Private, storetest.Live)
 }
 
 func TestFileConformance(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
 		return session.Options{
 			Initer: session.FileIniter(),

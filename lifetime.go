@@ -146,7 +146,8 @@ func (r *rules) rest(v state.Values) time.Duration {
 
 // idle returns how long ago the last save or extension was, given the time that is left, and the
 // lifetime of its own that the session has. Where an extension would gain nothing, because
-// MaxLifetime is what ends the session, that is no time ago.
+// MaxLifetime is what ends the session, that is no time ago; unless it has yet to be noted since
+// when MaxLifetime counts.
 func (r *rules) idle(v state.Values, left time.Duration) (idle, own time.Duration) {
 	const rounding = time.Second // stores of whole seconds round up
 	lifetime := r.lifetime
@@ -154,6 +155,9 @@ func (r *rules) idle(v state.Values, left time.Duration) (idle, own time.Duratio
 		lifetime = own
 	}
 	if rest := r.rest(v); rest < lifetime {
+		if state.Born(v, time.Now()).IsZero() {
+			return math.MaxInt64, own
+		}
 		if lifetime = rest; rest-left < rounding {
 			return math.MinInt64, own
 		}

@@ -74,6 +74,7 @@ var deathRules = []rule{
 	},
 	{
 		name:     "dead/expired",
+		waits:    true,
 		text:     "A session is dead one lifetime after the last access, whether GC has been there or not.",
 		lifetime: short,
 		check: func(e *env) {
@@ -90,6 +91,7 @@ var deathRules = []rule{
 	},
 	{
 		name:     "dead/expired stays so",
+		waits:    true,
 		text:     "A session that expired after it was read does not come back by saving it; what is then stored under its ID is new.",
 		lifetime: short,
 		check: func(e *env) {
@@ -117,6 +119,7 @@ var deathRules = []rule{
 	},
 	{
 		name:     "dead/access keeps alive",
+		waits:    true,
 		text:     "A session that is touched, or saved, every half lifetime stays alive.",
 		lifetime: 2 * time.Second,
 		check: func(e *env) {
@@ -136,6 +139,7 @@ var deathRules = []rule{
 	},
 	{
 		name:     "dead/gc",
+		waits:    true,
 		text:     "GC removes what has expired and nothing else, and may run at any time.",
 		lifetime: short,
 		check: func(e *env) {
@@ -158,8 +162,9 @@ var deathRules = []rule{
 		},
 	},
 	{
-		name: "dead/lifetime has a default",
-		text: "A lifetime below one second means the default of an hour, and not a session that dies at once.",
+		name:  "dead/lifetime has a default",
+		waits: true,
+		text:  "A lifetime below one second means the default of an hour, and not a session that dies at once.",
 		check: func(e *env) {
 			envs := []*env{newEnv(e, e.open, 0), newEnv(e, e.open, -long), newEnv(e, e.open, time.Second-1)}
 			for _, e := range envs {

@@ -163,6 +163,7 @@ var endingRules = []rule{
 	},
 	{
 		name:     "id/expired",
+		waits:    true,
 		text:     "An ID whose session has expired is not used again.",
 		lifetime: short,
 		check: func(e *env) {

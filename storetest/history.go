@@ -225,7 +225,7 @@ func (e *env) app() *flamego.Flame {
 	f := flamego.NewWithLogger(io.Discard)
 	f.Use(e.m.Handler())
 	f.Get("/", func(r *http.Request, w http.ResponseWriter, s session.Session, flash session.Flash) string {
-		if f, ok := r.Context().Value(handlerKey{}).(handler); ok {
+		if f, ok := r.Context().Value(handlerKey{}).(handler); ok && f != nil {
 			f(w, r, s, flash)
 		}
 		return "done"
@@ -233,7 +233,7 @@ func (e *env) app() *flamego.Flame {
 	return f
 }
 
-// handler is what app calls.
+// handler is what app calls, if it is not nil.
 type handler func(http.ResponseWriter, *http.Request, session.Session, session.Flash)
 
 type (

@@ -85,11 +85,11 @@ var overlaps = []overlap{
 
 // rules are two: for requests through one store, and, as processes that share a
 // storage know nothing of each other, through two.
-func (o overlap) rules() []rule {
+func (o overlap) rules(family string) []rule {
 	return []rule{
-		{name: "merge/" + o.name, text: o.text, check: func(e *env) { o.play(e, e) }},
+		{name: family + o.name, text: o.text, check: func(e *env) { o.play(e, e) }},
 		{
-			name:  "merge/" + o.name + ", two stores",
+			name:  family + o.name + ", two stores",
 			text:  o.text,
 			not:   []Trait{Private},
 			check: func(e *env) { o.play(e, e.another()) },
@@ -114,7 +114,7 @@ func (o overlap) play(e, other *env) {
 	e.want("session1", append(o.want, "again", true)...)
 }
 
-var mergeRules = slices.Concat(overlapRules(), []rule{
+var mergeRules = slices.Concat(overlapRules("merge/", overlaps), []rule{
 	{
 		name:  "merge/in parallel",
 		text:  "64 requests that overlap and set 64 keys leave 64 keys.",
@@ -144,9 +144,9 @@ var mergeRules = slices.Concat(overlapRules(), []rule{
 	},
 })
 
-func overlapRules() (rules []rule) {
+func overlapRules(family string, overlaps []overlap) (rules []rule) {
 	for _, o := range overlaps {
-		rules = append(rules, o.rules()...)
+		rules = append(rules, o.rules(family)...)
 	}
 	return rules
 }

@@ -14,13 +14,13 @@
 // # Model
 //
 // Each rule is a subtest with storage of its own, and says in its name what it is
-// about: basic, dead (what has ended stays so), merge, bad input, request, flash,
-// destroy, id, load, history. The last plays random histories of several clients on one
-// session and checks what they saw. All rules run in parallel, as many at a time
-// as go test allows; on two cores the whole takes some twenty seconds, since
-// stores keep their own clocks and expiry can only be waited for. Run it with
-// -race. The environment variable STORETEST_FULL=1 makes it play all rounds of the
-// rules that otherwise stop after two seconds, STORETEST_SEED replays a history.
+// about: basic, dead (what has ended stays so), merge, update, life, owner, bad input,
+// request, flash, destroy, id, load, history. The last plays random histories of several
+// clients on one session and checks what they saw. The rules that wait for an expiry, since
+// stores keep their own clocks, run first and all at once, the others then in parallel, as
+// many at a time as go test allows. On two cores the whole takes some twenty-five seconds.
+// Run it with -race. The environment variable STORETEST_FULL=1 makes it play all rounds of
+// the rules that otherwise stop after two seconds, STORETEST_SEED replays a history.
 //
 // A store of six methods that saves blindly, whatever happened since it read, breaks
 // the rules "merge/..." and most of "dead/..." and "load/...", and some of those for
@@ -35,9 +35,11 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,19 +62,38 @@ const (
 	// Live says that a store keeps values as they are and encodes nothing, so
 	// that size and type of a value do not matter.
 	Live
+	// TwoSteps says that a store renews a session in two steps, as on two servers: for a
+	// moment the session is found under neither ID, and EndOwned may miss it then.
+	TwoSteps
 )
 
-// Run tests the stores that open makes against all rules.
+// Run tests the stores that open makes against all rules, but for those that do not apply
+// because of a trait.
+//
+// Some rules are about what only a store of this module, or one of session.NewStore, can do:
+// "owner/...", most of "life/..." and some of "update/...". For other stores they are
+// skipped: if session.New, with an option that the rule sets, returns an error that is
+// errors.ErrUnsupported. So are the rules "owner/..." for a backend that is no
+// session.OwnerIndex. Each of them is a subtest that says so: go test -v shows them as
+// skipped, with the error. A store that is meant to have owners and has none fails
+// a test that calls session.New with Options.OwnerKey.
 func Run(t *testing.T, open Open, traits ...Trait) {
+	var waiting sync.WaitGroup
 	for _, rule := range rules {
-		if rule.skips(traits) {
-			continue
+		switch {
+		case rule.skips(traits):
+		case rule.waits:
+			waiting.Go(func() {
+				t.Run(rule.name, func(t *testing.T) { rule.run(t, open, traits...) })
+			})
+		default:
+			t.Run(rule.name, func(t *testing.T) {
+				t.Parallel()
+				rule.run(t, open, traits...)
+			})
 		}
-		t.Run(rule.name, func(t *testing.T) {
-			t.Parallel()
-			rule.run(t, open)
-		})
 	}
+	waiting.Wait()
 }
 
 // rule is one thing that must hold.
@@ -81,14 +102,21 @@ type rule struct {
 	text     string        // the rule itself, shown when it is broken
 	not      []Trait       // stores that it does not apply to
 	lifetime time.Duration // of the sessions, long if not set
+	waits    bool          // it does little but wait, for some seconds
 	check    func(e *env)
+
+	// options are those that the rule is about. A store that does not support them is one that
+	// the rule does not apply to.
+	options func(o *session.Options)
+	// ours says that the rule is about what only stores of this module can do, or of NewStore.
+	ours bool
 }
 
 func (r rule) skips(traits []Trait) bool {
 	return slices.ContainsFunc(r.not, func(not Trait) bool { return slices.Contains(traits, not) })
 }
 
-func (r rule) run(t testing.TB, open Open) {
+func (r rule) run(t testing.TB, open Open, traits ...Trait) {
 	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -98,7 +126,15 @@ func (r rule) run(t testing.TB, open Open) {
 	if r.lifetime == 0 {
 		r.lifetime = long
 	}
-	e := newEnv(t, open, r.lifetime)
+	e := &env{TB: t, open: open, opts: open(t, r.lifetime), traits: traits}
+	if r.ours {
+		e.require(func(o *session.Options) { o.MaxLifetime = long })
+	}
+	if r.options != nil {
+		e.require(r.options)
+		r.options(&e.opts)
+	}
+	e = e.another()
 	defer func() {
 		if v := recover(); v != nil {
 			t.Errorf("the store panics: %v\n%s", v, debug.Stack())
@@ -108,15 +144,17 @@ func (r rule) run(t testing.TB, open Open) {
 }
 
 // rules are all rules.
-var rules = slices.Concat(basicRules, deathRules, mergeRules, badInputRules, requestRules, endingRules, historyRules, loadRules)
+var rules = slices.Concat(basicRules, deathRules, mergeRules, badInputRules, requestRules, endingRules, historyRules, loadRules,
+	lifeRules, ownLifeRules, updateRules, ownerRules, ownerLoadRules)
 
 // env is what a rule works with: a store on storage of its own.
 type env struct {
 	testing.TB
-	open  Open
-	opts  session.Options
-	m     *session.Manager
-	store session.Store
+	open   Open
+	opts   session.Options
+	traits []Trait
+	m      *session.Manager
+	store  session.Store
 }
 
 // long is a lifetime that no test reaches the end of.
@@ -146,7 +184,42 @@ func (e *env) another() *env {
 			e.Errorf("close the store: %v", err)
 		}
 	})
-	return &env{TB: e.TB, open: e.open, opts: e.opts, m: m, store: m.Store()}
+	return &env{TB: e.TB, open: e.open, opts: e.opts, traits: e.traits, m: m, store: m.Store()}
+}
+
+// with returns an env with another store on the same storage, and other options.
+func (e *env) with(change func(o *session.Options)) *env {
+	e.Helper()
+	changed := *e
+	change(&changed.opts)
+	return changed.another()
+}
+
+// beside returns an env with another store on the same storage, or e where there can be only
+// one store.
+func (e *env) beside() *env {
+	e.Helper()
+	if slices.Contains(e.traits, Private) {
+		return e
+	}
+	return e.another()
+}
+
+// require skips the rule if the store says that it does not support the options.
+func (e *env) require(options func(o *session.Options)) {
+	e.Helper()
+	opts := e.opts
+	options(&opts)
+	m, err := session.New(opts)
+	if err == nil {
+		err = m.Close()
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		e.Skipf("the rule does not apply to this store: %v", err)
+	}
+	if err != nil {
+		e.Fatalf("open and close the store: %v", err)
+	}
 }
 
 // inTime checks something that must be true as long as f takes less than most. When

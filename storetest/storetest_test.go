@@ -37,20 +37,21 @@ func TestSoundBackend(t *testing.T) {
 
 // The defects: each is a sound backend but for one thing.
 type (
-	upserts       struct{ *mapbackend.Backend } // a swap writes whatever is there, or not there
-	swapsBlindly  struct{ *mapbackend.Backend } // a swap does not look at the old bytes
-	overwrites    struct{ *mapbackend.Backend } // an insert replaces a live record
-	ignoresExpiry struct{ *mapbackend.Backend } // a load returns the dead
-	sharesIDs     struct{ *mapbackend.Backend } // IDs count up to their seventh character only
-	forgetsDelete struct{ *mapbackend.Backend } // a delete does nothing
-	keepsOldID    struct{ *mapbackend.Backend } // a rename leaves the old record
-	losesOnRename struct{ *mapbackend.Backend } // a rename writes no new record
-	neverExtends  struct{ *mapbackend.Backend } // an extend does nothing
-	extendCreates struct{ *mapbackend.Backend } // an extend makes what is not there
-	sweepsAll     struct{ *mapbackend.Backend } // GC takes the living too
-	truncates     struct{ *mapbackend.Backend } // data is cut like in a column that is too small
-	neverKeeps    struct{ *mapbackend.Backend } // what is written is dead at once
-	keepsInHours  struct{ *mapbackend.Backend } // times to live are cut to whole hours
+	upserts        struct{ *mapbackend.Backend } // a swap writes whatever is there, or not there
+	swapsBlindly   struct{ *mapbackend.Backend } // a swap does not look at the old bytes
+	neverConflicts struct{ *mapbackend.Backend } // a swap that is refused says that it was made
+	overwrites     struct{ *mapbackend.Backend } // an insert replaces a live record
+	ignoresExpiry  struct{ *mapbackend.Backend } // a load returns the dead
+	sharesIDs      struct{ *mapbackend.Backend } // IDs count up to their seventh character only
+	forgetsDelete  struct{ *mapbackend.Backend } // a delete does nothing
+	keepsOldID     struct{ *mapbackend.Backend } // a rename leaves the old record
+	losesOnRename  struct{ *mapbackend.Backend } // a rename writes no new record
+	neverExtends   struct{ *mapbackend.Backend } // an extend does nothing
+	extendCreates  struct{ *mapbackend.Backend } // an extend makes what is not there
+	sweepsAll      struct{ *mapbackend.Backend } // GC takes the living too
+	truncates      struct{ *mapbackend.Backend } // data is cut like in a column that is too small
+	neverKeeps     struct{ *mapbackend.Backend } // what is written is dead at once
+	keepsInHours   struct{ *mapbackend.Backend } // times to live are cut to whole hours
 )
 
 func (b upserts) Swap(_ context.Context, sid string, _ []byte, rec session.Record) (bool, error) {
@@ -63,6 +64,11 @@ func (b upserts) Swap(_ context.Context, sid string, _ []byte, rec session.Recor
 func (b swapsBlindly) Swap(ctx context.Context, sid string, _ []byte, rec session.Record) (bool, error) {
 	cur, _, _ := b.Load(ctx, sid)
 	return b.Backend.Swap(ctx, sid, cur.Data, rec)
+}
+
+func (b neverConflicts) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	_, err := b.Backend.Swap(ctx, sid, old, rec)
+	return true, err
 }
 
 func (b overwrites) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
@@ -242,6 +248,7 @@ type recorder struct {
 
 	mu       sync.Mutex
 	failed   bool
+	skipped  bool
 	log      strings.Builder
 	cleanups []func()
 }
@@ -273,6 +280,14 @@ func (r *recorder) Errorf(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failed = true
+}
+
+func (r *recorder) Skipf(format string, args ...any) {
+	r.Logf(format, args...)
+	r.mu.Lock()
+	r.skipped = true
+	r.mu.Unlock()
+	runtime.Goexit()
 }
 
 func (r *recorder) Error(args ...any) { r.Errorf("%s", fmt.Sprintln(args...)) }
