@@ -203,6 +203,9 @@ func (m *Manager) isDue(now view) bool {
 	if now.own > 0 {
 		interval = min(interval, now.own/60)
 	}
+	if interval < 0 { // a store that rounds up may say that it was extended in the future
+		return now.idle != nothingToGain
+	}
 	return now.idle >= interval
 }
 
