@@ -46,17 +46,10 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 	if err := e.clearUp(ctx, c); err != nil {
 		return err
 	}
-	const maxTries, maxLost = 30, 5
+	const maxTries, maxLost = 200, 5
 	lost := 0
 	for try := range maxTries {
-		// The second try follows at once: the first one may have failed only because
-		// the record was read long before.
-		if try > 1 {
-			if err := backoff.Pause(ctx, try, 50*time.Millisecond); err != nil {
-				return c.failed(err)
-			}
-		}
-		again, err := e.attempt(ctx, c)
+		again, err := e.attempt(ctx, c, try)
 		if err != nil || !again {
 			return err
 		}
@@ -98,7 +91,7 @@ type attempt struct {
 // attempt writes a change on top of its origin. If another writer was faster, the
 // origin is now what that one has written, and attempt reports that the change is to be
 // written again.
-func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error) {
+func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, err error) {
 	var a attempt
 	if c.Origin.lost != nil {
 		a = c.Origin.lost.attempt
@@ -127,7 +120,9 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 	case !written && c.Origin.lost != nil:
 		written, again, err = e.look(ctx, c)
 	case !written:
-		written, again, err = e.resolve(ctx, c, a.next.Data)
+		if written, again, err = false, false, pause(ctx, try); err == nil {
+			written, again, err = e.resolve(ctx, c, a.next.Data)
+		}
 	}
 	if err == nil && written {
 		e.markOld(ctx, c, c.ID)
@@ -136,6 +131,19 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 		c.Gains = a.owner != "" && a.owner != a.former
 	}
 	return again, err
+}
+
+// pause waits after a try that was refused, and before the record is read anew: what is read
+// must be as new as possible when it is written. The second try follows at once, as the first
+// one may have failed only because the record was read long before.
+func pause(ctx context.Context, try int) error {
+	if try == 0 {
+		return nil
+	}
+	if err := backoff.Pause(ctx, try, 50*time.Millisecond); err != nil {
+		return fmt.Errorf("%w: %w", ErrContended, err)
+	}
+	return nil
 }
 
 // markOld leaves a mark under the ID that was given up for a new one, if one was.
