@@ -60,7 +60,7 @@ func (b *fileBackend) enter(owner, sid string) (err error) {
 	}
 	for range 10 { // the GC of some process may remove the folder while it is empty
 		var dir atomicfile.Dir
-		if dir, err = b.make(ownerDir(owner)); err == nil {
+		if dir, err = b.make(b.root + "/" + ownerDir(owner)); err == nil {
 			err = dir.Create(sid)
 			dir.Close()
 		}
