@@ -146,7 +146,7 @@ func (b *fileBackend) modTime(ttl time.Duration) time.Time {
 
 func (b *fileBackend) Insert(ctx context.Context, sid string, rec Record) (done bool, err error) {
 	err = b.locked(ctx, func() error {
-		dir, err := b.make(subdir(sid))
+		dir, err := b.make(b.root + "/" + subdir(sid))
 		if err != nil {
 			return err
 		}
@@ -165,15 +165,15 @@ func (b *fileBackend) Insert(ctx context.Context, sid string, rec Record) (done 
 }
 
 // make opens a folder below the root and makes it first if it is missing.
-func (b *fileBackend) make(folder string) (atomicfile.Dir, error) {
-	dir, err := atomicfile.OpenDir(b.root, b.root+"/"+folder)
+func (b *fileBackend) make(path string) (atomicfile.Dir, error) {
+	dir, err := atomicfile.OpenDir(b.root, path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return dir, err
 	}
-	if err := os.MkdirAll(filepath.Join(b.root, folder), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Clean(path), 0o700); err != nil {
 		return dir, err
 	}
-	return atomicfile.OpenDir(b.root, b.root+"/"+folder)
+	return atomicfile.OpenDir(b.root, path)
 }
 
 func (b *fileBackend) Swap(ctx context.Context, sid string, old []byte, rec Record) (bool, error) {
@@ -218,7 +218,7 @@ func (b *fileBackend) replace(ctx context.Context, sid, newSID string, old []byt
 }
 
 func (b *fileBackend) rename(dir atomicfile.Dir, sid, newSID string, rec Record) error {
-	newDir, err := b.make(subdir(newSID))
+	newDir, err := b.make(b.root + "/" + subdir(newSID))
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (b *fileBackend) enter(owner, sid string) (err error) {
 	}
 	for range 10 { // the GC of some process may remove the folder while it is empty
 		var dir atomicfile.Dir
-		if dir, err = b.make(ownerDir(owner)); err == nil {
+		if dir, err = b.make(b.root + "/" + ownerDir(owner)); err == nil {
 			err = dir.Create(sid)
 			dir.Close()
 		}
@@ -87,16 +87,14 @@ func (b *fileBackend) openOwner(folder string) (atomicfile.Dir, error) {
 	return atomicfile.OpenDir(b.root, b.root+"/"+folder)
 }
 
-// Owned reads the folder again until there is nothing new in it: a session that was gone
-// when it was loaded, or that was missed as its entry was made and removed where the list
-// was not and had been, may have another ID by now.
+// Owned reads the folder again until there is nothing new in it. A session that is gone
+// when it is loaded may have another ID by now, whose entry is there since before.
 func (b *fileBackend) Owned(ctx context.Context, owner string) (owned []OwnedRecord, err error) {
 	if b.owners == nil || owner == "" {
 		return nil, nil
 	}
 	folder := ownerDir(owner)
 	seen := make(map[string]bool)
-	var gone []string
 	for range 100 {
 		names, err := b.names(folder)
 		if err != nil {
@@ -107,28 +105,41 @@ func (b *fileBackend) Owned(ctx context.Context, owner string) (owned []OwnedRec
 			if seen[sid] || checkSID(sid) != nil {
 				continue
 			}
-			if ctx.Err() != nil {
-				return nil, b.fail(ctx.Err())
-			}
 			seen[sid] = true
-			rec, found, err := b.Load(ctx, sid)
-			switch {
-			case err != nil:
+			rec, found, err := b.loadOwned(ctx, folder, sid)
+			if err != nil {
 				return nil, err
-			case found:
+			}
+			if found {
 				owned = append(owned, OwnedRecord{ID: sid, Record: rec})
-			default:
-				gone = append(gone, sid)
 			}
 		}
 		if len(seen) == known {
 			break
 		}
 	}
-	for _, sid := range gone {
-		_ = b.removeEntry(ctx, folder, sid) // or else GC does
-	}
 	return owned, nil
+}
+
+// loadOwned loads the session of an entry. If it is not there it looks again under the
+// lock, since the entry is made before the session. If nobody is about to write it the entry
+// goes.
+func (b *fileBackend) loadOwned(ctx context.Context, folder, sid string) (rec Record, found bool, err error) {
+	if ctx.Err() != nil {
+		return rec, false, b.fail(ctx.Err())
+	}
+	if rec, found, err = b.Load(ctx, sid); found || err != nil {
+		return rec, found, err
+	}
+	unlock, err := b.locks.Lock(ctx, sid)
+	if err != nil {
+		return rec, false, b.fail(err)
+	}
+	defer unlock()
+	if rec, found, err = b.Load(ctx, sid); !found && err == nil {
+		_ = b.unlinkEntry(folder, sid) // or else GC does
+	}
+	return rec, found, err
 }
 
 // names returns the names in a folder. None is no error, nor that the folder was removed
@@ -164,16 +175,21 @@ func (b *fileBackend) removeEntry(ctx context.Context, folder, sid string) error
 		if live, err := b.live(sid); live || err != nil {
 			return err
 		}
-		dir, err := b.openOwner(folder)
-		if err != nil {
-			return absent(err)
-		}
-		defer dir.Close()
-		if _, err = dir.ModTime(sid); err == nil { // it is a file, and so ours
-			err = dir.Unlink(sid)
-		}
-		return absent(err)
+		return b.unlinkEntry(folder, sid)
 	}, sid)
+}
+
+// unlinkEntry removes an entry if it is a file, and so ours.
+func (b *fileBackend) unlinkEntry(folder, sid string) error {
+	dir, err := b.openOwner(folder)
+	if err != nil {
+		return absent(err)
+	}
+	defer dir.Close()
+	if _, err = dir.ModTime(sid); err == nil {
+		err = dir.Unlink(sid)
+	}
+	return absent(err)
 }
 
 func (b *fileBackend) live(sid string) (bool, error) {
