@@ -49,14 +49,12 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 	const maxTries, maxLost = 30, 5
 	lost := 0
 	for try := range maxTries {
-		// The second try follows at once: the first one may have failed only because
-		// the record was read long before.
-		if try > 1 {
-			if err := backoff.Pause(ctx, try, 50*time.Millisecond); err != nil {
+		if c.Origin.lost != nil {
+			if err := pause(ctx, try); err != nil {
 				return c.failed(err)
 			}
 		}
-		again, err := e.attempt(ctx, c)
+		again, err := e.attempt(ctx, c, try)
 		if err != nil || !again {
 			return err
 		}
@@ -67,6 +65,15 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 		}
 	}
 	return c.failed(ErrContended)
+}
+
+// pause waits before another try; but the second one follows at once, as the first one may have
+// failed only because the record was read long before.
+func pause(ctx context.Context, try int) error {
+	if try < 2 {
+		return nil
+	}
+	return backoff.Pause(ctx, try, 50*time.Millisecond)
 }
 
 // destroy deletes the record, also under a new ID that it may have. A mark stays: it belongs
@@ -98,7 +105,7 @@ type attempt struct {
 // attempt writes a change on top of its origin. If another writer was faster, the
 // origin is now what that one has written, and attempt reports that the change is to be
 // written again.
-func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error) {
+func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, err error) {
 	var a attempt
 	if c.Origin.lost != nil {
 		a = c.Origin.lost.attempt
@@ -127,7 +134,10 @@ func (e *Engine) attempt(ctx context.Context, c *Change) (again bool, err error)
 	case !written && c.Origin.lost != nil:
 		written, again, err = e.look(ctx, c)
 	case !written:
-		written, again, err = e.resolve(ctx, c, a.next.Data)
+		// The pause comes before the record is read: one that was read before it would be old.
+		if err = pause(ctx, try+1); err == nil {
+			written, again, err = e.resolve(ctx, c, a.next.Data)
+		}
 	}
 	if err == nil && written {
 		e.markOld(ctx, c, c.ID)

@@ -28,6 +28,7 @@ type store struct {
 	fail    error           // of the next encoding
 	down    bool            // nothing can be read
 	expires time.Time       // when all records expire
+	loaded  time.Time       // when a record was last loaded
 
 	// answer, if it is not nil, is what becomes of the answer to a write: it may make the
 	// write, with apply, and returns its error.
@@ -61,6 +62,7 @@ func (s *store) Load(_ context.Context, id string) (commit.Found, error) {
 	if s.down {
 		return commit.Found{}, errors.New("nobody answers")
 	}
+	s.loaded = time.Now()
 	data, ok := s.data[id]
 	counts, marked := s.marks[id]
 	switch {
@@ -472,6 +474,24 @@ func TestContended(t *testing.T) {
 		ending, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 		defer cancel()
 		if err := commit.New(s).Commit(ending, s.change("abc", set("b", "2"))); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %d tries the error is %v", n, err)
+		}
+	})
+}
+
+// A commit that others beat waits before it reads the record, not after: what it has read then
+// would be as old as the pause is long, and others who write all the time would beat it again.
+func TestContendedBySomebodyBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore("abc", map[any]any{"a": "1"})
+		c := s.change("abc", set("b", "2"))
+		n := 0
+		s.before = func() {
+			if n++; n < 4 || !time.Now().Equal(s.loaded) {
+				s.put("abc", map[any]any{"a": fmt.Sprint("by ", n)})
+			}
+		}
+		if err := commit.New(s).Commit(ctx, c); err != nil || n != 4 {
 			t.Errorf("after %d tries the error is %v", n, err)
 		}
 	})
