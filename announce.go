@@ -188,9 +188,8 @@ func (rq *request) sealCookie(h http.Header) {
 	if gone {
 		return
 	}
-	own := rq.ownLifetime()
-	rq.clientID, rq.clientOwn = rq.sess.ID(), seconds(own)
-	if m.opts.Cookie.maxAge(own) > 0 {
+	rq.clientID = rq.sess.ID()
+	if m.opts.Cookie.maxAge(rq.ownLifetime()) > 0 {
 		m.sent.addNow(rq.clientID)
 	}
 }

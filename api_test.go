@@ -76,8 +76,21 @@ var (
 	_ func() session.Initer = redis.Initer
 	_ func() session.Initer = mongo.Initer
 
-	_ func(session.Session, interface{}) (int, bool) = session.Value[int]
-	_ func(session.Session, interface{}) (int, bool) = session.Pop[int]
+	_ func(session.Session, interface{}) (int, bool)    = session.Value[int]
+	_ func(session.Session, interface{}) (int, bool)    = session.Pop[int]
+	_ func(session.Session, interface{}, func(int) int) = session.Update[int]
+
+	_ func(session.Session, time.Duration) error = session.SetLifetime
+	_ func(session.Session) time.Time            = session.IssuedAt
+
+	_ func(context.Context, session.Store, interface{}) ([]session.Info, error)       = session.Owned
+	_ func(context.Context, session.Store, interface{}, string) (bool, error)         = session.End
+	_ func(context.Context, session.Store, interface{}, session.Session) (int, error) = session.EndOwned
+	_ func(session.Session) string                                                    = session.Handle
+	_ session.Info                                                                    = session.Info{Handle: "", Issued: time.Time{}, Seen: time.Time{}, Expires: time.Time{}, Data: session.Data{}}
+
+	_ session.OwnerIndex  = ownerBackend{}
+	_ session.OwnerIniter = ownerBackend{}
 
 	_ func(session.Backend, session.StoreConfig) session.Store = session.NewStore
 
@@ -137,7 +150,7 @@ func everyOption() []session.Options {
 			Config: config,
 			Cookie: session.CookieOptions{
 				Name: "flamego_session", Path: "/", Domain: "", MaxAge: 0, Secure: false, HTTPOnly: true,
-				SameSite: http.SameSiteLaxMode, Partitioned: false, AllowScript: false,
+				SameSite: http.SameSiteLaxMode, Partitioned: false, AllowScript: false, WhenStored: false,
 			},
 			IDLength:    16,
 			GCInterval:  5 * time.Minute,
@@ -149,6 +162,13 @@ func everyOption() []session.Options {
 			TouchInterval:   time.Minute,
 			AdoptUnknownIDs: false,
 			FlashFor:        func(*http.Request) bool { return true },
+
+			MaxLifetime:   24 * time.Hour,
+			FirstLifetime: time.Minute,
+			TouchFor:      func(*http.Request) bool { return true },
+			OwnerKey:      "user_id",
+			MaxOwned:      3,
+			FailFunc:      func(http.ResponseWriter, *http.Request) {},
 		})
 	}
 	return all
@@ -199,7 +219,7 @@ func everyManagerMethod() error {
 
 // everyBackendMethod uses a backend as a store does.
 func everyBackendMethod(ctx context.Context, b session.Backend) {
-	rec := session.Record{Data: []byte{}, TTL: time.Hour}
+	rec := session.Record{Data: []byte{}, TTL: time.Hour, Owner: "", Former: ""}
 	_, _, _ = b.Load(ctx, "sid")
 	_, _ = b.Insert(ctx, "sid", rec)
 	_, _ = b.Swap(ctx, "sid", rec.Data, rec)
@@ -207,6 +227,15 @@ func everyBackendMethod(ctx context.Context, b session.Backend) {
 	_ = b.Extend(ctx, "sid", time.Hour)
 	_ = b.Delete(ctx, "sid")
 	_, _ = b.Sweep(ctx)
+}
+
+// ownerBackend is what a backend has that finds the records of an owner.
+type ownerBackend struct{}
+
+func (ownerBackend) InitOwners(context.Context) error { return nil }
+
+func (ownerBackend) Owned(context.Context, string) ([]session.OwnedRecord, error) {
+	return []session.OwnedRecord{{ID: "sid", Record: session.Record{}}}, nil
 }
 
 var (

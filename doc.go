@@ -21,7 +21,12 @@
 // applied to what that one left behind, so two requests that change different
 // keys never undo each other, and a request changes no key that it did not
 // set, delete or flush. Changing a value in place (an element of a map or a
-// slice that Get returned) is not seen as a change: call Set.
+// slice that Get returned) is not seen as a change: call Set. A value that is computed
+// from the one before, such as a counter, is for [Update].
+//
+// A session lives for the Lifetime of its Config without access ([SetLifetime] gives
+// one session another one), and for Options.MaxLifetime at most. With Options.OwnerKey the
+// sessions of a user can be listed and ended: [Owned], [End], [EndOwned].
 //
 // Data lives in memory ([MemoryIniter]), in files ([FileIniter]) or in one of the
 // databases of the subpackages postgres, mysql, sqlite, redis and mongo.

@@ -20,6 +20,7 @@ type mapBackend struct {
 type mapRecord struct {
 	data   []byte
 	expiry time.Time
+	owner  string
 }
 
 func (b *mapBackend) live(sid string) (mapRecord, bool) {
@@ -28,7 +29,7 @@ func (b *mapBackend) live(sid string) (mapRecord, bool) {
 }
 
 func (b *mapBackend) put(sid string, rec session.Record) {
-	b.records[sid] = mapRecord{bytes.Clone(rec.Data), time.Now().Add(rec.TTL)}
+	b.records[sid] = mapRecord{bytes.Clone(rec.Data), time.Now().Add(rec.TTL), rec.Owner}
 }
 
 func (b *mapBackend) Load(_ context.Context, sid string) (session.Record, bool, error) {
@@ -68,7 +69,7 @@ func (b *mapBackend) Extend(_ context.Context, sid string, ttl time.Duration) er
 	defer b.mu.Unlock()
 	r, found := b.live(sid)
 	if expiry := time.Now().Add(ttl); found && expiry.After(r.expiry) {
-		b.records[sid] = mapRecord{r.data, expiry}
+		b.records[sid] = mapRecord{r.data, expiry, r.owner}
 	}
 	return nil
 }
@@ -89,6 +90,21 @@ func (b *mapBackend) Sweep(context.Context) (more bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// Owned makes the backend a session.OwnerIndex. With a database it is one query.
+func (b *mapBackend) Owned(_ context.Context, owner string) ([]session.OwnedRecord, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var owned []session.OwnedRecord
+	for sid := range b.records {
+		if r, found := b.live(sid); found && r.owner == owner {
+			owned = append(owned, session.OwnedRecord{
+				ID: sid, Record: session.Record{Data: r.data, TTL: time.Until(r.expiry), Owner: owner},
+			})
+		}
+	}
+	return owned, nil
 }
 
 // mapConfig and mapIniter are what users of this backend put into the Config and
@@ -133,4 +149,32 @@ func ExampleNewStore() {
 	// Output:
 	// saved: <nil>
 	// 123
+}
+
+// A backend that finds the records of an owner: then its users may set OwnerKey.
+func ExampleOwnerIndex() {
+	sessions, err := session.New(session.Options{Initer: mapIniter(), Config: mapConfig{}, OwnerKey: "user_id"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer sessions.Close()
+
+	ctx, store := context.Background(), sessions.Store()
+	for sid, user := range map[string]int{"phone0000": 123, "laptop000": 123, "another00": 7} {
+		s, err := store.Read(ctx, sid)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		s.Set("user_id", user)
+		if err := store.Save(ctx, s); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	infos, err := session.Owned(ctx, store, 123)
+	fmt.Println(len(infos), err)
+	// Output:
+	// 2 <nil>
 }

@@ -1,11 +1,13 @@
 package session_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/flamego/flamego"
@@ -115,6 +117,55 @@ func ExamplePop() {
 	//  false
 }
 
+// Two requests of one session overlap, and both count.
+func ExampleUpdate() {
+	sessions, err := session.New()
+	if err != nil {
+		panic(err)
+	}
+	defer sessions.Close()
+	ctx, store := context.Background(), sessions.Store()
+
+	read := func() session.Session {
+		s, err := store.Read(ctx, "0123456789abcdef")
+		if err != nil {
+			panic(err)
+		}
+		return s
+	}
+	save := func(s session.Session) {
+		if err := store.Save(ctx, s); err != nil {
+			panic(err)
+		}
+	}
+
+	// Set with what Get returned: the later one undoes the other.
+	add := func(s session.Session) {
+		n, _ := session.Value[int](s, "clicks")
+		s.Set("clicks", n+1)
+	}
+	save(read())
+	one, two := read(), read()
+	add(one)
+	add(two)
+	save(one)
+	save(two)
+	fmt.Println(read().Get("clicks"))
+
+	count := func(s session.Session) {
+		session.Update(s, "counted", func(n int) int { return n + 1 })
+	}
+	one, two = read(), read()
+	count(one)
+	count(two)
+	save(one)
+	save(two)
+	fmt.Println(read().Get("counted"))
+	// Output:
+	// 1
+	// 2
+}
+
 // A flash is what one request leaves for the next one of the same visitor.
 func ExampleFlash() {
 	f := flamego.New()
@@ -187,6 +238,46 @@ func ExampleCookieOptions() {
 	fmt.Println(c)
 	// Output:
 	// __Host-session=ID; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Strict
+}
+
+// A visitor for whom nothing is stored has no cookie.
+func ExampleCookieOptions_whenStored() {
+	f := flamego.New()
+	f.Use(session.Sessioner(session.Options{Cookie: session.CookieOptions{WhenStored: true}}))
+	f.Get("/", func(s session.Session) string { return "hello" })
+	f.Get("/add", func(s session.Session) { s.Set("cart", "a book") })
+
+	b := newBrowser(f)
+	fmt.Println("cookies:", len(b.get("/").Result().Cookies()))
+	fmt.Println("cookies:", len(b.get("/add").Result().Cookies()))
+	// Output:
+	// cookies: 0
+	// cookies: 1
+}
+
+// The 500 in the form of the app.
+func ExampleOptions_failFunc() {
+	f := flamego.New()
+	f.Use(session.Sessioner(session.Options{
+		Initer: session.FileIniter(),
+		Config: session.FileConfig{RootDir: os.DevNull}, // is no folder
+		FailFunc: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"error": "please try again"}`)
+		},
+	}))
+	f.Get("/", func(s session.Session) string {
+		s.Set("user_id", 123)
+		return "hello"
+	})
+
+	w := newBrowser(f).get("/")
+	fmt.Println(w.Code, w.Header().Get("Content-Type"))
+	fmt.Println(w.Body)
+	// Output:
+	// 503 application/json
+	// {"error": "please try again"}
 }
 
 // An API whose clients send the session ID in a header, and no cookie.

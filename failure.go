@@ -45,7 +45,6 @@ func (rq *request) failure() *failure {
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		h.Set("X-Content-Type-Options", "nosniff")
 	}
-	delete(h, "Content-Length")
 	if f.status != http.StatusNoContent && f.status != http.StatusNotModified {
 		h.Set("Content-Length", strconv.Itoa(f.body.Len()))
 	}

@@ -49,8 +49,14 @@ type FileConfig struct {
 // RootDir/a/b/~bcd: its last content but one, written over by the next save.
 // It goes with the session, or when GC comes by.
 //
+// With Options.OwnerKey a session of an owner has an entry besides: the empty file
+// RootDir/.owner/HASH/abcd, where HASH is the first half of the SHA-256 of the owner. It is
+// made before the session is saved, so that the list of an owner misses no session. One that
+// a session leaves behind goes with the next list or GC. The GC of a process with the older
+// library may remove others: they come back when their sessions are saved or extended.
+//
 // Symbolic links inside of RootDir are not followed, and GC removes nothing but
-// sessions and these second files. Errors name RootDir, never a session.
+// sessions, these second files and entries. Errors name RootDir, never a session.
 func FileIniter() Initer {
 	return func(_ context.Context, args ...interface{}) (Store, error) {
 		config, _, writer, err := initArgs[FileConfig](args)
@@ -95,8 +101,10 @@ type fileBackend struct {
 	maxSize  int64
 	locks    *filelock.Set
 
-	mu    sync.Mutex
-	sweep []string // folders that the GC still has to look through
+	mu          sync.Mutex
+	sweep       []string    // folders that the GC still has to look through
+	owners      *fileOwners // nil without InitOwners
+	sweepOwners bool        // the GC is through with sessions, and not with owners
 }
 
 // subdir is the folder of a session below the root.
@@ -138,7 +146,7 @@ func (b *fileBackend) modTime(ttl time.Duration) time.Time {
 
 func (b *fileBackend) Insert(ctx context.Context, sid string, rec Record) (done bool, err error) {
 	err = b.locked(ctx, func() error {
-		dir, err := b.make(sid)
+		dir, err := b.make(b.root + "/" + subdir(sid))
 		if err != nil {
 			return err
 		}
@@ -147,22 +155,25 @@ func (b *fileBackend) Insert(ctx context.Context, sid string, rec Record) (done 
 		if err != nil || found {
 			return err
 		}
+		if err := b.enter(rec.Owner, sid); err != nil {
+			return err
+		}
 		done = true
 		return dir.Put(sid, rec.Data, b.modTime(rec.TTL))
 	}, sid)
 	return done && err == nil, notApplied(err) // package atomicfile fails without a trace
 }
 
-// make opens the folder of a session and makes it first if it is missing.
-func (b *fileBackend) make(sid string) (atomicfile.Dir, error) {
-	dir, err := b.open(sid)
+// make opens a folder below the root and makes it first if it is missing.
+func (b *fileBackend) make(path string) (atomicfile.Dir, error) {
+	dir, err := atomicfile.OpenDir(b.root, path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return dir, err
 	}
-	if err := os.MkdirAll(filepath.Join(b.root, subdir(sid)), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Clean(path), 0o700); err != nil {
 		return dir, err
 	}
-	return b.open(sid)
+	return atomicfile.OpenDir(b.root, path)
 }
 
 func (b *fileBackend) Swap(ctx context.Context, sid string, old []byte, rec Record) (bool, error) {
@@ -187,19 +198,27 @@ func (b *fileBackend) replace(ctx context.Context, sid, newSID string, old []byt
 		if err != nil || !found || !bytes.Equal(cur.Data, old) {
 			return err
 		}
-		if newSID == sid {
-			err = dir.Replace(sid, rec.Data, b.modTime(rec.TTL))
-		} else {
-			err = b.rename(dir, sid, newSID, rec)
+		if err := b.enter(rec.Owner, newSID); err != nil {
+			return err
 		}
-		done = err == nil
+		switch {
+		case newSID != sid:
+			err = b.rename(dir, sid, newSID, rec)
+		case bytes.Equal(rec.Data, old): // an extend of a session with an owner
+			err = dir.Touch(sid, time.Now().Add(rec.TTL-b.lifetime))
+		default:
+			err = dir.Replace(sid, rec.Data, b.modTime(rec.TTL))
+		}
+		if done = err == nil; done && (newSID != sid || rec.Former != rec.Owner) {
+			b.leave(rec.Former, sid)
+		}
 		return absent(err)
 	}, sid, newSID)
 	return done && err == nil, notApplied(err)
 }
 
 func (b *fileBackend) rename(dir atomicfile.Dir, sid, newSID string, rec Record) error {
-	newDir, err := b.make(newSID)
+	newDir, err := b.make(b.root + "/" + subdir(newSID))
 	if err != nil {
 		return err
 	}
@@ -248,94 +267,6 @@ func (b *fileBackend) Delete(ctx context.Context, sid string) error {
 	return b.inFolder(ctx, sid, func(dir atomicfile.Dir) error { return dir.Remove(sid) })
 }
 
-// Sweep looks through one folder of sessions at a time.
-func (b *fileBackend) Sweep(ctx context.Context) (more bool, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.sweep) == 0 {
-		if b.sweep, err = b.folders(); err != nil || len(b.sweep) == 0 {
-			return false, b.fail(err)
-		}
-	}
-	dir := b.sweep[0]
-	b.sweep = b.sweep[1:]
-	return len(b.sweep) > 0, b.sweepDir(ctx, dir)
-}
-
-// folders returns all folders RootDir/x/y. Other names, and links, are not
-// ours.
-func (b *fileBackend) folders() (dirs []string, err error) {
-	level := []string{b.root}
-	for range 2 {
-		dirs = nil
-		for _, parent := range level {
-			entries, err := os.ReadDir(parent)
-			if absent(err) != nil {
-				return nil, err
-			}
-			for _, e := range entries {
-				if name := e.Name(); e.IsDir() && len(name) == 1 && isIDChar(name[0]) {
-					dirs = append(dirs, filepath.Join(parent, name))
-				}
-			}
-		}
-		level = dirs
-	}
-	return dirs, nil
-}
-
-// sweepDir removes the dead sessions of a folder, and all spare files. It goes on
-// where it cannot remove something, and returns the errors in the end.
-func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return b.fail(absent(err))
-	}
-	first, second := filepath.Base(filepath.Dir(dir))[0], filepath.Base(dir)[0]
-	ours := func(sid string) bool {
-		return checkSID(sid) == nil && sid[0] == first && sid[1] == second
-	}
-	var errs []error
-	for _, e := range entries {
-		if ctx.Err() != nil {
-			return b.fail(ctx.Err())
-		}
-		if !e.Type().IsRegular() {
-			continue
-		}
-		if sid := e.Name(); ours(sid) {
-			errs = append(errs, b.removeDead(ctx, sid))
-		} else if sid, ok := atomicfile.IsSpare(sid, first); ok && ours(sid) {
-			errs = append(errs, b.removeSpare(ctx, sid))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// removeDead removes a session if it is dead. It looks again under the lock, since a
-// request may just have extended the session.
-func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
-	dir, _, err := b.find(sid, false)
-	if err != nil {
-		return b.fail(absent(err))
-	}
-	dir.Close()
-	return b.locked(ctx, func() error {
-		dir, _, err := b.find(sid, false)
-		if err != nil {
-			return absent(err)
-		}
-		defer dir.Close()
-		return absent(dir.Remove(sid))
-	}, sid)
-}
-
-// removeSpare removes the spare file of a session: left behind by a process that
-// died, or kept for the next save, which then makes a new one.
-func (b *fileBackend) removeSpare(ctx context.Context, sid string) error {
-	return b.inFolder(ctx, sid, func(dir atomicfile.Dir) error { return dir.RemoveSpare(sid) })
-}
-
 // inFolder runs f with the folder of a session, which f has for itself. A folder that
 // is not there counts as done.
 func (b *fileBackend) inFolder(ctx context.Context, sid string, f func(dir atomicfile.Dir) error) error {
@@ -359,8 +290,13 @@ func (b *fileBackend) locked(ctx context.Context, f func() error, sids ...string
 	return b.fail(f())
 }
 
-// Close closes the lock files.
+// Close closes the lock files, and what GC has open.
 func (b *fileBackend) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.owners != nil {
+		b.owners.close()
+	}
 	return b.fail(b.locks.Close())
 }
 

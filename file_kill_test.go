@@ -141,3 +141,90 @@ func TestFileKill(t *testing.T) {
 	require.NoError(t, look(after))
 	require.False(t, store.Exist(context.Background(), "abnever"))
 }
+
+// killOwners gives records new owners and new IDs, until it is killed. What a record holds
+// is its owner.
+func killOwners(t *testing.T, root string) {
+	ctx := context.Background()
+	b := fileOwners(t, root)
+	for i := 0; ; i++ {
+		sid := fmt.Sprintf("ab%dx%d", os.Getpid(), i)
+		ok, err := b.Insert(ctx, sid, ownedRecord("me", "me", ""))
+		did(t, ok, err)
+		ok, err = b.Swap(ctx, sid, []byte("me"), ownedRecord("you", "you", "me"))
+		did(t, ok, err)
+		ok, err = b.Rename(ctx, sid, sid+"renamed", []byte("you"), ownedRecord("me", "me", "you"))
+		did(t, ok, err)
+		if i%4 != 0 {
+			require.NoError(t, b.Delete(ctx, sid+"renamed"))
+		}
+	}
+}
+
+// Whenever a process is killed, there is no record without the entry of its owner, though
+// GC and lists remove entries meanwhile. What is left of entries without a record GC removes.
+func TestFileKillOwners(t *testing.T) {
+	if root := os.Getenv("SESSION_TEST_KILL"); root != "" {
+		killOwners(t, root)
+	}
+	if runtime.GOOS == "windows" {
+		t.Skip("lock files work on Unix only, as the doc of FileIniter says")
+	}
+	rounds := 100
+	if os.Getenv("STORETEST_FULL") != "" {
+		rounds = 1000
+	}
+	ctx := context.Background()
+	root := t.TempDir()
+	b := fileOwners(t, root)
+	var listed atomic.Int64 // records in all lists
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	always := func(f func() error) {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond):
+				}
+				if err := f(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	always(func() error { _, err := b.Sweep(ctx); return err })
+	always(func() error {
+		owned, err := b.(session.OwnerIndex).Owned(ctx, "me")
+		listed.Add(int64(len(owned)))
+		return err
+	})
+	end := sync.OnceFunc(func() { close(stop); wg.Wait() })
+	defer end()
+
+	checked := 0
+	for range rounds {
+		start := listed.Load()
+		child.Start(t, "SESSION_TEST_KILL="+root).Kill(func() bool { return listed.Load() != start || t.Failed() }, 5*time.Millisecond)
+		files, err := os.ReadDir(filepath.Join(root, "a/b"))
+		require.NoError(t, err)
+		for _, f := range files {
+			sid := f.Name()
+			if strings.HasPrefix(sid, "~") {
+				continue
+			}
+			rec, found, err := b.Load(ctx, sid)
+			did(t, found, err)
+			require.FileExists(t, filepath.Join(root, map[string]string{"me": meDir, "you": youDir}[string(rec.Data)], sid))
+			require.NoError(t, b.Delete(ctx, sid))
+			checked++
+		}
+	}
+	end()
+	require.Greater(t, checked, rounds)
+	sweepAll(t, b) // where the one in the background is
+	sweepAll(t, b)
+	require.Empty(t, entries(t, root))
+}

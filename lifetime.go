@@ -144,6 +144,9 @@ func (r *rules) rest(v state.Values) time.Duration {
 	return born.Add(r.maxLifetime).Sub(now)
 }
 
+// nothingToGain is how long ago the last extension was where the next one would gain nothing.
+const nothingToGain = time.Duration(math.MinInt64)
+
 // idle returns how long ago the last save or extension was, given the time that is left, and the
 // lifetime of its own that the session has. Where an extension would gain nothing, because
 // MaxLifetime is what ends the session, that is no time ago; unless it has yet to be noted since
@@ -159,7 +162,7 @@ func (r *rules) idle(v state.Values, left time.Duration) (idle, own time.Duratio
 			return math.MaxInt64, own
 		}
 		if lifetime = rest; rest-left < rounding {
-			return math.MinInt64, own
+			return nothingToGain, own
 		}
 	}
 	return lifetime - left, own

@@ -93,6 +93,31 @@ func TestMaxLifetime(t *testing.T) {
 	}
 }
 
+// The record ends when the session does, whatever writes it.
+func TestMaxLifetimeEndsTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := mapbackend.New()
+		opts := backendOptions(b)
+		opts.MaxLifetime = 90 * time.Minute
+		a := lifeApp(t, opts)
+		a.get("/set")
+		end := time.Now().Add(opts.MaxLifetime)
+		for _, path := range []string{"/", "/set", "/remember", "/", "/flush", "/forget"} {
+			time.Sleep(10 * time.Minute)
+			a.get(path)
+			want := min(time.Hour, time.Until(end))
+			if path == "/remember" || path == "/flush" {
+				want = time.Until(end)
+			}
+			b.Mu.Lock()
+			left := time.Until(b.Records[sidOf(a.cookie)].Expiry)
+			b.Mu.Unlock()
+			require.GreaterOrEqual(t, left, want, path)
+			require.LessOrEqual(t, left, time.Until(end), path)
+		}
+	})
+}
+
 // Where MaxLifetime ends the session there is nothing to extend, however often the session is
 // to be extended.
 func TestMaxLifetimeExtendsNothing(t *testing.T) {
@@ -218,6 +243,15 @@ func TestSetLifetime(t *testing.T) {
 		require.NoError(t, a.Store().Touch(t.Context(), sidOf(a.cookie)))
 		time.Sleep(month - time.Minute)
 		a.requireKey("1")
+
+		// Shorter than the usual TouchInterval.
+		a.Get("/shorter", func(s session.Session) { require.NoError(t, session.SetLifetime(s, 30*time.Second)) })
+		require.Equal(t, "; Path=/; Max-Age=30; HttpOnly; SameSite=Lax", line("/shorter"))
+		for range 5 {
+			time.Sleep(29 * time.Second)
+			a.requireKey("1")
+		}
+		a.get("/remember")
 
 		// Back to the Lifetime of the store.
 		require.Equal(t, "; Path=/; HttpOnly; SameSite=Lax", line("/forget"))

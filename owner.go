@@ -90,8 +90,8 @@ func End(ctx context.Context, store Store, owner interface{}, handle string) (bo
 // logs out all other devices, or has changed the password. It returns how many it has
 // ended. Sessions that get a new ID meanwhile end as well. But a login that has checked the old password
 // may be committed only after EndOwned has returned: the guide shows how a version of the
-// password, kept in the session, closes that gap. The errors are those of Owned; some of
-// the sessions may have ended then.
+// password, kept in the session, closes that gap. The errors are those of Owned, and one if
+// new sessions of the owner begin as fast as they end; some of the sessions may have ended then.
 func EndOwned(ctx context.Context, store Store, owner interface{}, keep Session) (int, error) {
 	o, err := ownerOf(store, owner)
 	if err != nil {
@@ -101,7 +101,11 @@ func EndOwned(ctx context.Context, store Store, owner interface{}, keep Session)
 	ended := 0
 	// A session may get a new ID between the list and its end. So it is over only when there
 	// is nothing left to end, and once more.
-	for quiet := 0; quiet < 2; {
+	const most = 100
+	for quiet, rounds := 0, 0; quiet < 2; rounds++ {
+		if rounds == most {
+			return ended, errors.New("session: owned: sessions of the owner begin as fast as they are ended")
+		}
 		sessions, err := o.list(ctx)
 		if err != nil {
 			return ended, err

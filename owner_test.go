@@ -261,6 +261,21 @@ func TestMaxOwnedFails(t *testing.T) {
 	require.Equal(t, "<nil>", second.get("/").Body.String())
 }
 
+// Sessions that begin all the time do not keep EndOwned for ever.
+func TestEndOwnedEnds(t *testing.T) {
+	var a *app
+	a = ownerApp(t, backendOptions(before(func(_ context.Context, method, _ string) error {
+		if method == "Delete" {
+			a.visitor("").get("/login?user=7")
+		}
+		return nil
+	})))
+	a.get("/login?user=7")
+	n, err := session.EndOwned(context.Background(), a.Store(), 7, nil)
+	require.ErrorContains(t, err, "begin as fast as they are ended")
+	require.Equal(t, 100, n)
+}
+
 // Without OwnerKey no backend hears of an owner, and no list is asked for.
 func TestNoOwners(t *testing.T) {
 	var seen []string

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -201,11 +200,11 @@ func (rq *request) commit() error {
 // its own makes that more often.
 func (m *Manager) isDue(now view) bool {
 	interval := m.opts.TouchInterval
-	if interval < 0 { // also where a store of whole seconds has rounded up the time that is left
-		return now.idle != math.MinInt64
-	}
 	if now.own > 0 {
 		interval = min(interval, now.own/60)
+	}
+	if interval < 0 { // a store that rounds up may say that it was extended in the future
+		return now.idle != nothingToGain
 	}
 	return now.idle >= interval
 }

@@ -16,32 +16,36 @@ import (
 )
 
 var (
-	_ session.Backend = (*backend)(nil)
-	_ io.Closer       = (*backend)(nil)
+	_ session.Backend     = (*backend)(nil)
+	_ session.OwnerIndex  = (*backend)(nil)
+	_ session.OwnerIniter = (*backend)(nil)
+	_ io.Closer           = (*backend)(nil)
 )
 
 type backend struct {
 	coll     *mongo.Collection
 	own      *ownClient // nil for a client of the Config
-	indexErr chan error // the error of makeIndexes, which the first Sweep returns
+	indexErr chan error // the error of indexes that were not made, which the first Sweep returns
+	owners   bool       // set by InitOwners: documents have the field owner
 }
 
 // makeIndexes makes the two indexes. If one of them fails, the other is still made.
 func (b *backend) makeIndexes(ctx context.Context) error {
-	create := func(field string, opts *options.IndexOptions) error {
-		_, err := b.coll.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: bson.D{{Key: field, Value: 1}}, Options: opts})
-		if mongo.IsDuplicateKeyError(err) {
-			err = errors.New("the collection has documents with the same key")
-		} else {
-			err = redacted(err)
-		}
-		if err != nil {
-			return fmt.Errorf("create index on %s: %w", field, err)
-		}
-		return nil
-	}
 	unique := options.Index().SetUnique(true)
-	return errors.Join(create("key", unique), create("expired_at", nil))
+	return errors.Join(b.makeIndex(ctx, "key", unique), b.makeIndex(ctx, "expired_at", nil))
+}
+
+func (b *backend) makeIndex(ctx context.Context, field string, opts *options.IndexOptions) error {
+	_, err := b.coll.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: bson.D{{Key: field, Value: 1}}, Options: opts})
+	if mongo.IsDuplicateKeyError(err) {
+		err = errors.New("the collection has documents with the same key")
+	} else {
+		err = redacted(err)
+	}
+	if err != nil {
+		return fmt.Errorf("create index on %s: %w", field, err)
+	}
+	return nil
 }
 
 // isSetting reports whether an index cannot be made because of a setting with which no
@@ -75,20 +79,19 @@ func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, e
 // index that upsert would add a second document beside a live document.
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
 	key := bson.E{Key: "key", Value: sid}
-	values := fields(rec)
-	res, err := b.update(ctx, bson.D{key}, bson.D{{Key: "$setOnInsert", Value: values}}, options.Update().SetUpsert(true))
+	res, err := b.update(ctx, bson.D{key}, bson.D{{Key: "$setOnInsert", Value: b.fields(rec)}}, options.Update().SetUpsert(true))
 	if err != nil || res.UpsertedCount > 0 {
 		return err == nil, err
 	}
-	return b.updateOne(ctx, bson.D{key, dead(time.Now())}, values)
+	return b.updateOne(ctx, bson.D{key, dead(time.Now())}, rec)
 }
 
 func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	return b.updateOne(ctx, holds(sid, old), fields(rec))
+	return b.updateOne(ctx, holds(sid, old), rec)
 }
 
 func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	return b.updateOne(ctx, holds(sid, old), append(fields(rec), bson.E{Key: "key", Value: newSID}))
+	return b.updateOne(ctx, holds(sid, old), rec, bson.E{Key: "key", Value: newSID})
 }
 
 func (b *backend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
@@ -160,10 +163,14 @@ func (b *backend) Close() error {
 	return nil
 }
 
-// updateOne sets the fields that have changed, in the document that the filter finds. It
-// reports whether the filter has found a document.
-func (b *backend) updateOne(ctx context.Context, filter, changed bson.D) (bool, error) {
-	res, err := b.update(ctx, filter, bson.D{{Key: "$set", Value: changed}}, options.Update())
+// updateOne sets the fields of a record, and more fields, in the document that the filter
+// finds. It reports whether the filter has found a document.
+func (b *backend) updateOne(ctx context.Context, filter bson.D, rec session.Record, more ...bson.E) (bool, error) {
+	change := bson.D{{Key: "$set", Value: append(b.fields(rec), more...)}}
+	if b.owners && rec.Owner == "" {
+		change = append(change, bson.E{Key: "$unset", Value: bson.D{{Key: "owner", Value: ""}}})
+	}
+	res, err := b.update(ctx, filter, change, options.Update())
 	return err == nil && res.MatchedCount > 0, err
 }
 
@@ -188,12 +195,17 @@ func holds(sid string, data []byte) bson.D {
 	return bson.D{{Key: "key", Value: sid}, {Key: "data", Value: primitive.Binary{Data: data}}, live(time.Now())}
 }
 
-// fields are the fields of a document but for its key.
-func fields(rec session.Record) bson.D {
-	return bson.D{
+// fields are the fields of a document but for its key. A document of nobody has no field
+// owner, so that it is not in the index on it.
+func (b *backend) fields(rec session.Record) bson.D {
+	values := bson.D{
 		{Key: "data", Value: primitive.Binary{Data: rec.Data}},
 		{Key: "expired_at", Value: after(time.Now(), rec.TTL)},
 	}
+	if b.owners && rec.Owner != "" {
+		values = append(values, bson.E{Key: "owner", Value: rec.Owner})
+	}
+	return values
 }
 
 func live(now time.Time) bson.E {

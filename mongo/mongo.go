@@ -25,6 +25,19 @@
 // deletes them in its own way. The store's GC deletes what has expired, 500 documents at
 // a time. Reads go to the primary, whatever the client prefers.
 //
+// # Owners
+//
+// With Options.OwnerKey the document of a session with an owner has one more field, owner,
+// a string. It is written in the same command as the data, so an owner costs no round trip.
+// The sessions of an owner are found by one command, and one more for each 1,000. A
+// document of nobody has no such field. At start the store makes a sparse index on owner.
+// Without it each list reads all documents that are live. A process without
+// OwnerKey, or with the older library, leaves the field as it is.
+//
+// The field is the store's. If an app keeps one of the same name in these documents, the
+// next write of a session replaces or removes it, and until then it says of no session whose
+// it is. Without OwnerKey the store leaves it alone.
+//
 // # Errors
 //
 // The Initer returns an error when there is neither Client nor Options, when

@@ -25,6 +25,28 @@
 // up. Where an index cannot be so long, as with MyISAM or an old row format, the key is
 // made of ASCII.
 //
+// # Owners
+//
+// With Options.OwnerKey the table has one more column, and an index on it:
+//
+//	ALTER TABLE sessions ADD COLUMN owner
+//		VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL;
+//	CREATE INDEX sessions_owner_idx ON sessions (owner);
+//
+// InitTable adds them to a table of any age. Without InitTable, or if the user may not
+// change the table, a missing column is an error at start, which has the two statements. A
+// missing index alone is no error: lists read the whole table then. The column is the
+// store's: a column owner that is shorter, NOT NULL, or not of utf8mb4_bin is an error at
+// start. Processes without OwnerKey, and those of the old library, go on using the table.
+// What they insert has no owner.
+//
+// To add the column takes a moment from MySQL 8.0.12 and MariaDB 10.3 on. Before, the server
+// copies the table, and while it makes the index it reads the table, beside requests that
+// read and write. So for a large table run both statements by hand before the first start,
+// which has a minute for them. A transaction that uses the table holds up the change, and the
+// change whoever comes after it: for a second at a time, unless a DB is shared whose DSN has
+// no "lock_wait_timeout=1".
+//
 // # The zone of expired_at
 //
 // A DATETIME has no zone. As with other programs that write times by go-sql-driver/mysql,
@@ -124,8 +146,8 @@ type Config struct {
 	Encoder session.Encoder
 	// Decoder decodes what Encoder made. Default is session.GobDecoder.
 	Decoder session.Decoder
-	// InitTable makes the table and its index where they are missing. Default is
-	// false.
+	// InitTable makes the table and its index where they are missing, and with
+	// Options.OwnerKey the column and the index of the owner. Default is false.
 	InitTable bool
 	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
 	// save more is an error, and a larger record is not decoded. A column that holds
@@ -173,7 +195,7 @@ var dialect = sqlstore.Dialect{
 
 	// ON DUPLICATE KEY UPDATE would not do: on a connection with clientFoundRows it
 	// counts one row both when it has inserted a row and when it has left a row alone.
-	Insert: "INSERT INTO {table} ({key}, {data}, {expired_at}) VALUES (?, ?, {expiry})",
+	Insert: "INSERT INTO {table} ({key}, {data}, {expired_at}{, owner}) VALUES (?, ?, {expiry}{, owner value})",
 
 	// A DELETE by expired_at locks the gaps of the index up to the first live row. So
 	// SweepKeys reads the keys, which takes no locks, and SweepDelete deletes by key. The
@@ -189,7 +211,16 @@ var dialect = sqlstore.Dialect{
 	CreateIndex: "CREATE INDEX {index} ON {table} ({expired_at})",
 	HasIndex: `SELECT COUNT(*) FROM information_schema.statistics
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
-		AND column_name = 'expired_at' AND seq_in_index = 1`,
+		AND column_name = '{column}' AND seq_in_index = 1`,
+	OwnerType:        "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL",
+	CreateOwnerIndex: "CREATE INDEX {owner index} ON {table} ({owner})",
+	OwnerFits: `SELECT MIN(COALESCE(data_type = 'varchar' AND character_maximum_length >= 190
+		AND collation_name = 'utf8mb4_bin' AND is_nullable = 'YES' AND extra NOT LIKE '%GENERATED%', 0))
+		FROM information_schema.columns
+		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ? AND column_name = 'owner'`,
+	// In hexadecimal an owner is the same whatever the character set of the connection. The
+	// server takes the collation of the column, and so its index.
+	OwnerValue: "CONVERT(UNHEX(?) USING utf8mb4) COLLATE utf8mb4_bin", HexOwner: true,
 	Capacity: `SELECT LEAST(@@max_allowed_packet DIV 2 - 4096, COALESCE((
 		SELECT character_octet_length FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?
@@ -204,6 +235,7 @@ var dialect = sqlstore.Dialect{
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"1062"},
 		sqlstore.NoTable:   {"1146"},
+		sqlstore.NoColumn:  {"1054"},
 		// Conflict of snapshots (MariaDB), deadlock, a prepared statement for a table that
 		// has changed or on another server.
 		sqlstore.Again: {"1020", "1213", "1615", "1243"},
@@ -226,6 +258,8 @@ var dialect = sqlstore.Dialect{
 // the column's character set, as it does with a text in quotes, so it uses the index.
 func literal(value interface{}) string {
 	switch v := value.(type) {
+	case nil:
+		return "NULL"
 	case int64:
 		return strconv.FormatInt(v, 10)
 	case []byte:

@@ -32,6 +32,7 @@ var env = &sqltest.Env{
 	Time:     "(UTC_TIMESTAMP() + INTERVAL %d SECOND)",
 	HasIndex: `SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE()
 		AND table_name = '%s' AND column_name = 'expired_at' AND seq_in_index = 1`,
+	Explain: "EXPLAIN ", Analyze: "ANALYZE TABLE %T",
 	Schema: "test",
 	Long:   strings.Repeat("oddödd64", 8),
 }

@@ -22,6 +22,31 @@
 // If the table is there already, InitTable only adds the index if that is missing.
 // Expired rows are deleted 500 at a time. Rows that are locked are left for later.
 //
+// # Owners
+//
+// With Options.OwnerKey the table has one more column, and an index on it:
+//
+//	ALTER TABLE sessions ADD COLUMN owner TEXT COLLATE "C";
+//	CREATE INDEX sessions_owner_idx ON sessions (owner) WHERE owner IS NOT NULL;
+//
+// InitTable adds them to a table of any age. Without InitTable, or if the user may not
+// change the table, a missing column is an error at start, which has the two statements. A
+// missing index alone is no error: lists read the whole table then. The column is the
+// store's: a column owner that is no TEXT or is NOT NULL is an error at start. Processes
+// without OwnerKey, and those of the old library, go on using the table. What they insert
+// has no owner.
+//
+// To add the column takes a moment, for which nobody else may use the table. InitTable waits
+// for that 200 ms at a time, so that sessions go on while a transaction reads the table for
+// long. To make the index blocks all writers until it is made, as it does with the index on
+// expired_at. For a large table of a running app do both by hand before the first start,
+// the index by
+//
+//	CREATE INDEX CONCURRENTLY sessions_owner_idx ON sessions (owner) WHERE owner IS NOT NULL;
+//
+// which blocks nobody. If it fails, it leaves an INVALID index, which has to be dropped. A
+// database whose encoding is not UTF8 keeps only owners that the encoding has.
+//
 // # Errors
 //
 // The Initer returns an error for a DSN that does not parse, a name that cannot
@@ -95,8 +120,8 @@ type Config struct {
 	Encoder session.Encoder
 	// Decoder decodes what Encoder made. Default is session.GobDecoder.
 	Decoder session.Decoder
-	// InitTable makes the table and its index where they are missing. Default is
-	// false.
+	// InitTable makes the table and its index where they are missing, and with
+	// Options.OwnerKey the column and the index of the owner. Default is false.
 	InitTable bool
 	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
 	// save more is an error, and a larger record is not decoded. Default is 1 MiB.

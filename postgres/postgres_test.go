@@ -30,6 +30,7 @@ var env = &sqltest.Env{
 	Time:     "(now() + interval '%d seconds')",
 	HasIndex: `SELECT count(*) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 		WHERE i.indrelid = '%s'::regclass AND a.attname = 'expired_at'`,
+	Explain: "EXPLAIN ", Analyze: "ANALYZE %T",
 	Schema: "public",
 	Long:   strings.Repeat("odd63by", 9),
 }

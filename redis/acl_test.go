@@ -28,15 +28,25 @@ func aclOf(t *testing.T, words string) []string {
 	return strings.Fields(found[1])
 }
 
-// useAll opens a store and does all that a store does. The old ID of a renewal and the new
-// one are in different slots of a Cluster.
-func useAll(t *testing.T, config redis.Config) error {
+// useAll opens a store and does all that a store does, or all that a store of owners does. The
+// old ID of a renewal and the new one are in different slots of a Cluster.
+func useAll(t *testing.T, config redis.Config, owners bool) error {
 	ctx := deadline(t, 20*time.Second)
 	b, _, err := redis.Open(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer func() { require.NoError(t, b.(interface{ Close() error }).Close()) }()
+	owned := func(rec session.Record, owner, former string) session.Record { return rec }
+	if owners {
+		if err := b.(session.OwnerIniter).InitOwners(ctx); err != nil {
+			return err
+		}
+		owned = func(rec session.Record, owner, former string) session.Record {
+			rec.Owner, rec.Former = owner, former
+			return rec
+		}
+	}
 	var first error
 	check := func(ok bool, err error) {
 		if err == nil && !ok {
@@ -49,12 +59,18 @@ func useAll(t *testing.T, config redis.Config) error {
 	for _, sid := range []string{"old", "renewed"} {
 		check(true, b.Delete(ctx, sid))
 	}
-	check(b.Insert(ctx, "old", rec("one", time.Minute)))
+	check(b.Insert(ctx, "old", owned(rec("one", time.Minute), "a", "")))
 	_, found, err := b.Load(ctx, "old")
 	check(found, err)
-	check(b.Swap(ctx, "old", []byte("one"), rec("two", time.Minute)))
+	check(b.Swap(ctx, "old", []byte("one"), owned(rec("two", time.Minute), "b", "a")))
 	check(true, b.Extend(ctx, "old", time.Hour))
-	check(b.Rename(ctx, "old", "renewed", []byte("two"), rec("three", time.Minute)))
+	check(b.Rename(ctx, "old", "renewed", []byte("two"), owned(rec("three", time.Minute), "b", "b")))
+	if owners {
+		for owner, want := range map[string]int{"a": 0, "b": 1} {
+			list, err := b.(session.OwnerIndex).Owned(ctx, owner)
+			check(len(list) == want, err)
+		}
+	}
 	check(true, b.Delete(ctx, "renewed"))
 	return first
 }
@@ -64,7 +80,7 @@ func useAll(t *testing.T, config redis.Config) error {
 func TestACL(t *testing.T) {
 	t.Parallel()
 	server, cluster := testserver.StartRedis(t), testserver.StartRedisCluster(t, 3)
-	commands := aclOf(t, "The user needs these commands:")
+	commands, ofOwners := aclOf(t, "The user needs these commands:"), aclOf(t, "With Options.OwnerKey also")
 	for name, test := range map[string]struct {
 		servers []*testserver.RedisServer
 		more    []string
@@ -75,6 +91,11 @@ func TestACL(t *testing.T) {
 		}},
 		"another database": {[]*testserver.RedisServer{server}, aclOf(t, "with a DB other than 0 also"), func() redis.Config {
 			return redis.Config{Options: &redis.Options{Addr: server.Addr, Username: "app", Password: secret, DB: 3}}
+		}},
+		"Cluster with a hash tag": {cluster, nil, func() redis.Config {
+			return redis.Config{KeyPrefix: "session:{tag}:", Client: clusterClient(t, &goredis.ClusterOptions{
+				Username: "app", Password: secret, MaxRedirects: -1,
+			}, cluster...)}
 		}},
 		"Cluster": {cluster, nil, func() redis.Config {
 			return redis.Config{Client: clusterClient(t, &goredis.ClusterOptions{
@@ -88,15 +109,20 @@ func TestACL(t *testing.T) {
 					s.MustDo(t, append([]string{"ACL", "SETUSER", "app", "reset", "on", ">" + secret, "~session:*"}, commands...)...)
 				}
 			}
-			all := slices.Concat(commands, test.more)
-			may(all...)
-			require.NoError(t, useAll(t, test.config()))
-			for i, command := range all {
-				may(slices.Delete(slices.Clone(all), i, i+1)...)
-				err := useAll(t, test.config())
-				require.Error(t, err, "it works without %s", command)
-				require.Contains(t, err.Error(), strings.ToUpper(command[1:]), "the error does not say what is missing")
-				require.NotContains(t, err.Error(), "app")
+			for _, owners := range []bool{false, true} {
+				all := slices.Concat(commands, test.more)
+				if owners {
+					all = slices.Concat(all, ofOwners)
+				}
+				may(all...)
+				require.NoError(t, useAll(t, test.config(), owners))
+				for i, command := range all {
+					may(slices.Delete(slices.Clone(all), i, i+1)...)
+					err := useAll(t, test.config(), owners)
+					require.Error(t, err, "it works without %s", command)
+					require.Contains(t, err.Error(), strings.ToUpper(command[1:]), "the error does not say what is missing")
+					require.NotContains(t, err.Error(), "app")
+				}
 			}
 		})
 	}
@@ -147,6 +173,15 @@ func TestScriptsAreNeeded(t *testing.T) {
 					"redis: the server refuses "+command+", and the store needs scripts: ERR unknown command ("+command+")")
 			})
 		}
+	}
+	for _, command := range []string{"TIME", "ZADD", "ZREM", "ZREMRANGEBYSCORE", "ZRANGE"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			s := testserver.StartRedis(t, "--rename-command", command, "")
+			b := openBackend(t, redis.Config{Options: &redis.Options{Addr: s.Addr}})
+			require.EqualError(t, b.(session.OwnerIniter).InitOwners(t.Context()),
+				"redis: the server refuses "+command+" to this user, and the store needs it")
+		})
 	}
 	for _, command := range []string{"GET", "SET", "DEL", "PTTL", "PEXPIRE", "EXISTS"} {
 		t.Run(command, func(t *testing.T) {

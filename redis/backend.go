@@ -37,6 +37,7 @@ type backend struct {
 	// understand how Redis 7 lists its commands, and sends a command to any server, but a
 	// script to the right one.
 	scripted bool
+	apart    bool          // the index of owners is in other slots than the records: see InitOwners
 	slots    chan struct{} // holds an element for each call under way; nil if calls must be watched
 	lookups  *together.Group[answer]
 }
@@ -55,6 +56,9 @@ var (
 )
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	if rec.Owner != "" {
+		return b.insertOwned(ctx, sid, rec)
+	}
 	return b.insert(ctx, once, sid, rec)
 }
 
@@ -69,6 +73,9 @@ func (b *backend) insert(ctx context.Context, kind kind, sid string, rec session
 }
 
 func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	if rec.Owner != "" || rec.Former != "" {
+		return b.swapOwned(ctx, sid, old, rec)
+	}
 	want, how := script.Expected(old)
 	return b.eval(ctx, once, swap, []string{b.prefix + sid}, want, how, string(rec.Data), script.Millis(rec.TTL))
 }
@@ -76,13 +83,12 @@ func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.
 // Rename is one step if both keys are in one slot, and two steps otherwise: see the
 // package doc.
 func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+	if rec.Owner != "" || rec.Former != "" {
+		return b.renameOwned(ctx, sid, newSID, old, rec)
+	}
 	want, how := script.Expected(old)
 	keys := []string{b.prefix + sid, b.prefix + newSID}
-	switch b.client.(type) {
-	case *redis.Client, *redis.ClusterClient:
-		// The server of the first key refuses a script whose second key is in another
-		// slot. Only these clients get that answer: others, such as a Ring, may spread
-		// keys over servers that know no slots.
+	if b.knowsSlots() {
 		ok, err := b.eval(ctx, once, rename, keys, want, how, string(rec.Data), script.Millis(rec.TTL))
 		if reply, _ := errtext.Reply(err); errtext.Code(reply) != "CROSSSLOT" {
 			return ok, err
@@ -99,6 +105,17 @@ func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, re
 	}
 	now, found, err := b.Load(ctx, newSID)
 	return found && bytes.Equal(now.Data, rec.Data), err
+}
+
+// knowsSlots reports whether the server of the first key of a script refuses the script if
+// another key is in another slot. Only these clients get that answer: others, such as a
+// Ring, may spread keys over servers that know no slots.
+func (b *backend) knowsSlots() bool {
+	switch b.client.(type) {
+	case *redis.Client, *redis.ClusterClient:
+		return true
+	}
+	return false
 }
 
 func (b *backend) Extend(ctx context.Context, sid string, left time.Duration) error {
@@ -150,15 +167,25 @@ func (b *backend) check(ctx context.Context) error {
 		refused, err := run(ctx, b, repeatable, func(ctx context.Context) (string, error) {
 			return eval(ctx, b.client, keys).Text()
 		})
-		switch reply, _ := errtext.Reply(err); {
-		case errtext.IsRefusal(reply):
-			return redact.New("redis: "+errtext.Refusal(reply)+": "+err.Error(), err)
-		case errtext.Code(reply) == "NOSCRIPT": // another server of the Cluster
-		case err != nil:
-			return redact.New("redis: connect: "+err.Error(), err)
-		case refused != "OK":
-			return fmt.Errorf("redis: the server refuses %s to this user, and the store needs it", script.Command(refused))
+		if reply, _ := errtext.Reply(err); errtext.Code(reply) == "NOSCRIPT" { // another server of the Cluster
+			continue
 		}
+		if err = refusal(refused, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refusal is the error of a check, given its reply.
+func refusal(refused string, err error) error {
+	switch reply, _ := errtext.Reply(err); {
+	case errtext.IsRefusal(reply):
+		return redact.New("redis: "+errtext.Refusal(reply)+": "+err.Error(), err)
+	case err != nil:
+		return redact.New("redis: connect: "+err.Error(), err)
+	case refused != "OK":
+		return fmt.Errorf("redis: the server refuses %s to this user, and the store needs it", script.Command(refused))
 	}
 	return nil
 }

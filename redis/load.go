@@ -111,6 +111,12 @@ func (b *backend) fetchByScript(ctx context.Context, keys []string) ([]answer, e
 	if err != nil {
 		return nil, err
 	}
+	a, err := loaded(reply)
+	return []answer{a}, err
+}
+
+// loaded is the answer that the script has given.
+func loaded(reply interface{}) (answer, error) {
 	data, left, found, err := script.Loaded(reply)
-	return []answer{{rec: session.Record{Data: data, TTL: left}, found: found}}, err
+	return answer{rec: session.Record{Data: data, TTL: left}, found: found}, err
 }

@@ -63,11 +63,48 @@
 //
 //	ACL SETUSER app on >password ~session:* +get +pttl +set +del +pexpire +exists +eval +evalsha
 //
+// With Options.OwnerKey also +time +zadd +zrem +zremrangebyscore +zrange. New returns an error
+// that names the command that the server refuses.
+//
 // That is what this package and go-redis 8 send to Redis 7, for a Cluster with
 // ClusterOptions.ClusterSlots, too. Without those, a ClusterClient sends CLUSTER SLOTS, which
 // is +cluster|slots. It also sends COMMAND, and does without an answer. With ReadOnly it sends
 // READONLY. A user of Sentinel needs the commands that
 // https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/ lists for clients.
+//
+// # Owners
+//
+// With Options.OwnerKey the sessions of an owner are in a sorted set. Its key is the KeyPrefix,
+// "flamego::session::owner:" and the owner as text, which is never the key of a session. The
+// members are the session IDs, and the score of a member is when its session ends, in
+// milliseconds by the clock of the server, plus a minute. Each write removes the members that
+// are past, and the set ends with its last member. What a logout leaves in the set goes when
+// the owner is listed, or gets new sessions, each of which removes up to four, or else when the
+// session would have ended. A program that counts keys by the KeyPrefix counts the sets, too.
+//
+// The script that writes a session writes the set, so no write costs another round trip. The
+// list of an owner is one script, which reads the set, and the data and the time to live of
+// each member. So a session that gets a new ID meanwhile is in the list. The server does
+// nothing else while the script runs: about 4 microseconds for each session of 500 bytes, so 4
+// milliseconds for 1000.
+//
+// A server that evicts keys when its memory is full may evict a set. Then its sessions are
+// missing in the list until they are used again.
+//
+// On a Cluster all that is so if the KeyPrefix has a hash tag, such as "{session}:". Without a
+// hash tag a set is in another slot than its sessions. Then
+//   - a write and an extend cost one more round trip, for the set, which comes ahead. A renewal
+//     and a change of owner cost two, as the old member goes last.
+//   - a list costs two round trips: one for the set, and one for each 256 sessions.
+//   - a session that gets a new ID is for a moment under neither ID, and a list may miss it. So
+//     a session that is renewed while all sessions of its owner are ended may survive.
+//   - a session may be missing in the list, until it is used again, if its owner changes
+//     and at the same time changes back.
+//   - what a logout leaves in the set stays until the session would have ended.
+//
+// A redis.Ring, and a client of a type that is not of go-redis, is treated like a Cluster
+// without a hash tag. If a Ring loses a server, lists are incomplete until the sessions have
+// been used again. A ClusterClient with ReadOnly lists at the primaries, where all scripts run.
 //
 // # No prefix
 //

@@ -21,6 +21,18 @@
 // If the table is there already, InitTable only adds the index if that is missing. An
 // expiry is rounded up to a whole second.
 //
+// With Options.OwnerKey the table has one more column, and an index on it:
+//
+//	ALTER TABLE sessions ADD COLUMN owner TEXT;
+//	CREATE INDEX sessions_owner_idx ON sessions (owner) WHERE owner IS NOT NULL;
+//
+// InitTable adds them to a table of any age. Without InitTable, or if the file cannot be
+// written, a missing column is an error at start, which has the two statements. A missing
+// index alone is no error: lists read the whole table then. The column is the store's: a
+// column owner that is no text or is NOT NULL is an error at start. Processes without
+// OwnerKey, and those of the old library, go on using the table. What they insert has no
+// owner.
+//
 // A store writes by one connection, for which its operations queue up. SQLite has only
 // one writer at a time anyway, and refuses other writers at once unless it is told to
 // wait. So that it waits for other processes, a DSN without a busy_timeout gets a
@@ -104,8 +116,8 @@ type Config struct {
 	Encoder session.Encoder
 	// Decoder decodes what Encoder made. Default is session.GobDecoder.
 	Decoder session.Decoder
-	// InitTable makes the table and its index where they are missing. Default is
-	// false.
+	// InitTable makes the table and its index where they are missing, and with
+	// Options.OwnerKey the column and the index of the owner. Default is false.
 	InitTable bool
 	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
 	// save more is an error, and a larger record is not decoded. Default is 1 MiB.

@@ -23,8 +23,9 @@ var env = &sqltest.Env{
 	OldTable: `CREATE TABLE %s (key TEXT PRIMARY KEY, data BLOB NOT NULL, expired_at TEXT NOT NULL)`,
 	Time:     "datetime('now', '%d seconds')",
 	HasIndex: `SELECT COUNT(*) FROM pragma_index_list('%s') l, pragma_index_info(l.name) c WHERE c.seqno = 0 AND c.name = 'expired_at'`,
-	Schema:   "main",
-	Long:     strings.Repeat("odd", 99),
+	Explain:  "EXPLAIN QUERY PLAN ", Analyze: "ANALYZE %T",
+	Schema: "main",
+	Long:   strings.Repeat("odd", 99),
 }
 
 func TestBackend(t *testing.T) { env.Run(t) }

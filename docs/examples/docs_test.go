@@ -17,6 +17,9 @@ import (
 
 var codeBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
+// A piece of a program, and where that is.
+var fromProgram = regexp.MustCompile("(?ms)^[^\n]*\\]\\((examples/[^)\n]*main\\.go)\\):\n\n```go\n(.*?)^```$")
+
 // What the pieces of code in the documentation take as given.
 const givenCode = `package main
 
@@ -25,6 +28,7 @@ import (
 	"database/sql"
 	"encoding/gob"
 	"fmt"
+	"html/template"
 	"log"
 	"net/http"
 	"os"
@@ -49,7 +53,7 @@ import (
 )
 
 var _ = []any{
-	context.Background, sql.Open, gob.Register, fmt.Sprint, log.Fatal, http.StatusOK, os.Interrupt, signal.Notify, slices.Clone[[]int], strings.Contains,
+	context.Background, sql.Open, gob.Register, fmt.Sprint, template.New, log.Fatal, http.StatusOK, os.Interrupt, signal.Notify, slices.Clone[[]int], strings.Contains,
 	syscall.SIGTERM, (*testing.T)(nil), time.Second, flamego.New, goredis.NewClient, options.Client, session.New,
 	mongo.Initer, mysql.Initer, postgres.Initer, redis.Initer, sqlite.Initer, storetest.Run,
 }
@@ -69,7 +73,7 @@ func main() {}
 `
 
 // All Go code in the documentation compiles: programs as they are, declarations
-// and statements together in one more.
+// and statements together in one more, and pieces of a program where they are from.
 func TestDocs(t *testing.T) {
 	names, err := filepath.Glob("../*.md")
 	require.NoError(t, err)
@@ -82,6 +86,7 @@ func TestDocs(t *testing.T) {
 	for _, name := range append(names, "../../README.md", "../../CHANGELOG.md") {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
+		text = fromProgram.ReplaceAll(text, nil)
 		for _, block := range codeBlock.FindAllStringSubmatch(string(text), -1) {
 			code := block[1]
 			if !strings.HasPrefix(code, "package ") {
@@ -102,6 +107,54 @@ func TestDocs(t *testing.T) {
 	for _, name := range files {
 		out, err := exec.Command("go", "vet", name).CombinedOutput()
 		assert.NoError(t, err, "%s", out)
+	}
+}
+
+// Pieces of a program stand in it as they are shown, paragraph by paragraph.
+func TestPieces(t *testing.T) {
+	text, err := os.ReadFile("../guide.md")
+	require.NoError(t, err)
+	plain := func(code string) string {
+		lines := strings.Split(strings.TrimSpace(code), "\n")
+		for i := range lines {
+			lines[i] = strings.TrimSpace(lines[i])
+		}
+		return "\n" + strings.Join(lines, "\n") + "\n"
+	}
+	pieces := fromProgram.FindAllStringSubmatch(string(text), -1)
+	require.NotEmpty(t, pieces)
+	for _, piece := range pieces {
+		program, err := os.ReadFile(filepath.Join("..", piece[1]))
+		require.NoError(t, err)
+		for paragraph := range strings.SplitSeq(piece[2], "\n\n") {
+			assert.Contains(t, plain(string(program)), plain(paragraph), piece[1])
+		}
+	}
+}
+
+// The tests that the tables of standards name exist, and so do the rules.
+func TestNamedTests(t *testing.T) {
+	text, err := os.ReadFile("../security.md")
+	require.NoError(t, err)
+	_, tables, _ := strings.Cut(string(text), "\n## Standards\n")
+	exist := make(map[string]bool)
+	definition := regexp.MustCompile(`(?m)^func ((?:Test|Example)\w+)\(|\bname: +"([a-z ]+/[^"]+)"`)
+	err = filepath.WalkDir("../..", func(path string, _ os.DirEntry, err error) error {
+		isRule := filepath.Base(filepath.Dir(path)) == "storetest"
+		if err != nil || !strings.HasSuffix(path, ".go") || isRule == strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		code, err := os.ReadFile(path)
+		for _, match := range definition.FindAllStringSubmatch(string(code), -1) {
+			exist[match[1]+match[2]] = true
+		}
+		return err
+	})
+	require.NoError(t, err)
+	named := regexp.MustCompile("`((?:Test|Example)[A-Z]\\w*|[a-z ]+/[a-z ,]+)`").FindAllStringSubmatch(tables, -1)
+	require.Greater(t, len(named), 50)
+	for _, match := range named {
+		assert.True(t, exist[match[1]], "there is no test %s", match[1])
 	}
 }
 

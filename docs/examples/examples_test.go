@@ -127,10 +127,19 @@ func mongoEnv(t *testing.T) []string {
 // buildExamples builds all programs and returns the folder they are in.
 func buildExamples(t *testing.T) string {
 	t.Helper()
+	var names []string
+	for _, ex := range examples {
+		names = append(names, ex.name)
+	}
+	return build(t, names)
+}
+
+func build(t *testing.T, names []string) string {
+	t.Helper()
 	dir := t.TempDir()
 	args := []string{"build", "-o", dir}
-	for _, ex := range examples {
-		args = append(args, "./"+ex.name)
+	for _, name := range names {
+		args = append(args, "./"+name)
 	}
 	out, err := exec.Command("go", args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,10 @@ type folder interface {
 	Replace(name string, data []byte, at time.Time) error
 	Remove(name string) error
 	RemoveSpare(name string) error
+	Create(name string) error
+	Unlink(name string) error
+	RemoveDir(name string) error
+	Names() (*os.File, error)
 }
 
 // impl is one way to do it.
@@ -269,6 +274,72 @@ func TestRemoveFails(t *testing.T) {
 			t.Fatal("a folder in place of the spare was removed")
 		}
 		wantData(t, dir, "abc", "data")
+	})
+}
+
+// An empty file is made where nothing is, and nothing is followed or removed that is
+// something else.
+func TestEmptyFiles(t *testing.T) {
+	each(t, func(t *testing.T, i impl, root string) {
+		dir := i.dir(t, root)
+		name := func(base string) string { return filepath.Join(root, "a/b", base) }
+		names := func() string {
+			f, err := dir.Names()
+			must(t, err)
+			defer func() { must(t, f.Close()) }()
+			names, err := f.Readdirnames(-1)
+			must(t, err)
+			slices.Sort(names)
+			return strings.Join(names, " ")
+		}
+		wantNames := func(want string) {
+			t.Helper()
+			if got := names(); got != want {
+				t.Fatalf("the folder has %q, not %q", got, want)
+			}
+		}
+		wantNames("")
+		must(t, dir.Create("abc"))
+		info, err := os.Lstat(name("abc"))
+		must(t, err)
+		if info.Mode() != 0o600 || info.Size() != 0 {
+			t.Fatalf("mode %v, %d bytes", info.Mode(), info.Size())
+		}
+		old := time.Now().Add(-time.Hour).Truncate(time.Second)
+		must(t, os.WriteFile(name("abc"), []byte("data"), 0o600))
+		must(t, dir.Touch("abc", old))
+		must(t, os.Mkdir(name("abd"), 0o700))
+		must(t, os.Symlink(name("nowhere"), name("abl")))
+		for _, n := range []string{"abc", "abd", "abl"} {
+			must(t, dir.Create(n))
+		}
+		wantData(t, dir, "abc", "data")
+		at, err := dir.ModTime("abc")
+		must(t, err)
+		if !at.Equal(old) {
+			t.Fatalf("changed at %v", at)
+		}
+		wantNames("abc abd abl")
+
+		wantErr(t, dir.Unlink("abd"), ErrNotPlain)
+		wantErr(t, dir.RemoveDir("abc"), ErrNotPlain)
+		wantErr(t, dir.RemoveDir("abl"), ErrNotPlain)
+		must(t, os.WriteFile(name("abd/full"), nil, 0o600))
+		wantErr(t, dir.RemoveDir("abd"), fs.ErrExist)
+		must(t, os.Remove(name("abd/full")))
+		wantNames("abc abd abl")
+		must(t, dir.RemoveDir("abd"))
+		must(t, dir.Unlink("abl"))
+		must(t, os.WriteFile(name("~bc"), nil, 0o600))
+		must(t, dir.Unlink("abc"))
+		wantNames("~bc")
+		wantErr(t, dir.Unlink("abc"), fs.ErrNotExist)
+		wantErr(t, dir.RemoveDir("abd"), fs.ErrNotExist)
+
+		must(t, os.RemoveAll(filepath.Join(root, "a/b")))
+		wantErr(t, dir.Create("abc"), fs.ErrNotExist)
+		_, err = os.Lstat(filepath.Join(root, "a/b"))
+		wantErr(t, err, fs.ErrNotExist)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -139,6 +140,42 @@ func (d Dir) RemoveSpare(name string) error {
 		return nil
 	}
 	return failed("remove", err)
+}
+
+// Create makes an empty file, unless something has the name already, whatever it is.
+func (d Dir) Create(name string) error {
+	fd, err := openat(d.fd, name, makeFlags|unix.O_EXCL)
+	switch {
+	case errors.Is(err, unix.EEXIST):
+		return nil
+	case err != nil:
+		return failed("create", err)
+	}
+	return failed("create", unix.Close(fd))
+}
+
+// Unlink removes a file that has no spare.
+func (d Dir) Unlink(name string) error {
+	err := unix.Unlinkat(d.fd, name, 0)
+	if errors.Is(err, unix.EISDIR) {
+		return ErrNotPlain
+	}
+	return failed("remove", err)
+}
+
+// RemoveDir removes a folder. If something is in it the error is fs.ErrExist.
+func (d Dir) RemoveDir(name string) error {
+	return plain("remove", unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR))
+}
+
+// Names opens the folder for its Readdirnames. The kinds of the files are not known there:
+// not all file systems tell them.
+func (d Dir) Names() (*os.File, error) {
+	fd, err := openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC)
+	if err != nil {
+		return nil, failed("open", err)
+	}
+	return os.NewFile(uintptr(fd), "."), nil // #nosec G115 -- fd is positive
 }
 
 // writeSpare makes data the content of the spare, and at its time.

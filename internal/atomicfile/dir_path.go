@@ -122,3 +122,30 @@ func (d pathDir) RemoveSpare(name string) error {
 	}
 	return nil
 }
+
+func (d pathDir) Create(name string) error {
+	f, err := os.OpenFile(d.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case os.IsExist(err):
+		return nil
+	case err != nil:
+		return err
+	}
+	return f.Close()
+}
+
+func (d pathDir) Unlink(name string) error {
+	if info, err := os.Lstat(d.path(name)); err == nil && info.IsDir() {
+		return ErrNotPlain
+	}
+	return os.Remove(d.path(name))
+}
+
+func (d pathDir) RemoveDir(name string) error {
+	if info, err := os.Lstat(d.path(name)); err == nil && !info.IsDir() {
+		return ErrNotPlain
+	}
+	return os.Remove(d.path(name))
+}
+
+func (d pathDir) Names() (*os.File, error) { return os.Open(string(d)) }

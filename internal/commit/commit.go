@@ -35,8 +35,8 @@
 // # Errors
 //
 // An error of the store or of the encoding ends a commit and comes back as it is.
-// A commit that other writers, perhaps of other processes, beat 30 times in a row
-// returns [ErrContended].
+// A commit that other writers, of other processes, beat 200 times in a row, or until its time
+// is over, returns [ErrContended]. That takes some five seconds.
 //
 // # Lost answers
 //

@@ -46,14 +46,9 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 	if err := e.clearUp(ctx, c); err != nil {
 		return err
 	}
-	const maxTries, maxLost = 30, 5
+	const maxTries, maxLost = 200, 5
 	lost := 0
 	for try := range maxTries {
-		if c.Origin.lost != nil {
-			if err := pause(ctx, try); err != nil {
-				return c.failed(err)
-			}
-		}
 		again, err := e.attempt(ctx, c, try)
 		if err != nil || !again {
 			return err
@@ -65,15 +60,6 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 		}
 	}
 	return c.failed(ErrContended)
-}
-
-// pause waits before another try; but the second one follows at once, as the first one may have
-// failed only because the record was read long before.
-func pause(ctx context.Context, try int) error {
-	if try < 2 {
-		return nil
-	}
-	return backoff.Pause(ctx, try, 50*time.Millisecond)
 }
 
 // destroy deletes the record, also under a new ID that it may have. A mark stays: it belongs
@@ -134,8 +120,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, e
 	case !written && c.Origin.lost != nil:
 		written, again, err = e.look(ctx, c)
 	case !written:
-		// The pause comes before the record is read: one that was read before it would be old.
-		if err = pause(ctx, try+1); err == nil {
+		if written, again, err = false, false, pause(ctx, try); err == nil {
 			written, again, err = e.resolve(ctx, c, a.next.Data)
 		}
 	}
@@ -146,6 +131,19 @@ func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, e
 		c.Gains = a.owner != "" && a.owner != a.former
 	}
 	return again, err
+}
+
+// pause waits after a try that was refused, and before the record is read anew: what is read
+// must be as new as possible when it is written. The second try follows at once, as the first
+// one may have failed only because the record was read long before.
+func pause(ctx context.Context, try int) error {
+	if try == 0 {
+		return nil
+	}
+	if err := backoff.Pause(ctx, try, 50*time.Millisecond); err != nil {
+		return fmt.Errorf("%w: %w", ErrContended, err)
+	}
+	return nil
 }
 
 // markOld leaves a mark under the ID that was given up for a new one, if one was.

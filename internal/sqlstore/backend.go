@@ -38,29 +38,28 @@ type backend struct {
 
 	maxReaders int                       // how many connections readers may have
 	unprepared atomic.Pointer[time.Time] // nothing is prepared before that; nil for no time
+	mayInit    bool                      // Config.InitTable
+	owners     bool                      // writes set the owner: see InitOwners
 
 	lookups *together.Group[answer] // nil for a pool that is shared, and without Dialect.Remote
 
-	load, loadAll, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
+	load, loadAll, owned, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
 }
 
 func newBackend(d *Dialect, p *pool, n name) *backend {
 	b := &backend{dialect: d, pool: p, name: n}
+	b.compileWrites()
 	for q, template := range map[*query]string{
 		&b.load:        "SELECT {data}, {left} FROM {table} WHERE {key} = ? AND {live}",
 		&b.loadAll:     "SELECT {key}, {data}, {left} FROM {table} WHERE {key} IN ({load keys}) AND {live}",
-		&b.insert:      cmp.Or(d.Insert, upsert),
-		&b.replace:     "UPDATE {table} SET {data} = ?, {expired_at} = {expiry} WHERE {key} = ? AND {dead}",
-		&b.swap:        "UPDATE {table} SET {data} = ?, {expired_at} = {expiry} WHERE {key} = ? AND {data} = ? AND {live}",
-		&b.rename:      "UPDATE {table} SET {key} = ?, {data} = ?, {expired_at} = {expiry} WHERE {key} = ? AND {data} = ? AND {live}",
+		&b.owned:       "SELECT {key}, {data}, {left} FROM {table} WHERE {owner} = {owner value} AND {live}",
 		&b.extend:      "UPDATE {table} SET {expired_at} = {expiry} WHERE {key} = ? AND {live} AND {expires} < {until}",
 		&b.remove:      "DELETE FROM {table} WHERE {key} = ?",
 		&b.sweep:       d.Sweep,
 		&b.sweepKeys:   d.SweepKeys,
 		&b.sweepDelete: d.SweepDelete,
 	} {
-		q.parts, q.pool = d.compile(template, n), p
-		q.text = d.join(q.parts)
+		b.compile(q, template)
 	}
 	if d.Remote && p.connector != nil {
 		b.lookups = together.New(max(1, p.gate.most/loadShare), loadBatch, b.fetch)
@@ -68,28 +67,62 @@ func newBackend(d *Dialect, p *pool, n name) *backend {
 	return b
 }
 
-func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
-	data, ms := bytesOf(rec.Data), ttl.Millis(rec.TTL)
-	ok, err := b.change(ctx, once, &b.insert, sid, data, ms)
-	if err != nil && b.dialect.class(err) == Duplicate {
-		// If a sweep deletes the dead row before replace finds it, replace changes no
-		// row, as if there were a live one. The portable store looks, and tries again.
-		return b.change(ctx, once, &b.replace, data, ms, sid)
+// compileWrites makes the statements that set an owner after InitOwners.
+func (b *backend) compileWrites() {
+	for q, template := range map[*query]string{
+		&b.insert:  cmp.Or(b.dialect.Insert, upsert),
+		&b.replace: "UPDATE {table} SET {data} = ?, {expired_at} = {expiry}{, owner = value} WHERE {key} = ? AND {dead}",
+		&b.swap:    "UPDATE {table} SET {data} = ?, {expired_at} = {expiry}{, owner = value} WHERE {key} = ? AND {data} = ? AND {live}",
+		&b.rename:  "UPDATE {table} SET {key} = ?, {data} = ?, {expired_at} = {expiry}{, owner = value} WHERE {key} = ? AND {data} = ? AND {live}",
+	} {
+		b.compile(q, template)
 	}
-	return ok, err
+}
+
+func (b *backend) compile(q *query, template string) {
+	q.parts, q.pool = b.dialect.compile(withOwner(template, b.owners), b.name), b.pool
+	q.text = b.dialect.join(q.parts)
+	if stmt := q.stmt.Swap(nil); stmt != nil { // of the text before
+		_ = stmt.Close()
+	}
+}
+
+func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (ok bool, err error) {
+	data, ms := bytesOf(rec.Data), ttl.Millis(rec.TTL)
+	if b.owners {
+		ok, err = b.change(ctx, once, &b.insert, sid, data, ms, b.ownerOf(rec))
+	} else {
+		ok, err = b.change(ctx, once, &b.insert, sid, data, ms)
+	}
+	if err == nil || b.dialect.class(err) != Duplicate {
+		return ok, err
+	}
+	// If a sweep deletes the dead row before replace finds it, replace changes no row, as
+	// if there were a live one. The portable store looks, and tries again.
+	if b.owners {
+		return b.change(ctx, once, &b.replace, data, ms, b.ownerOf(rec), sid)
+	}
+	return b.change(ctx, once, &b.replace, data, ms, sid)
 }
 
 // Swap may change no row because the row already holds the new data: MySQL counts such
 // a row only on connections with clientFoundRows. Those that the store opens have it;
 // for a pool that is shared, the portable store finds out.
 func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	if b.owners {
+		return b.change(ctx, once, &b.swap, bytesOf(rec.Data), ttl.Millis(rec.TTL), b.ownerOf(rec), sid, bytesOf(old))
+	}
 	return b.change(ctx, once, &b.swap, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
 }
 
 // Rename fails if there is a row with the new key, even a dead row. New IDs are random,
 // so there is none.
-func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	ok, err := b.change(ctx, once, &b.rename, newSID, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
+func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (ok bool, err error) {
+	if b.owners {
+		ok, err = b.change(ctx, once, &b.rename, newSID, bytesOf(rec.Data), ttl.Millis(rec.TTL), b.ownerOf(rec), sid, bytesOf(old))
+	} else {
+		ok, err = b.change(ctx, once, &b.rename, newSID, bytesOf(rec.Data), ttl.Millis(rec.TTL), sid, bytesOf(old))
+	}
 	if err != nil && b.dialect.class(err) == Duplicate {
 		return false, nil
 	}
@@ -158,7 +191,7 @@ func (b *backend) keys(ctx context.Context) (keys []interface{}, err error) {
 // Close closes the prepared statements, and the pools that the store has opened.
 func (b *backend) Close() error {
 	for _, q := range []*query{
-		&b.load, &b.loadAll, &b.insert, &b.replace, &b.swap, &b.rename, &b.extend, &b.remove,
+		&b.load, &b.loadAll, &b.owned, &b.insert, &b.replace, &b.swap, &b.rename, &b.extend, &b.remove,
 		&b.sweep, &b.sweepKeys, &b.sweepDelete,
 	} {
 		if stmt := q.stmt.Load(); stmt != nil {

@@ -44,7 +44,7 @@ func (d *Dialect) blamed(err error) error {
 // about the server or about others who use the table.
 func (d *Dialect) blamedTable(err error) error {
 	class := d.class(err)
-	if _, ok := d.answer(err); ok && (class == Other || class == NoTable || class == KeyTooLong) {
+	if _, ok := d.answer(err); ok && (class == Other || class == NoTable || class == NoColumn || class == KeyTooLong) {
 		return redact.New("Table: "+err.Error(), err)
 	}
 	return err

@@ -21,6 +21,8 @@ const (
 	Duplicate
 	// NoTable says that there is no such table.
 	NoTable
+	// NoColumn says that the table has no such column.
+	NoColumn
 	// Again says that nothing was done and that another attempt may succeed, as after a
 	// deadlock, or when a statement has to be prepared anew.
 	Again

@@ -82,11 +82,11 @@ func (d *Dialect) unquote(part string) string {
 	return strings.ReplaceAll(part, q+q, q)
 }
 
-// index returns the name of the index on expired_at. If the name of the table has to be
+// index returns the name of the index on a column. If the name of the table has to be
 // shortened for it, a hash is added: on some databases the indexes of different tables
 // must have different names.
-func (d *Dialect) index(table string) string {
-	const suffix = "_expired_at_idx"
+func (d *Dialect) index(table, column string) string {
+	suffix := "_" + column + "_idx"
 	long := table + suffix
 	if d.MaxName == 0 || d.NameLength(long) <= d.MaxName {
 		return long

@@ -3,10 +3,10 @@
 //
 // # Model
 //
-// A session is one row: key, data, expired_at. Every operation is one statement, which
+// A session is one row: key, data, expired_at, and after InitOwners an owner. Every operation is one statement, which
 // names the state that it expects: the key, the bytes that were read, an expiry that has
 // not passed. (On MySQL an Insert that meets a row, and a Sweep, are two.) So there is no transaction, no lock that outlives a statement,
-// and no column that the tables of the older library do not have.
+// and but for the owner no column that the tables of the older library do not have.
 //
 // Only the clock of the database counts: a statement compares expired_at with the time
 // of the server. No time passes through the driver, so the ways in which drivers parse
@@ -79,9 +79,12 @@ func Initer[C interface{ ~Config }](d *Dialect) session.Initer {
 // Dialect is what the backend has to know about a database.
 //
 // A template is SQL in which
-//   - {table}, {key}, {data}, {expired_at} and {index} are names,
+//   - {table}, {key}, {data}, {expired_at}, {owner}, {index} and {owner index} are names,
 //   - {schema.} and {bare} are the two parts of {table},
-//   - {now}, {expires}, {live}, {dead}, {until}, {expiry} and {left} are expressions,
+//   - {now}, {expires}, {live}, {dead}, {until}, {expiry}, {left} and {owner value} are
+//     expressions,
+//   - {, owner} and the like are parts of a write, left out if it sets no owner: see
+//     withOwner,
 //   - ? is a parameter,
 //   - {load keys} and {sweep keys} are as many parameters as keys go in one statement
 //     that loads or deletes,
@@ -111,6 +114,9 @@ type Dialect struct {
 	// CreateTable and CreateIndex are the statements of InitTable. Without HasIndex,
 	// CreateIndex must leave an index alone that is there.
 	CreateTable, CreateIndex string
+	// OwnerType is the type of the column owner, whose comparison takes no two texts for one
+	// unless they differ in spaces at the end. CreateOwnerIndex is like CreateIndex.
+	OwnerType, CreateOwnerIndex string
 	// Sweep deletes up to {sweep limit} dead rows. A dialect without Sweep needs both
 	// SweepKeys and SweepDelete: SweepKeys reads the keys of up to {sweep limit} dead
 	// rows, and SweepDelete deletes the rows with these {sweep keys} that are still dead.
@@ -122,7 +128,8 @@ type Dialect struct {
 	// means: the message of the server may repeat anything.
 	ServerError func(error) (code, text string, ok bool)
 	// Codes are the codes of ServerError that have a meaning for the backend. NoTable
-	// must have a code, or InitTable makes no table. Duplicate must have a code too.
+	// must have a code, or InitTable makes no table, and NoColumn for the same reason.
+	// Duplicate must have a code too.
 	Codes map[Class][]string
 
 	// The fields of this group are optional.
@@ -152,7 +159,7 @@ type Dialect struct {
 	// Without Readers, or with another answer, the one connection also loads.
 	Readers string
 
-	// Insert writes the parameters key, data and TTL unless there is a live row with
+	// Insert writes the parameters key, data, TTL and owner unless there is a live row with
 	// the key. It may be a plain INSERT: if that finds a duplicate, the backend tries to
 	// replace a dead row by an UPDATE. Default is an INSERT .. ON CONFLICT.
 	Insert string
@@ -163,9 +170,19 @@ type Dialect struct {
 	// CreateShort is CreateTable with a shorter key, for a server that answers with a code
 	// of KeyTooLong.
 	CreateShort string
-	// HasIndex counts the indexes on expired_at. Its parameters are the schema, empty
-	// for the current schema, and the table.
+	// HasIndex counts the indexes on the column whose name stands for {column} in it. Its
+	// parameters are the schema, empty for the current schema, and the table.
 	HasIndex string
+	// OwnerFits answers 1 if the column owner can be used, 0 if it cannot, and NULL if nobody
+	// knows. Its parameters are those of HasIndex.
+	OwnerFits string
+	// OwnerValue is the owner as an expression of the parameter ?, which is hexadecimal if
+	// HexOwner says so. Default is the parameter.
+	OwnerValue string
+	HexOwner   bool
+	// LockLimit stands before the statements that change a table of which others hold locks,
+	// and says how long they wait. While they wait, they hold up whoever comes after them.
+	LockLimit string
 	// Capacity answers how many bytes the column data can hold. Its parameters are those
 	// of HasIndex. A dialect without Capacity has no limit worth knowing.
 	Capacity string
@@ -198,7 +215,8 @@ func (d *Dialect) Open(ctx context.Context, config Config) (session.Backend, ses
 		return nil, sc, err
 	}
 
-	if err := b.start(ctx, config.InitTable, &sc); err != nil {
+	b.mayInit = config.InitTable
+	if err := b.start(ctx, &sc); err != nil {
 		_ = b.Close()
 		return nil, sc, fmt.Errorf("%s: %w", d.Name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"strings"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/starting"
@@ -13,15 +14,15 @@ import (
 // defaultMaxDataSize is that of session.NewStore.
 const defaultMaxDataSize = 1 << 20
 
-// start waits for the server, makes the table if initTable says so, and
+// start waits for the server, makes the table if InitTable says so, and
 // lowers sc.MaxDataSize to what the table can hold.
-func (b *backend) start(ctx context.Context, initTable bool, sc *session.StoreConfig) error {
+func (b *backend) start(ctx context.Context, sc *session.StoreConfig) error {
 	ping := func(ctx context.Context) error { return b.retry(ctx, b.pool, freely, b.pool.PingContext) }
 	if err := starting.Wait(ctx, ping, b.dialect.mayStart); err != nil {
 		return fmt.Errorf("connect: %w", b.dialect.blamed(err))
 	}
 	b.openReaders(ctx) // before the table, which may use up the context
-	if initTable {
+	if b.mayInit {
 		if err := b.initTable(ctx); err != nil {
 			return fmt.Errorf("create table %q: %w", b.name.table, b.dialect.blamedTable(err))
 		}
@@ -61,10 +62,17 @@ func (b *backend) initTable(ctx context.Context) error {
 
 	// Without the index only GC is slower. The table may be large or belong to another
 	// user, so a failure to make the index is no error.
-	if n, err := b.ask(ctx, b.dialect.HasIndex, b.name.schema, b.name.table); err == nil && n.Int64 == 0 {
+	if !b.hasIndex(ctx, "expired_at") {
 		_ = b.run(ctx, b.dialect.CreateIndex)
 	}
 	return nil
+}
+
+// hasIndex reports whether there is an index on a column, or if nobody knows.
+func (b *backend) hasIndex(ctx context.Context, column string) bool {
+	query := strings.ReplaceAll(b.dialect.HasIndex, "{column}", column)
+	n, err := b.ask(ctx, query, b.name.schema, b.name.table)
+	return err != nil || n.Int64 > 0
 }
 
 // openReaders opens a second pool, of connections that only read, where one connection

@@ -10,9 +10,20 @@ import (
 // upsert is the Insert of a dialect that has none of its own: one statement that
 // replaces a dead row, and changes nothing if there is a live row. (A plain INSERT would
 // write the session ID of each duplicate to the log of a PostgreSQL server.)
-const upsert = `INSERT INTO {table} AS t ({key}, {data}, {expired_at}) VALUES (?, ?, {expiry})
-ON CONFLICT ({key}) DO UPDATE SET {data} = excluded.{data}, {expired_at} = excluded.{expired_at}
+const upsert = `INSERT INTO {table} AS t ({key}, {data}, {expired_at}{, owner}) VALUES (?, ?, {expiry}{, owner value})
+ON CONFLICT ({key}) DO UPDATE SET {data} = excluded.{data}, {expired_at} = excluded.{expired_at}{, owner = excluded}
 WHERE t.{expired_at} <= {now}`
+
+// withOwner adds the column of the owner to the template of a write, or leaves it out.
+func withOwner(template string, owners bool) string {
+	column, value, set, excluded := "", "", "", ""
+	if owners {
+		column, value = ", {owner}", ", {owner value}"
+		set, excluded = ", {owner} = {owner value}", ", {owner} = excluded.{owner}"
+	}
+	return strings.NewReplacer("{, owner}", column, "{, owner value}", value,
+		"{, owner = value}", set, "{, owner = excluded}", excluded).Replace(template)
+}
 
 // compile makes the SQL of a template, in parts with a parameter between any two. It puts
 // in the expressions of the dialect first. Names come last, because a name may hold a "?"
@@ -22,6 +33,7 @@ func (d *Dialect) compile(template string, n name) (parts []string) {
 	text := strings.NewReplacer(
 		"{live}", expires+" > {now}", "{dead}", expires+" <= {now}",
 		"{expires}", expires, "{until}", cmp.Or(d.Until, d.Expiry), "{expiry}", d.Expiry, "{left}", d.Left,
+		"{owner value}", cmp.Or(d.OwnerValue, "?"), "{owner type}", d.OwnerType,
 		"{load keys}", parameters(loadBatch), "{sweep keys}", parameters(sweepBatch),
 		"{sweep limit}", strconv.Itoa(sweepBatch),
 	).Replace(template)
@@ -32,8 +44,9 @@ func (d *Dialect) compile(template string, n name) (parts []string) {
 	}
 	names := strings.NewReplacer(
 		"{table}", schema+d.quote(n.table), "{bare}", d.quote(n.table),
-		"{schema.}", schema, "{index}", d.quote(d.index(n.table)),
+		"{schema.}", schema, "{index}", d.quote(d.index(n.table, "expired_at")), "{owner index}", d.quote(d.index(n.table, "owner")),
 		"{key}", d.quote("key"), "{data}", d.quote("data"), "{expired_at}", d.quote("expired_at"),
+		"{owner}", d.quote("owner"),
 	)
 	parts = strings.Split(text, "?")
 	for i := range parts {

@@ -62,8 +62,8 @@ type Config struct {
 	Encoder session.Encoder
 	// Decoder decodes what Encoder made. Default is session.GobDecoder.
 	Decoder session.Decoder
-	// InitTable makes the table and its index where they are missing. Default is
-	// false.
+	// InitTable makes the table and its index where they are missing, and with
+	// Options.OwnerKey the column and the index of the owner. Default is false.
 	InitTable bool
 	// MaxDataSize is the greatest number of bytes of encoded data of one session. To
 	// save more is an error, and a larger record is not decoded. Default is 1 MiB.

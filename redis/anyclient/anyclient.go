@@ -39,6 +39,19 @@
 // only by its text when the server does not know the hash, as the clients above do.
 // The client belongs to the app: the store never closes it.
 //
+// # Owners
+//
+// With Options.OwnerKey the sessions of an owner are in a sorted set, as package redis has it:
+// nothing costs another round trip, and a list is one. The rights that it takes are listed
+// there. The script that lists reads keys that it finds in the set, which a server that wants
+// to know all keys of a script beforehand refuses.
+//
+// On a Cluster all that is so if the KeyPrefix has a hash tag, such as "{session}:". Without a
+// hash tag what package redis says of that holds: a write and an extend cost one more round
+// trip, a renewal and a change of owner two, and a list may miss a session that gets a new ID
+// at that moment. A list is one script for the set and one for each session, up to 16 at the
+// same time. If the client is that of a Cluster and Cluster is not set, New returns an error.
+//
 // # Retries
 //
 // The client should make no retries by itself (MaxRetries -1 in go-redis; in its
@@ -99,7 +112,8 @@ type Config struct {
 	Eval Eval
 	// Cluster says that the client is that of a Cluster. Then no script has keys of two
 	// slots, and a session that gets a new ID moves in two steps, unless the KeyPrefix has a
-	// hash tag, such as "{session}:". A failure between the steps ends the session.
+	// hash tag, such as "{session}:". A failure between the steps ends the session. What it
+	// means for owners is in the package doc.
 	// Default is false.
 	Cluster bool
 	// KeyPrefix is what every key starts with. Default is "session:".
@@ -153,16 +167,18 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 // start checks that the server does what the store needs. It waits for a server that is
 // still starting.
 func (b *backend) start(ctx context.Context) error {
-	return starting.Wait(ctx, b.check, errtext.MayStart)
+	return starting.Wait(ctx, func(ctx context.Context) error {
+		return b.check(ctx, script.Check, b.prefix+script.CheckKey)
+	}, errtext.MayStart)
 }
 
-func (b *backend) check(ctx context.Context) error {
-	reply, err := b.call(ctx, repeatable, script.Check, []string{b.prefix + script.CheckKey})
-	text, _ := errtext.Reply(err)
+func (b *backend) check(ctx context.Context, text string, keys ...string) error {
+	reply, err := b.call(ctx, repeatable, text, keys)
+	said, _ := errtext.Reply(err)
 	refused, ok := script.Text(reply)
 	switch {
-	case errtext.IsRefusal(text):
-		return redact.New("redis: "+errtext.Refusal(text)+": "+err.Error(), err)
+	case errtext.IsRefusal(said):
+		return redact.New("redis: "+errtext.Refusal(said)+": "+err.Error(), err)
 	case err != nil:
 		return redact.New("redis: connect: "+err.Error(), err)
 	case !ok:

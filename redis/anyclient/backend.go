@@ -21,7 +21,9 @@ type backend struct {
 	eval     Eval
 	prefix   string
 	noPrefix bool // Config.NoKeyPrefix
-	twoSteps bool // a rename takes two steps, as the keys may be in two slots
+	// twoSteps says that two keys may be in two slots. Then a rename takes two steps, and the
+	// index of owners is apart from the records.
+	twoSteps bool
 }
 
 // Load may find a key without an expiry, which the store has not written. Such a record has
@@ -38,10 +40,16 @@ func (b *backend) Load(ctx context.Context, sid string) (rec session.Record, fou
 }
 
 func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	if rec.Owner != "" {
+		return b.insertOwned(ctx, sid, rec)
+	}
 	return b.yes(ctx, once, script.Insert, []string{b.prefix + sid}, string(rec.Data), millis(rec.TTL))
 }
 
 func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	if rec.Owner != "" || rec.Former != "" {
+		return b.swapOwned(ctx, sid, old, rec)
+	}
 	want, how := script.Expected(old)
 	return b.yes(ctx, once, script.Swap, []string{b.prefix + sid}, want, how, string(rec.Data), millis(rec.TTL))
 }
@@ -50,6 +58,9 @@ func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.
 // dead whatever happens. From then on no error says that nothing was done. The new ID is
 // known to nobody else, so the insert may be repeated, and what is there is ours.
 func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+	if rec.Owner != "" || rec.Former != "" {
+		return b.renameOwned(ctx, sid, newSID, old, rec)
+	}
 	want, how := script.Expected(old)
 	keys := []string{b.prefix + sid, b.prefix + newSID}
 	if !b.twoSteps {

@@ -35,13 +35,25 @@ var dialect = sqlstore.Dialect{
 	HasIndex: `SELECT count(*) FROM pg_index i
 		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 		WHERE i.indrelid = to_regclass(concat_ws('.', quote_ident(nullif(?::text, '')), quote_ident(?::text)))
-		AND a.attname = 'expired_at'`,
+		AND a.attname = '{column}'`,
+
+	OwnerType: `TEXT COLLATE "C"`,
+	// Sessions of nobody are not in the index. An owner that is asked for is never NULL, so
+	// the index serves.
+	CreateOwnerIndex: "CREATE INDEX IF NOT EXISTS {owner index} ON {table} ({owner}) WHERE {owner} IS NOT NULL",
+	OwnerFits: `SELECT min((NOT a.attnotnull AND (a.atttypid = 'text'::regtype
+		OR a.atttypid = 'varchar'::regtype AND (a.atttypmod < 0 OR a.atttypmod >= 190 + 4)))::int)
+		FROM pg_attribute a
+		WHERE a.attrelid = to_regclass(concat_ws('.', quote_ident(nullif(?::text, '')), quote_ident(?::text)))
+		AND a.attname = 'owner'`,
+	LockLimit: "SET LOCAL lock_timeout = '200ms'; ",
 
 	Timed:       true,
 	ServerError: serverError,
 	Codes: map[sqlstore.Class][]string{
 		sqlstore.Duplicate: {"23505"},
 		sqlstore.NoTable:   {"42P01"},
+		sqlstore.NoColumn:  {"42703"},
 		// Serialization failure, deadlock, a cached plan for a table that has changed,
 		// a prepared statement that is on another connection.
 		sqlstore.Again: {"40001", "40P01", "0A000", "26000"},

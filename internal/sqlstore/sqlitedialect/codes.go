@@ -14,8 +14,9 @@ const (
 	constraint = "19"
 
 	// These errors have no code of their own, so the message stands for it.
-	noTable = "no such table"
-	noVFS   = "no such vfs"
+	noTable  = "no such table"
+	noColumn = "no such column"
+	noVFS    = "no such vfs"
 )
 
 // serverError finds the answer of SQLite in an error of modernc.org/sqlite or of
@@ -29,7 +30,7 @@ func serverError(err error) (code, text string, ok bool) {
 	if code == constraint { // which of them is in the rest of the number
 		code = strconv.Itoa(number)
 	}
-	for _, text := range []string{noTable, noVFS} {
+	for _, text := range []string{noTable, noColumn, noVFS} {
 		if code == logicError && strings.Contains(message, text) {
 			return text, text, true
 		}

@@ -30,6 +30,13 @@ var dialect = sqlstore.Dialect{
 		({key} TEXT PRIMARY KEY, {data} BLOB NOT NULL, {expired_at} TEXT NOT NULL)`,
 	CreateIndex: "CREATE INDEX IF NOT EXISTS {schema.}{index} ON {bare} ({expired_at})",
 
+	OwnerType:        "TEXT",
+	CreateOwnerIndex: "CREATE INDEX IF NOT EXISTS {schema.}{owner index} ON {bare} ({owner}) WHERE {owner} IS NOT NULL",
+	OwnerFits: `SELECT min(c."notnull" = 0 AND c.hidden = 0 AND c.type NOT LIKE '%INT%'
+		AND (c.type LIKE '%TEXT%' OR c.type LIKE '%CHAR%' OR c.type LIKE '%CLOB%'))
+		FROM (SELECT ? AS s, ? AS t) AS n, pragma_table_xinfo(n.t, nullif(n.s, '')) AS c
+		WHERE lower(c.name) = 'owner'`,
+
 	Timed: true, // no statement takes long, or waits for longer than the busy_timeout
 
 	ServerError: serverError,
@@ -37,6 +44,7 @@ var dialect = sqlstore.Dialect{
 		// PRIMARYKEY and UNIQUE, and SQLITE_CONSTRAINT without saying which.
 		sqlstore.Duplicate: {"1555", "2067", constraint},
 		sqlstore.NoTable:   {noTable},
+		sqlstore.NoColumn:  {noColumn},
 		sqlstore.Locked:    {busy, locked},
 	},
 	Parameters: map[string]string{

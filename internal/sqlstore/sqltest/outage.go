@@ -189,6 +189,7 @@ func (env *Env) Core(t *testing.T, params string) {
 	for name, test := range map[string]func(*Table){
 		"operations": testOperations, "dead": testDead, "bytes": testBytes, "expired_at": testExpiredAt,
 		"plain gob": testGob, "races": testRaces, "sweep": testSweep,
+		"owners": testOwners,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -47,6 +47,19 @@ func (env *Env) Run(t *testing.T) {
 		"deadline of a lock": testCanceled,
 		"max conns":          testMaxConns,
 		"busy pool":          testBusyPool,
+
+		"owners":                   testOwners,
+		"owned beside renewals":    func(tab *Table) { backendtest.OwnedBesideRenewals(tab.TB, tab.Init().Backend(), "beside") },
+		"owners, new table":        testOwnersNew,
+		"owners, old table":        testOwnersOld,
+		"owners, old library":      testOwnersOldLibrary,
+		"owners by hand":           testOwnersByHand,
+		"owners, no index":         testOwnersNoIndex,
+		"owners, no table":         testOwnersNoTable,
+		"owners, column of others": testOwnersOther,
+		"owners in parallel":       testOwnersParallel,
+		"owners of many":           testOwnersMany,
+		"owners, index":            testOwnersIndex,
 	} {
 		if env.Shared && name == "max conns" { // which is for the store's own pool
 			continue

@@ -41,6 +41,9 @@ type Env struct {
 	Time string
 	// HasIndex counts the indexes on expired_at of the table %s.
 	HasIndex string
+	// Explain stands before a query whose plan is asked for. Analyze is a statement that has
+	// the server count the rows of the table %T.
+	Explain, Analyze string
 	// Schema is a schema that there is, Long the longest name of a table.
 	Schema, Long string
 }

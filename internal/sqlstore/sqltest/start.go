@@ -11,8 +11,14 @@ import (
 
 func (tab *Table) wantIndex() {
 	tab.Helper()
-	if n := tab.Scalar(strings.ReplaceAll(tab.HasIndex, "%s", strings.ReplaceAll(tab.Quoted, "'", "''"))); n != 1 {
-		tab.Errorf("%d indexes on expired_at, want one", n)
+	tab.wantIndexes("expired_at", 1)
+}
+
+func (tab *Table) wantIndexes(column string, want int64) {
+	tab.Helper()
+	query := strings.ReplaceAll(tab.HasIndex, "'expired_at'", "'"+column+"'")
+	if n := tab.Scalar(strings.ReplaceAll(query, "%s", strings.ReplaceAll(tab.Quoted, "'", "''"))); n != want {
+		tab.Errorf("%d indexes on %s, want %d", n, column, want)
 	}
 }
 

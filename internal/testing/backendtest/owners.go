@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,19 @@ import (
 // The IDs begin with the prefix, and so do the owners, for backends that share a table. It
 // takes 3 seconds, on the clock of the server.
 func Owners(t testing.TB, b session.Backend, prefix string) {
+	t.Helper()
+	testOwners(t, b, prefix, true)
+}
+
+// OwnersApart is Owners for an index that is apart from the records, and is written first. It
+// may have a record too many: one whose write was refused, or that has taken the place of a
+// dead one.
+func OwnersApart(t testing.TB, b session.Backend, prefix string) {
+	t.Helper()
+	testOwners(t, b, prefix, false)
+}
+
+func testOwners(t testing.TB, b session.Backend, prefix string, exact bool) {
 	t.Helper()
 	o := &owners{t, b, prefix}
 	if i, ok := b.(session.OwnerIniter); ok {
@@ -47,14 +61,17 @@ func Owners(t testing.TB, b session.Backend, prefix string) {
 	o.want("b", "b4")
 
 	// A write that is refused changes no index.
-	ok, err := b.Swap(context.Background(), prefix+"a4", []byte("other"), o.record("a4", "b", "a"))
+	ok, err := b.Swap(context.Background(), prefix+"a4", []byte("other"), o.record("a4", "refused", "a"))
 	o.refused(ok, err)
-	ok, err = b.Rename(context.Background(), prefix+"a4", prefix+"a5", []byte("other"), o.record("a5", "b", "a"))
+	ok, err = b.Rename(context.Background(), prefix+"a4", prefix+"a5", []byte("other"), o.record("a5", "refused", "a"))
 	o.refused(ok, err)
-	ok, err = b.Insert(context.Background(), prefix+"a4", o.record("a4", "b", ""))
+	ok, err = b.Insert(context.Background(), prefix+"a4", o.record("a4", "refused", ""))
 	o.refused(ok, err)
 	o.want("a", "a4", "b2", "none")
 	o.want("b", "b4")
+	if exact {
+		o.want("refused")
+	}
 
 	if err := b.Delete(context.Background(), prefix+"a4"); err != nil {
 		t.Fatal(err)
@@ -76,12 +93,16 @@ func Owners(t testing.TB, b session.Backend, prefix string) {
 	o.replace("c2", "c2", "c", "c")
 	time.Sleep(2200 * time.Millisecond)
 	o.want("c", "c2")
-	o.insert("c1", "d")
-	o.want("c", "c2")
-	o.want("d", "c1")
+	if exact {
+		o.insert("c1", "d")
+		o.want("c", "c2")
+		o.want("d", "c1")
+	}
 	sweep(t, b)
 	o.want("c", "c2")
-	o.want("d", "c1")
+	if exact {
+		o.want("d", "c1")
+	}
 
 	o.texts()
 }
@@ -179,14 +200,16 @@ func OwnedBesideRenewals(t testing.TB, b session.Backend, prefix string) {
 		}
 	}
 	o.insert("r0", "renewed")
-	stop := make(chan struct{})
-	renewed := make(chan int, 1)
+	var (
+		stop    = make(chan struct{})
+		ended   = make(chan struct{})
+		renewed atomic.Int64
+	)
 	go func() {
-		n := 0
-		for ; ; n++ {
+		defer close(ended)
+		for n := 0; ; n++ {
 			select {
 			case <-stop:
-				renewed <- n
 				return
 			default:
 			}
@@ -194,20 +217,17 @@ func OwnedBesideRenewals(t testing.TB, b session.Backend, prefix string) {
 				fmt.Appendf(nil, "r%d", n), o.record(fmt.Sprint("r", n+1), "renewed", "renewed"))
 			if !ok || err != nil {
 				t.Errorf("renewal %d: %v, %v", n, ok, err)
-				renewed <- 0
 				return
 			}
+			renewed.Add(1)
 		}
 	}()
-	for i := range 500 {
+	for i := 0; (i < 500 || renewed.Load() < 10) && !t.Failed(); i++ {
 		owned, err := b.(session.OwnerIndex).Owned(context.Background(), prefix+"renewed")
 		if err != nil || len(owned) == 0 {
 			t.Errorf("list %d has %d records, %v", i, len(owned), err)
-			break
 		}
 	}
 	close(stop)
-	if n := <-renewed; n < 10 {
-		t.Errorf("only %d renewals", n)
-	}
+	<-ended
 }

@@ -48,6 +48,7 @@ func postgresEnv(driver string) *sqltest.Env {
 		Time:     "(now() + interval '%d seconds')",
 		HasIndex: `SELECT count(*) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 			WHERE i.indrelid = '%s'::regclass AND a.attname = 'expired_at'`,
+		Explain: "EXPLAIN ", Analyze: "ANALYZE %T",
 		Schema: "public",
 		Long:   strings.Repeat("odd63by", 9),
 	}
@@ -66,8 +67,9 @@ func sqliteEnv() *sqltest.Env {
 		OldTable: `CREATE TABLE %s (key TEXT PRIMARY KEY, data BLOB NOT NULL, expired_at TEXT NOT NULL)`,
 		Time:     "datetime('now', '%d seconds')",
 		HasIndex: `SELECT COUNT(*) FROM pragma_index_list('%s') l, pragma_index_info(l.name) c WHERE c.seqno = 0 AND c.name = 'expired_at'`,
-		Schema:   "main",
-		Long:     strings.Repeat("odd", 99),
+		Explain:  "EXPLAIN QUERY PLAN ", Analyze: "ANALYZE %T",
+		Schema: "main",
+		Long:   strings.Repeat("odd", 99),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -118,6 +119,13 @@ func Connect(t testing.TB, server string) *Browser {
 func (b *Browser) Get(path string) *httptest.ResponseRecorder {
 	b.t.Helper()
 	return b.Do(httptest.NewRequest(http.MethodGet, path, nil))
+}
+
+// Form returns the request of a form.
+func Form(path, form string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(form))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return r
 }
 
 // Do makes a request of package httptest, and returns the response, uncompressed if

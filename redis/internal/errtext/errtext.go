@@ -112,7 +112,7 @@ var phrases = []struct{ in, means string }{
 }
 
 // commands are those that the store and its client send.
-var commands = regexp.MustCompile("(?i)['`](EVALSHA|EVAL|GET|PTTL|SET|DEL|PEXPIRE|EXISTS|PING|SELECT|AUTH|HELLO|CLIENT|CLUSTER|COMMAND|READONLY|ASKING)[|'`]")
+var commands = regexp.MustCompile("(?i)['`](EVALSHA|EVAL|GET|PTTL|SET|DEL|PEXPIRE|EXISTS|TIME|ZADD|ZREM|ZREMRANGEBYSCORE|ZRANGE|PING|SELECT|AUTH|HELLO|CLIENT|CLUSTER|COMMAND|READONLY|ASKING)[|'`]")
 
 func replyText(reply string) string {
 	code := Code(reply)

@@ -32,6 +32,7 @@ func TestReplies(t *testing.T) {
 			"READONLY the server is a read-only replica", true, true,
 		},
 		"NOPERM this user has no permissions to run the 'evalsha' command":               {"NOPERM the user has no permission (EVALSHA)", true, false},
+		"NOPERM this user has no permissions to run the 'zremrangebyscore' command":      {"NOPERM the user has no permission (ZREMRANGEBYSCORE)", true, false},
 		"NOPERM User canary has no permissions to run the 'cluster|slots' command":       {"NOPERM the user has no permission (CLUSTER)", true, false},
 		"ERR unknown command `EVAL`, with args beginning with: `canary`, `0`, ":          {"ERR unknown command (EVAL)", true, false},
 		"ERR The user executing the script can't run this command or subcommand script:": {"ERR the user has no permission for what the script does", false, false},

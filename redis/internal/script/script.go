@@ -75,7 +75,18 @@ const Check = `
 for _, call in ipairs({
 	{'GET', KEYS[1]}, {'PTTL', KEYS[1]}, {'EXISTS', KEYS[1]}, {'PEXPIRE', KEYS[1], 1},
 	{'SET', KEYS[1], '', 'PX', 1, 'XX'}, {'DEL', KEYS[1]}
-}) do
+` + refused
+
+// CheckOwners is Check for what the index of owners needs in addition. A second key is only
+// for the server to say whether it is in the same slot.
+const CheckOwners = `
+for _, call in ipairs({
+	{'TIME'}, {'ZADD', KEYS[1], 'XX', 1, ''}, {'ZREM', KEYS[1], ''},
+	{'ZREMRANGEBYSCORE', KEYS[1], 1, 1}, {'ZRANGE', KEYS[1], 0, 0}
+` + refused
+
+// refused ends a script that checks commands.
+const refused = `}) do
 	local reply = redis.pcall(unpack(call))
 	local err = type(reply) == 'table' and reply['err']
 	if err and (string.find(err, 'NOPERM') or string.find(err, 'user executing') or string.find(err, 'nknown')) then
@@ -84,10 +95,12 @@ for _, call in ipairs({
 end
 return 'OK'`
 
-// Command returns the name of a command that Check calls, or a text if it is none.
+// Command returns the name of a command that Check or CheckOwners calls, or a text if it is
+// none.
 func Command(name string) string {
 	switch name {
-	case "GET", "PTTL", "EXISTS", "PEXPIRE", "SET", "DEL":
+	case "GET", "PTTL", "EXISTS", "PEXPIRE", "SET", "DEL",
+		"TIME", "ZADD", "ZREM", "ZREMRANGEBYSCORE", "ZRANGE":
 		return name
 	}
 	return "a command"
@@ -95,6 +108,10 @@ func Command(name string) string {
 
 // CheckKey is what Check is called with, behind the prefix. It is not the ID of a session.
 const CheckKey = "flamego::session::check"
+
+// CheckSetKey is in another slot than CheckKey, whatever the prefix, if that has no hash tag:
+// the texts are of the same length, so the difference of their checksums is always the same.
+const CheckSetKey = "flamego::session::owner"
 
 // Expected returns what a script compares with, and how: the bytes, or their hash if they
 // are so many that to send them would cost more. SHA-1 is enough, as the hash protects

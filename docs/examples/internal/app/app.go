@@ -8,9 +8,11 @@
 package app
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
+	"html/template"
 	"log"
 	"net/http"
 	"os"
@@ -39,7 +41,11 @@ func Run(sessions *session.Manager, err error) {
 	f := flamego.Classic()
 	f.Use(sessions.Handler())
 	Routes(f)
+	Serve(f, sessions)
+}
 
+// Serve is Run for an app with addresses of its own.
+func Serve(f *flamego.Flame, sessions *session.Manager) {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	go func() {
@@ -49,6 +55,27 @@ func Run(sessions *session.Manager, err error) {
 	f.Run()
 	if err := sessions.Close(); err != nil {
 		log.Fatal(err)
+	}
+}
+
+// Fail answers a request that cannot go on because of an error, which is for the log and
+// not for the client.
+func Fail(w http.ResponseWriter, err error) {
+	log.Print(err)
+	http.Error(w, "Internal Server Error", http.StatusInternalServerError)
+}
+
+// Show answers with a page, which is for this visitor only.
+func Show(w http.ResponseWriter, page *template.Template, data any) {
+	var text bytes.Buffer
+	if err := page.Execute(&text, data); err != nil {
+		Fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if _, err := text.WriteTo(w); err != nil {
+		log.Print(err)
 	}
 }
 

@@ -1,0 +1,105 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/flamego/session/internal/atomicfile"
+)
+
+// Sweep looks through one folder of sessions at a time, and then through the owners.
+func (b *fileBackend) Sweep(ctx context.Context) (more bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sweepOwners {
+		b.sweepOwners, err = b.sweepEntries(ctx)
+		return b.sweepOwners, err
+	}
+	if len(b.sweep) == 0 {
+		if b.sweep, err = b.folders(); err != nil {
+			return false, b.fail(err)
+		}
+	}
+	if len(b.sweep) > 0 {
+		err = b.sweepDir(ctx, b.sweep[0])
+		b.sweep = b.sweep[1:]
+	}
+	b.sweepOwners = b.owners != nil && len(b.sweep) == 0
+	return len(b.sweep) > 0 || b.sweepOwners, err
+}
+
+// folders returns all folders RootDir/x/y. Other names, and links, are not
+// ours.
+func (b *fileBackend) folders() (dirs []string, err error) {
+	level := []string{b.root}
+	for range 2 {
+		dirs = nil
+		for _, parent := range level {
+			entries, err := os.ReadDir(parent)
+			if absent(err) != nil {
+				return nil, err
+			}
+			for _, e := range entries {
+				if name := e.Name(); e.IsDir() && len(name) == 1 && isIDChar(name[0]) {
+					dirs = append(dirs, filepath.Join(parent, name))
+				}
+			}
+		}
+		level = dirs
+	}
+	return dirs, nil
+}
+
+// sweepDir removes the dead sessions of a folder, and all spare files. It goes on
+// where it cannot remove something, and returns the errors in the end.
+func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return b.fail(absent(err))
+	}
+	first, second := filepath.Base(filepath.Dir(dir))[0], filepath.Base(dir)[0]
+	ours := func(sid string) bool {
+		return checkSID(sid) == nil && sid[0] == first && sid[1] == second
+	}
+	var errs []error
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return b.fail(ctx.Err())
+		}
+		if !e.Type().IsRegular() {
+			continue
+		}
+		if sid := e.Name(); ours(sid) {
+			errs = append(errs, b.removeDead(ctx, sid))
+		} else if sid, ok := atomicfile.IsSpare(sid, first); ok && ours(sid) {
+			errs = append(errs, b.removeSpare(ctx, sid))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeDead removes a session if it is dead. It looks again under the lock, since a
+// request may just have extended the session.
+func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
+	dir, _, err := b.find(sid, false)
+	if err != nil {
+		return b.fail(absent(err))
+	}
+	dir.Close()
+	return b.locked(ctx, func() error {
+		dir, _, err := b.find(sid, false)
+		if err != nil {
+			return absent(err)
+		}
+		defer dir.Close()
+		return absent(dir.Remove(sid))
+	}, sid)
+}
+
+// removeSpare removes the spare file of a session: left behind by a process that
+// died, or kept for the next save, which then makes a new one.
+func (b *fileBackend) removeSpare(ctx context.Context, sid string) error {
+	return b.inFolder(ctx, sid, func(dir atomicfile.Dir) error { return dir.RemoveSpare(sid) })
+}
