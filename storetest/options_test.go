@@ -29,6 +29,7 @@ type (
 	listsAll       struct{ *mapbackend.Backend } // the index lists all live records, which it may
 	listsPrefix    struct{ *mapbackend.Backend } // the index lists those whose owner begins so, in any case, which it may
 	hidesIndex     struct{ session.Backend }     // there is no index
+	wholeSeconds   struct{ *mapbackend.Backend } // an expiry is rounded up to the next second, which it may be
 )
 
 func (b keepsFor) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
@@ -120,6 +121,30 @@ func (b listsPrefix) Owned(_ context.Context, owner string) ([]session.OwnedReco
 	})
 }
 
+func roundUp(ttl time.Duration) time.Duration {
+	const nearly = time.Second - 1
+	return time.Until(time.Now().Add(ttl + nearly).Truncate(time.Second))
+}
+
+func (b wholeSeconds) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	rec.TTL = roundUp(rec.TTL)
+	return b.Backend.Insert(ctx, sid, rec)
+}
+
+func (b wholeSeconds) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	rec.TTL = roundUp(rec.TTL)
+	return b.Backend.Swap(ctx, sid, old, rec)
+}
+
+func (b wholeSeconds) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+	rec.TTL = roundUp(rec.TTL)
+	return b.Backend.Rename(ctx, sid, newSID, old, rec)
+}
+
+func (b wholeSeconds) Extend(ctx context.Context, sid string, ttl time.Duration) error {
+	return b.Backend.Extend(ctx, sid, roundUp(ttl))
+}
+
 // TestDefectsOfOptionsAreCaught is TestDefectsAreCaught for what the options bring.
 func TestDefectsOfOptionsAreCaught(t *testing.T) {
 	for name, defect := range map[string]struct {
@@ -155,19 +180,24 @@ func TestDefectsOfOptionsAreCaught(t *testing.T) {
 	}
 }
 
-// TestIndexMayListMore: the store looks into each record that an index lists, so one that
-// lists too many breaks no rule.
-func TestIndexMayListMore(t *testing.T) {
-	for name, wrap := range map[string]func(*mapbackend.Backend) session.Backend{
-		"all":    func(b *mapbackend.Backend) session.Backend { return listsAll{b} },
-		"prefix": func(b *mapbackend.Backend) session.Backend { return listsPrefix{b} },
+// TestMayDiffer: the store looks into each record that an index lists, so one that lists too
+// many breaks no rule. Nor does a backend of whole seconds.
+func TestMayDiffer(t *testing.T) {
+	ofOwners := slices.Concat(ownerRules, ownerLoadRules)
+	for name, backend := range map[string]struct {
+		wrap  func(*mapbackend.Backend) session.Backend
+		rules []rule
+	}{
+		"lists all":     {func(b *mapbackend.Backend) session.Backend { return listsAll{b} }, ofOwners},
+		"lists more":    {func(b *mapbackend.Backend) session.Backend { return listsPrefix{b} }, ofOwners},
+		"whole seconds": {func(b *mapbackend.Backend) session.Backend { return wholeSeconds{b} }, slices.Concat(deathRules, lifeRules, ownLifeRules, ofOwners)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			for _, rule := range slices.Concat(ownerRules, ownerLoadRules) {
-				t.Run(rule.name, func(t *testing.T) {
-					t.Parallel()
-					rule.run(t, openBackend(wrap))
+			var ended sync.WaitGroup
+			defer ended.Wait()
+			for _, rule := range backend.rules {
+				ended.Go(func() {
+					t.Run(rule.name, func(t *testing.T) { rule.run(t, openBackend(backend.wrap)) })
 				})
 			}
 		})

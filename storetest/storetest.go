@@ -127,6 +127,9 @@ func (r rule) run(t testing.TB, open Open, traits ...Trait) {
 		r.lifetime = long
 	}
 	e := &env{TB: t, open: open, opts: open(t, r.lifetime), traits: traits}
+	if e.opts.ErrorFunc == nil {
+		e.opts.ErrorFunc = func(err error) { t.Logf("ErrorFunc is told: %v", err) }
+	}
 	if r.ours {
 		e.require(func(o *session.Options) { o.MaxLifetime = long })
 	}

@@ -248,6 +248,7 @@ func (e *env) countIn(sid string, goroutines, times int, limit time.Duration) {
 				})
 				if w.Code != http.StatusOK {
 					e.Errorf("status %d", w.Code)
+					return
 				}
 				done.Add(1)
 			}
