@@ -50,6 +50,7 @@ func (env *Env) Run(t *testing.T) {
 
 		"owners":                   testOwners,
 		"owned beside renewals":    func(tab *Table) { backendtest.OwnedBesideRenewals(tab.TB, tab.Init().Backend(), "beside") },
+		"end owned":                func(tab *Table) { backendtest.EndOwnedBesideRenewals(tab.TB, tab.Init().Backend(), "end", 2, 40) },
 		"owners, new table":        testOwnersNew,
 		"owners, old table":        testOwnersOld,
 		"owners, old library":      testOwnersOldLibrary,
