@@ -193,6 +193,7 @@ func TestMayDiffer(t *testing.T) {
 		"whole seconds": {func(b *mapbackend.Backend) session.Backend { return wholeSeconds{b} }, slices.Concat(deathRules, lifeRules, ownLifeRules, ofOwners)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var ended sync.WaitGroup
 			defer ended.Wait()
 			for _, rule := range backend.rules {

@@ -54,7 +54,8 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 			return err
 		}
 		if c.Origin.lost != nil {
-			if lost++; lost == maxLost {
+			// What is written again does not change, so the pause comes before that.
+			if lost++; lost == maxLost || pause(ctx, try) != nil {
 				return c.failed(c.Origin.lost.err)
 			}
 		}

@@ -194,11 +194,15 @@ func TestLostAnswersInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore("abc", map[any]any{"a": "old"})
 		s.answer = func(string, func() bool) (bool, error) { return false, errHungUp }
+		begun := time.Now()
 		if err := commit.New(s).Commit(ctx, s.change("abc", set("a", "mine"))); !errors.Is(err, errHungUp) {
 			t.Errorf("the error is %v", err)
 		}
 		if len(s.calls) != 5 {
 			t.Errorf("%d writes", len(s.calls))
+		}
+		if time.Since(begun) == 0 {
+			t.Error("there is no pause between them")
 		}
 	})
 }
