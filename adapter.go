@@ -46,8 +46,9 @@ type storeAdapter interface {
 	follow(rs *requestSession, now Session)
 	// touch makes a stored session live for its whole time from now on.
 	touch(ctx context.Context, rs *requestSession) error
-	// isLive reports whether the store has the session by now.
-	isLive(ctx context.Context, sid string) bool
+	// lookUp reports whether the store has the session by now, and what lifetime of its own it
+	// has then.
+	lookUp(ctx context.Context, sid string) (own time.Duration, live bool)
 }
 
 // requestSession is the session of one request, and what the request knows of it.
@@ -189,4 +190,10 @@ func (a ownAdapter) touch(ctx context.Context, rs *requestSession) error {
 	return a.extend(ctx, rs.base)
 }
 
-func (a ownAdapter) isLive(ctx context.Context, sid string) bool { return a.Exist(ctx, sid) }
+func (a ownAdapter) lookUp(ctx context.Context, sid string) (own time.Duration, live bool) {
+	b, _ := a.load(ctx, sid)
+	if b == nil || b.origin.Status != commit.Live {
+		return 0, false
+	}
+	return b.origin.own, true
+}

@@ -120,9 +120,13 @@ func (rq *request) announce(now view) {
 	case !hasCookie:
 		m.cookie.write(h, now.sid, now.own)
 	case rq.refresh && m.isRefreshDue(now):
-		// Since the session was read others may have ended it or given it another ID.
-		if now.changed || m.adapter.isLive(rq.uncancelled(), now.sid) {
-			m.cookie.write(h, now.sid, now.own)
+		// Since the session was read others may have ended it, or given it another ID or lifetime.
+		own, live := now.own, now.changed
+		if !live {
+			own, live = m.adapter.lookUp(rq.uncancelled(), now.sid)
+		}
+		if live {
+			m.cookie.write(h, now.sid, own)
 		}
 	}
 	rq.refresh = false

@@ -110,6 +110,14 @@ func (s *BaseSession) stored() (sid string, values state.Values, whole bool) {
 	return s.origin.ID, s.base, !s.origin.Unreadable && s.origin.Rest == nil
 }
 
+// likeness returns a session that is stored like this one. What becomes of it makes no difference
+// to this one.
+func (s *BaseSession) likeness() *BaseSession {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &BaseSession{sid: s.origin.ID, encode: s.encode, base: s.base, origin: s.origin}
+}
+
 // setFirst says whether the session is that of a visitor who was not here before.
 func (s *BaseSession) setFirst(first bool) {
 	s.mu.Lock()

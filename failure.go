@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 )
@@ -21,6 +22,9 @@ func (f *failure) Header() http.Header { return f.header }
 // WriteHeader sets the status. As on the network, only the first one counts, and one below 200 is
 // none.
 func (f *failure) WriteHeader(status int) {
+	if status < 100 || status > 999 {
+		panic(fmt.Sprintf("session: FailFunc has set the status %d", status)) // as net/http does
+	}
 	if f.status == 0 && status >= 200 {
 		f.status = status
 	}
@@ -38,8 +42,10 @@ const errorBody = "Internal Server Error\n"
 func (rq *request) failure() *failure {
 	h := rq.Context.ResponseWriter().Header()
 	f := &failure{header: h}
-	if answer := rq.m.opts.FailFunc; answer == nil || !rq.answered(answer, f) || f.status == 0 {
-		dropPageHeaders(h)
+	answer, before := rq.m.opts.FailFunc, h.Clone()
+	if answer == nil || !rq.answered(answer, f) || f.status == 0 {
+		clear(h)
+		maps.Copy(h, before)
 		*f = failure{header: h, status: http.StatusInternalServerError}
 		f.body.WriteString(errorBody)
 		h.Set("Content-Type", "text/plain; charset=utf-8")

@@ -56,6 +56,10 @@ func TestFailFunc(t *testing.T) {
 			write(w, "<p>half")
 			panic("secret")
 		}, want{generic.code, generic.body, generic.header, 2}},
+		"no status": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Set-Cookie", "half=1")
+			w.WriteHeader(7777)
+		}, want{generic.code, generic.body, generic.header, 2}},
 		"errors of net/http": {func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "sorry", http.StatusInternalServerError)
 		}, want{http.StatusInternalServerError, "sorry\n", "text/plain; charset=utf-8", 1}},

@@ -225,8 +225,8 @@ func (a foreignAdapter) touch(ctx context.Context, rs *requestSession) error {
 	return redact.Foreign(a.store.Touch(ctx, rs.lastID), rs.lastID)
 }
 
-func (a foreignAdapter) isLive(ctx context.Context, sid string) bool {
+func (a foreignAdapter) lookUp(ctx context.Context, sid string) (own time.Duration, live bool) {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
-	return a.store.Exist(ctx, sid)
+	return 0, a.store.Exist(ctx, sid)
 }

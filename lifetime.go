@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -109,6 +110,7 @@ type rules struct {
 	ownerKey      interface{}   // nil for none
 	maxOwned      int           // 0 for any number
 	errorFunc     func(error)
+	configured    bool // by a Manager
 
 	// ownSeen says that this process has seen a session with a lifetime of its own. Until then
 	// a Touch by hand takes it that there is none: to look would cost an operation.
@@ -128,10 +130,19 @@ func (r *rules) with(o *Options) (*rules, error) {
 	if o.FirstLifetime >= r.lifetime {
 		return nil, fmt.Errorf("FirstLifetime is %v, not shorter than the Lifetime of %v", o.FirstLifetime, r.lifetime)
 	}
-	return &rules{
+	next := &rules{
 		lifetime: r.lifetime, maxLifetime: o.MaxLifetime, firstLifetime: o.FirstLifetime,
-		ownerKey: o.OwnerKey, maxOwned: o.MaxOwned, errorFunc: o.ErrorFunc,
-	}, nil
+		ownerKey: o.OwnerKey, maxOwned: o.MaxOwned, errorFunc: o.ErrorFunc, configured: true,
+	}
+	if r.configured && !r.isLike(next) {
+		return nil, errors.New("the store is in use with other values of MaxLifetime, FirstLifetime, OwnerKey or MaxOwned")
+	}
+	return next, nil
+}
+
+func (r *rules) isLike(other *rules) bool {
+	return r.maxLifetime == other.maxLifetime && r.firstLifetime == other.firstLifetime &&
+		r.ownerKey == other.ownerKey && r.maxOwned == other.maxOwned
 }
 
 // own returns the lifetime of its own that a session has, 0 if it has none.
@@ -204,10 +215,11 @@ func (r *rules) isOver(v state.Values) bool { return r.maxLifetime > 0 && r.rest
 // stamps reports whether sessions keep when they were issued.
 func (r *rules) stamps() bool { return r.maxLifetime > 0 || r.ownerKey != nil }
 
-// stamp notes since when the age of the session is counted: since now, if it begins or gets a new ID, or
-// if nothing is noted. It reports whether that is a change.
+// stamp notes since when the age of the session is counted: since now, if it begins or gets a new
+// ID, or if nothing is noted. Without the options it does so only for a session that gets a new ID
+// and has a note by a process that has them. It reports whether that is a change.
 func (r *rules) stamp(m map[interface{}]interface{}, begins bool) bool {
-	if !r.stamps() || !begins && isBorn(state.Map(m)) {
+	if isBorn(state.Map(m)) && !begins || !isBorn(state.Map(m)) && !r.stamps() {
 		return false
 	}
 	state.SetBorn(m, time.Now(), begins)

@@ -131,7 +131,7 @@ func (m *memoryStore) Touch(ctx context.Context, sid string) error {
 func (m *memoryStore) extend(ctx context.Context, b *BaseSession) error {
 	sid, values, _ := b.stored()
 	if m.rules().extendsBySaving(values) {
-		_, err := m.commit(ctx, b, commit.Always)
+		_, err := m.commit(ctx, b.likeness(), commit.Always)
 		return err
 	}
 	m.sessions.Extend(sid, m.rules().ttl(values, false))

@@ -70,7 +70,7 @@ func Owned(ctx context.Context, store Store, owner interface{}) ([]Info, error) 
 }
 
 // End ends the session of the owner that has the handle, and reports whether there was one.
-// It never ends a session of somebody else. If it is the session of the request whose store
+// It ends no session of somebody else. If it is the session of the request whose store
 // this is, it ends as by [Destroy], and the cookie is expired. A session that gets a new ID
 // in the same moment has another handle, and goes on. The errors are those of Owned.
 func End(ctx context.Context, store Store, owner interface{}, handle string) (bool, error) {
@@ -208,6 +208,9 @@ func (r *rules) info(s ownedSession, now time.Time) Info {
 	if born, _ := state.Born(s.values, now); info.Seen.Before(born) {
 		info.Seen = born
 	}
+	if info.Seen.After(now) { // a store of whole seconds rounds up
+		info.Seen = now
+	}
 	for key := range info.Data {
 		if !state.IsOfApp(key) {
 			delete(info.Data, key)
@@ -275,10 +278,39 @@ func (r *rules) checkOwner(l *state.Log) error {
 	return nil
 }
 
+// checkOwner also returns an error for an owner who is somebody else when the value comes back from
+// an Encoder of the app, as JSON rounds large numbers.
+func (s *recordStore) checkOwner(l *state.Log) error {
+	r := s.rules()
+	if err := r.checkOwner(l); err != nil || r.ownerKey == nil || s.codec.Joins {
+		return err
+	}
+	val, _ := l.Get(r.ownerKey)
+	text, ok := ownerText(val)
+	if !ok {
+		return nil
+	}
+	data, err := s.codec.Encode(map[interface{}]interface{}{r.ownerKey: val}, nil)
+	if err != nil {
+		return nil // as the commit will find out
+	}
+	if values, _, _ := s.codec.Decode(data); r.owner(state.Map(values)) != text {
+		return fmt.Errorf("the value of OwnerKey, a %T, names another owner when it comes back from the Encoder and the Decoder: set it as a string", val)
+	}
+	return nil
+}
+
 // isNobody reports whether a value says that a session has no owner.
 func isNobody(val interface{}) bool {
-	v := reflect.ValueOf(val)
-	return val == nil || v.Kind() == reflect.String && v.Len() == 0
+	switch v := reflect.ValueOf(val); v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.String:
+		return v.Len() == 0
+	case reflect.Pointer:
+		return v.IsNil()
+	}
+	return false
 }
 
 // ownerText returns the text of a value that names an owner. Values of the same text name
@@ -292,8 +324,8 @@ func ownerText(val interface{}) (text string, ok bool) {
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return strconv.FormatUint(v.Uint(), 10), true
 	case reflect.Float32, reflect.Float64:
-		const exact = 1 << 53
-		if f := v.Float(); f == math.Trunc(f) && math.Abs(f) <= exact {
+		const exact = 1 << 53 // from there on a float64 may stand for several numbers
+		if f := v.Float(); f == math.Trunc(f) && math.Abs(f) < exact {
 			return strconv.FormatInt(int64(f), 10), true
 		}
 		return "", false

@@ -249,7 +249,7 @@ func (s *recordStore) extend(ctx context.Context, b *BaseSession) error {
 	r := s.rules()
 	sid, values, whole := b.stored()
 	if whole && r.extendsBySaving(values) { // what is not known may be whose the session is
-		_, err := s.commit(ctx, b, commit.Always)
+		_, err := s.commit(ctx, b.likeness(), commit.Always)
 		return err
 	}
 	return s.extendBy(ctx, sid, r.ttl(values, false))
@@ -308,7 +308,7 @@ func (s *recordStore) mayCommit(c *commit.Change) error {
 	if err := s.checkSID(c.ID); err != nil {
 		return err
 	}
-	return s.rules().checkOwner(&c.Log)
+	return s.checkOwner(&c.Log)
 }
 
 // GC rests after each step for as long as the step took, so that the database works

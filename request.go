@@ -183,7 +183,11 @@ func (rq *request) commit() error {
 			return rq.err
 		}
 		rq.extended, rq.refresh = true, true
-	case rq.stored() && !rq.extended && !now.ended && rq.m.isDue(now) && rq.isAccess():
+		now.own = rq.ownLifetime() // another request may have set it
+	case !rq.stored() || rq.extended || now.ended || !rq.isAccess():
+	case now.idle == never: // but its cookie may end before the session does
+		rq.extended, rq.refresh = true, true
+	case rq.m.isDue(now):
 		rq.extended = true
 		// A session that could not be extended still is what the handler saw.
 		if err := rq.m.adapter.touch(rq.uncancelled(), &rq.requestSession); err != nil {
@@ -203,10 +207,8 @@ func (m *Manager) isDue(now view) bool {
 	if now.own > 0 {
 		interval = min(interval, now.own/60)
 	}
-	if interval < 0 { // a store that rounds up may say that it was extended in the future
-		return now.idle != never
-	}
-	return now.idle >= interval
+	// A store that rounds up may say that the session was extended in the future.
+	return interval < 0 || now.idle >= interval
 }
 
 // isAccess reports whether the request counts as an access though it changes nothing.

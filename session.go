@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"sync"
 
 	"github.com/flamego/session/internal/state"
@@ -70,23 +71,35 @@ func Pop[T any](s Session, key interface{}) (T, bool) {
 // Update does not. It calls f at once, with what the session shows, and again when the session
 // is saved, with what is stored by then. So f runs at least twice, also on another
 // goroutine and after the handler. It must depend on its argument alone, not use the session, and
-// be quick, since other requests of the session may wait for it. It gets the zero T if there is
-// no value of type T. It must return a new slice or map, not the old one changed.
+// be quick, since other requests of the session wait for it, and fail if that takes too long. It
+// gets the zero T if there is no value of type T, or none that this process can decode. It must return a new slice or map, not the old one changed.
 //
 // If the first call of f panics, nothing is changed, and the panic reaches the caller. If f panics
 // while the session is saved, or takes longer than Options.Timeout, the save is an error and the
 // session stays as it is stored.
 // For a session of a store of another make, Update is Get and Set.
 func Update[T any](s Session, key interface{}, f func(T) T) {
-	compute := func(now interface{}) interface{} {
-		val, _ := now.(T)
-		return f(val)
-	}
+	compute := func(now interface{}) interface{} { return f(valueAs[T](now)) }
 	if b, _ := baseOf(s); b != nil {
 		b.update(key, compute)
 		return
 	}
 	s.Set(key, compute(s.Get(key)))
+}
+
+// valueAs returns a value that is of type T, or the zero T. A whole number that comes back from
+// JSON as a float64 is of any type of integers.
+func valueAs[T any](val interface{}) T {
+	t, ok := val.(T)
+	if f, isFloat := val.(float64); !ok && isFloat {
+		switch v := reflect.ValueOf(&t).Elem(); {
+		case v.CanInt() && float64(int64(f)) == f && !v.OverflowInt(int64(f)):
+			v.SetInt(int64(f))
+		case v.CanUint() && float64(uint64(f)) == f && !v.OverflowUint(uint64(f)):
+			v.SetUint(uint64(f))
+		}
+	}
+	return t
 }
 
 // Destroy ends the session of a visitor, as a logout does: all data is gone at
@@ -287,13 +300,14 @@ func (s *BaseSession) update(key interface{}, f func(interface{}) interface{}) {
 		return
 	}
 	s.noteLate()
-	for {
+	const most = 100 // what the session shows is not worth more, nor what f itself changes there
+	for try := 1; ; try++ {
 		s.mu.Lock()
 		val, changes := s.get(key), s.changes
 		s.mu.Unlock()
 		next := f(val)
 		s.mu.Lock()
-		if s.changes == changes {
+		if s.changes == changes || try == most {
 			s.log.Update(key, f, next)
 			s.changes++
 			s.mu.Unlock()

@@ -33,6 +33,17 @@ func TestOwnersWithoutRight(t *testing.T) {
 	tab.OwnersWithoutRight(u.String(), "permission denied (SQLSTATE 42501)", role, "canary-pass", u.Host)
 }
 
+// TestOwnersGenerated: a column that cannot be written is not used.
+func TestOwnersGenerated(t *testing.T) {
+	t.Parallel()
+	tab := env.New(t).Init()
+	b := tab.Backend()
+	tab.Exec("ALTER TABLE %T ADD COLUMN owner TEXT GENERATED ALWAYS AS ('a'::text) STORED")
+	if err := b.(session.OwnerIniter).InitOwners(ctx); err == nil {
+		t.Error("the column is used")
+	}
+}
+
 // TestOwnersBesideReaders: while somebody reads the table for long, the column waits, and
 // sessions go on.
 func TestOwnersBesideReaders(t *testing.T) {

@@ -41,7 +41,8 @@ var dialect = sqlstore.Dialect{
 	// Sessions of nobody are not in the index. An owner that is asked for is never NULL, so
 	// the index serves.
 	CreateOwnerIndex: "CREATE INDEX IF NOT EXISTS {owner index} ON {table} ({owner}) WHERE {owner} IS NOT NULL",
-	OwnerFits: `SELECT min((NOT a.attnotnull AND (a.atttypid = 'text'::regtype
+	// By way of JSON, as there are no generated columns before PostgreSQL 12.
+	OwnerFits: `SELECT min((NOT a.attnotnull AND coalesce(to_jsonb(a)->>'attgenerated', '') = '' AND (a.atttypid = 'text'::regtype
 		OR a.atttypid = 'varchar'::regtype AND (a.atttypmod < 0 OR a.atttypmod >= 190 + 4)))::int)
 		FROM pg_attribute a
 		WHERE a.attrelid = to_regclass(concat_ws('.', quote_ident(nullif(?::text, '')), quote_ident(?::text)))
