@@ -130,7 +130,7 @@ func (rq *request) announce(now view) {
 
 // isRefreshDue reports whether the cookie has a Max-Age that is to be counted anew.
 func (m *Manager) isRefreshDue(now view) bool {
-	age := m.opts.Cookie.maxAge(now.own)
+	age := m.cookie.maxAge(now.own)
 	return age > 0 && !m.sent.hasSince(now.sid, refreshAfter(age))
 }
 
@@ -189,7 +189,7 @@ func (rq *request) sealCookie(h http.Header) {
 		return
 	}
 	rq.clientID = rq.sess.ID()
-	if m.opts.Cookie.maxAge(rq.ownLifetime()) > 0 {
+	if m.cookie.maxAge(rq.ownLifetime()) > 0 {
 		m.sent.addNow(rq.clientID)
 	}
 }

@@ -88,8 +88,8 @@ type Record struct {
 }
 
 // OwnerIndex is a [Backend] that finds the records of an owner, which Options.OwnerKey
-// needs. In place of an Extend the store then calls Swap with the same bytes, so that each
-// use of a session puts its index right.
+// needs. To extend a session that has an owner, the store then calls Swap with the same bytes in
+// place of Extend, so that each use of a session puts its index right.
 type OwnerIndex interface {
 	// Owned returns the live records that were written with this Owner. It may return
 	// more, since the store looks into each of them, but never fewer: a record that gets
@@ -100,8 +100,9 @@ type OwnerIndex interface {
 
 // OwnerIniter is an [OwnerIndex] that has to prepare something, as a column of a table.
 type OwnerIniter interface {
-	// InitOwners is called once, at start, before any other operation, if Options.OwnerKey is
-	// set. Without the call no record has an Owner. The error says what is to be done.
+	// InitOwners is called by New, before any other operation, if Options.OwnerKey is set. The
+	// context ends after a minute. Without the call no record has an Owner. The error says
+	// what is to be done.
 	InitOwners(ctx context.Context) error
 }
 

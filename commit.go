@@ -94,7 +94,7 @@ func (s *BaseSession) checkIn(store ownStore, c *commit.Change, committed bool) 
 			s.log = s.pending.Then(s.log)
 		}
 	case c.IsDoubtful() && s.origin.store == store:
-		s.log = c.Log.Then(s.log)
+		s.log = c.Log.Then(s.log) // without what an earlier commit has stored after all
 		s.origin.Origin = c.Origin
 	default:
 		s.log = s.pending.Then(s.log)
@@ -102,11 +102,12 @@ func (s *BaseSession) checkIn(store ownStore, c *commit.Change, committed bool) 
 	s.pending = state.Log{}
 }
 
-// stored returns the ID and the values of the session as they are stored, as far as it knows.
-func (s *BaseSession) stored() (string, state.Values) {
+// stored returns the ID and the values of the session as they are stored, and whether these are all
+// that is stored.
+func (s *BaseSession) stored() (sid string, values state.Values, whole bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.origin.ID, s.base
+	return s.origin.ID, s.base, !s.origin.Unreadable && s.origin.Rest == nil
 }
 
 // setFirst says whether the session is that of a visitor who was not here before.

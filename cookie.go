@@ -123,12 +123,17 @@ func (o CookieOptions) cookie(sid string) *http.Cookie {
 // cookie is the cookie in the responses of a Manager.
 type cookie struct {
 	CookieOptions
-	head, tail string // what stands around an ID
+	head, tail string        // what stands around an ID
+	most       time.Duration // the longest lifetime of its own that a session may have
 }
 
-func newCookie(o CookieOptions) *cookie {
-	head := o.Name + "="
-	return &cookie{o, head, strings.TrimPrefix(o.cookie("").String(), head)}
+func newCookie(o CookieOptions, maxLifetime time.Duration) *cookie {
+	c := &cookie{CookieOptions: o, head: o.Name + "=", most: maxCookieAge * time.Second}
+	c.tail = strings.TrimPrefix(o.cookie("").String(), c.head)
+	if maxLifetime > 0 {
+		c.most = min(c.most, maxLifetime)
+	}
+	return c
 }
 
 // value returns the value of our cookie if the part of a Cookie header is one. It
@@ -155,11 +160,11 @@ func (c *cookie) line(sid string, own time.Duration) string {
 
 // maxAge is how many seconds the browser keeps the cookie of such a session, 0 for until it is
 // closed.
-func (o CookieOptions) maxAge(own time.Duration) int {
+func (c *cookie) maxAge(own time.Duration) int {
 	if own == 0 {
-		return o.MaxAge
+		return c.MaxAge
 	}
-	return int(min(own/time.Second, maxCookieAge))
+	return int(min(own, c.most) / time.Second)
 }
 
 // write sets the cookie of such a session in the response, in place of one of our name that is

@@ -6,15 +6,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/state"
 )
 
-// SetLifetime gives a session a lifetime of its own, in the store and in the cookie, whose
-// Max-Age it is: how long the session lives without access. It is what "remember me" on a
-// login page needs. The session keeps it until it ends: Flush and RegenerateID leave it alone.
-// It is counted in whole seconds, as that is, up to 68 years.
-// Below one second it gives back the Lifetime of the store, and to the cookie the MaxAge of
+// SetLifetime gives a session a lifetime of its own: how long the session lives without access.
+// That is also the Max-Age of its cookie, up to 400 days and Options.MaxLifetime. It is what "remember me" on a login
+// page needs. The session keeps it until it ends: Flush and RegenerateID leave it alone. Fractions
+// of a second are dropped, and the most is 68 years. A session with a short lifetime is extended
+// as often as that takes, whatever Options.TouchInterval says. Below one second it gives back the Lifetime of the store, and to the cookie the MaxAge of
 // the options. Options.MaxLifetime still holds.
+//
+// Once the header of the response is sent the cookie follows with the next response that extends the session. With
+// Options.WriteIDFunc there is no cookie.
 //
 // It returns an error, and changes nothing, when the session has ended, and for a session
 // that no store of this module has made, nor one of [NewStore].
@@ -24,21 +28,28 @@ func SetLifetime(s Session, d time.Duration) error {
 		return fmt.Errorf("session: set lifetime: a session of type %T has the lifetime that its own store gives it", s)
 	}
 	d = min(max(d, 0).Truncate(time.Second), math.MaxInt32*time.Second)
-	b.noteLate()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.hasEnded():
-		return errEnded
-	case d == b.ownLifetime():
-		return nil
-	case d == 0:
-		b.log.Lifetime = -1
-	default:
-		b.log.Lifetime = int32(d / time.Second)
+	changed, err := b.setLifetime(d)
+	if changed {
+		b.noteLate()
 	}
-	b.changes++
-	return nil
+	return err
+}
+
+func (s *BaseSession) setLifetime(d time.Duration) (changed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.hasEnded():
+		return false, errEnded
+	case d == s.ownLifetime():
+		return false, nil
+	case d == 0:
+		s.log.Lifetime = -1
+	default:
+		s.log.Lifetime = int32(d / time.Second)
+	}
+	s.changes++
+	return true, nil
 }
 
 // ownLifetime returns the lifetime of its own that the session has, 0 if it has none. The
@@ -52,10 +63,11 @@ func (s *BaseSession) ownLifetime() time.Duration {
 	return s.origin.own
 }
 
-// IssuedAt returns when a session was first stored or last got a new ID, to the millisecond:
-// since when its visitor is who the app thinks, if the app renews the ID at login. It is known
-// with Options.MaxLifetime or Options.OwnerKey, of this module's stores. Otherwise, and for
-// a session that is not stored yet, or was last stored without these options, it is the zero time.
+// IssuedAt returns when a session was first stored or last got a new ID, to the millisecond. If
+// the app renews the ID at login, that is the time of the login. It is known with
+// Options.MaxLifetime or Options.OwnerKey. Otherwise it is the zero time, and so it is for a
+// session that is not stored yet, and for one that began, or last got a new ID, before the option was set
+// or in a process without it.
 func IssuedAt(s Session) time.Time {
 	b, _ := baseOf(s)
 	if b == nil {
@@ -66,11 +78,22 @@ func IssuedAt(s Session) time.Time {
 	switch now := time.Now(); {
 	case b.origin.store == nil || !b.origin.store.rules().stamps() || b.hasEnded():
 		return time.Time{}
+	case b.origin.Status != commit.Live:
+		return time.Time{}
 	case b.log.Renewed || b.pending.Renewed:
 		return now.Truncate(time.Millisecond)
 	default:
-		return state.Born(b.base, now)
+		return issued(b.base, now)
 	}
+}
+
+// issued returns when a session was issued, zero if that is not known.
+func issued(v state.Values, now time.Time) time.Time {
+	born, known := state.Born(v, now)
+	if !known {
+		return time.Time{}
+	}
+	return born
 }
 
 const defaultLifetime = time.Hour
@@ -87,7 +110,8 @@ type rules struct {
 	maxOwned      int           // 0 for any number
 	errorFunc     func(error)
 
-	// ownSeen says that a session has a lifetime of its own. So do others, perhaps.
+	// ownSeen says that this process has seen a session with a lifetime of its own. Until then
+	// a Touch by hand takes it that there is none: to look would cost an operation.
 	ownSeen atomic.Bool
 }
 
@@ -119,13 +143,19 @@ func (r *rules) own(v state.Values) time.Duration {
 	return own
 }
 
+// usual returns how long the session lives without access: its own lifetime, or that of the store.
+func (r *rules) usual(v state.Values) time.Duration {
+	if own := r.own(v); own > 0 {
+		return own
+	}
+	return r.lifetime
+}
+
 // ttl is the time to live that a save or an extension gives to a session: a shorter one if it
 // is the first save of a new visitor. It is never zero, which is no time to live.
 func (r *rules) ttl(v state.Values, first bool) time.Duration {
-	ttl := r.lifetime
-	if own := r.own(v); own > 0 {
-		ttl = own
-	} else if first && r.firstLifetime > 0 {
+	ttl := r.usual(v)
+	if first && r.firstLifetime > 0 && r.own(v) == 0 {
 		ttl = r.firstLifetime
 	}
 	return max(min(ttl, r.rest(v)), time.Millisecond)
@@ -137,35 +167,35 @@ func (r *rules) rest(v state.Values) time.Duration {
 		return math.MaxInt64
 	}
 	now := time.Now()
-	born := state.Born(v, now)
+	born, _ := state.Born(v, now)
 	if born.IsZero() {
 		return r.maxLifetime
 	}
 	return born.Add(r.maxLifetime).Sub(now)
 }
 
-// nothingToGain is how long ago the last extension was where the next one would gain nothing.
-const nothingToGain = time.Duration(math.MinInt64)
+// What idle returns for a session that is never to be extended, or in any case.
+const (
+	never  = time.Duration(math.MinInt64)
+	always = time.Duration(math.MaxInt64)
+)
 
-// idle returns how long ago the last save or extension was, given the time that is left, and the
-// lifetime of its own that the session has. Where an extension would gain nothing, because
-// MaxLifetime is what ends the session, that is no time ago; unless it has yet to be noted since
-// when MaxLifetime counts.
-func (r *rules) idle(v state.Values, left time.Duration) (idle, own time.Duration) {
+// idle returns how long ago the last save or extension was, given the time that is left. It is
+// never if an extension would gain nothing, because MaxLifetime ends the session, and always if it
+// is yet to be noted since when MaxLifetime counts.
+func (r *rules) idle(v state.Values, left time.Duration) time.Duration {
 	const rounding = time.Second // stores of whole seconds round up
-	lifetime := r.lifetime
-	if own = r.own(v); own > 0 {
-		lifetime = own
+	lifetime, rest := r.usual(v), r.rest(v)
+	if rest >= lifetime {
+		return lifetime - left
 	}
-	if rest := r.rest(v); rest < lifetime {
-		if state.Born(v, time.Now()).IsZero() {
-			return math.MaxInt64, own
-		}
-		if lifetime = rest; rest-left < rounding {
-			return nothingToGain, own
-		}
+	switch born, _ := state.Born(v, time.Now()); {
+	case born.IsZero():
+		return always
+	case rest-left < rounding:
+		return never
 	}
-	return lifetime - left, own
+	return rest - left
 }
 
 // isOver reports whether the session has lived for as long as it may.
@@ -174,22 +204,25 @@ func (r *rules) isOver(v state.Values) bool { return r.maxLifetime > 0 && r.rest
 // stamps reports whether sessions keep when they were issued.
 func (r *rules) stamps() bool { return r.maxLifetime > 0 || r.ownerKey != nil }
 
-// stamp notes when the session was issued: now, if it begins or gets a new ID. It reports whether that is
-// a change.
+// stamp notes since when the age of the session is counted: since now, if it begins or gets a new ID, or
+// if nothing is noted. It reports whether that is a change.
 func (r *rules) stamp(m map[interface{}]interface{}, begins bool) bool {
-	now := time.Now()
-	if !r.stamps() || !begins && !state.Born(state.Map(m), now).IsZero() {
+	if !r.stamps() || !begins && isBorn(state.Map(m)) {
 		return false
 	}
-	state.SetBorn(m, now)
+	state.SetBorn(m, time.Now(), begins)
 	return true
 }
 
-// extendsBySaving reports whether an extension has to write the session: because what it
-// keeps does not say yet when it was issued, or because the index of its owner may not know
-// of it.
+func isBorn(v state.Values) bool {
+	born, _ := state.Born(v, time.Now())
+	return !born.IsZero()
+}
+
+// extendsBySaving reports whether an extension has to write the session: because nothing is noted
+// in it yet of its age, or because the index of its owner may not know of it.
 func (r *rules) extendsBySaving(v state.Values) bool {
-	return r.stamps() && (r.owner(v) != "" || state.Born(v, time.Now()).IsZero())
+	return r.stamps() && (r.owner(v) != "" || !isBorn(v))
 }
 
 // needsValues reports whether the time to live of a session depends on what it holds.

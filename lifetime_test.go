@@ -157,7 +157,7 @@ func TestMaxLifetimeOfOlderSessions(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		a.requireKey("1")
 		begun := time.Now()
-		require.Equal(t, fmt.Sprint(begun.UnixMilli()), a.get("/issued").Body.String())
+		require.Equal(t, "-62135596800000", a.get("/issued").Body.String(), "nobody knows when it was issued")
 		require.Equal(t, "1", old.get("/").Body.String(), "an older process reads it")
 		for time.Since(begun) < 110*time.Minute {
 			time.Sleep(10 * time.Minute)
@@ -283,6 +283,29 @@ func TestSetLifetimeBesideMaxAge(t *testing.T) {
 	require.Contains(t, line("/forget"), "; Max-Age=600;")
 	a.Get("/long", func(s session.Session) { require.NoError(t, session.SetLifetime(s, 100*365*24*time.Hour)) })
 	require.Contains(t, line("/long"), "; Max-Age=34560000;", "browsers keep none longer than 400 days")
+	a = lifeApp(t, session.Options{MaxLifetime: 8 * time.Hour})
+	require.Contains(t, line("/remember"), "; Max-Age=28800;", "MaxLifetime holds")
+}
+
+// A login that was sent twice is remembered twice.
+func TestSetLifetimeOfOverlappingRenewals(t *testing.T) {
+	onClocks(t, func(t *testing.T, opts session.Options) {
+		a := lifeApp(t, opts)
+		a.get("/remember")
+		second := a.visitor(a.cookie)
+		a.Get("/login", func(w http.ResponseWriter, r *http.Request, s session.Session) {
+			if r.FormValue("second") == "" {
+				second.get("/login?second=1")
+			}
+			require.NoError(t, s.RegenerateID(w, r))
+			s.Set("key", 2)
+		})
+		a.get("/login")
+		require.NotEqual(t, a.cookie, second.cookie)
+		time.Sleep(29 * 24 * time.Hour)
+		a.requireKey("2")
+		second.requireKey("2")
+	})
 }
 
 // A change of the lifetime that is not committed has no part in the cookie, and one with IDs
@@ -330,6 +353,7 @@ func TestLifetimeOptions(t *testing.T) {
 		"OwnerKey is a []string, which cannot be a key":                             {OwnerKey: []string{"user"}},
 		`OwnerKey is "flamego::session::flash", a key of this module`:               {OwnerKey: "flamego::session::flash"},
 		`OwnerKey is "flamego::session::born", a key of this module`:                {OwnerKey: "flamego::session::born"},
+		"OwnerKey is empty":                                                         {OwnerKey: ""},
 		"OwnerKey is a struct { A interface {} }, which cannot be a key":            {OwnerKey: struct{ A any }{[]int{1}}},
 		"OwnerKey needs a backend that is a session.OwnerIndex, and the backend is": withoutIndex(),
 	} {

@@ -61,7 +61,7 @@ func New(opts ...Options) (*Manager, error) {
 	}
 
 	m := &Manager{
-		opts: opt, cookie: newCookie(opt.Cookie), issued: newRecentIDs(recentPlaces),
+		opts: opt, cookie: newCookie(opt.Cookie, opt.MaxLifetime), issued: newRecentIDs(recentPlaces),
 		readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil,
 	}
 
@@ -86,7 +86,7 @@ func (m *Manager) setAdapter() error {
 	store, ok := m.store.(ownStore)
 	if !ok {
 		m.adapter = newForeignAdapter(m.store, m.opts.Timeout)
-		if option := m.opts.needsRules(); option != "" {
+		if option := m.opts.forOurStores(); option != "" {
 			return redact.New(fmt.Sprintf("%s needs a store of this module or of NewStore, and the store is a %T", option, m.store), errors.ErrUnsupported)
 		}
 		return nil
@@ -105,7 +105,7 @@ func (m *Manager) setAdapter() error {
 	if m.opts.TouchInterval == 0 && lifetime >= time.Minute {
 		m.opts.TouchInterval = min(lifetime/60, time.Minute)
 		if m.writesCookie && m.opts.Cookie.MaxAge > 0 { // the cookie is sent again when the session is extended
-			m.opts.TouchInterval = min(m.opts.TouchInterval, refreshAfter(m.opts.Cookie.maxAge(0)))
+			m.opts.TouchInterval = min(m.opts.TouchInterval, refreshAfter(m.opts.Cookie.MaxAge))
 		}
 	}
 	return nil

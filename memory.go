@@ -81,7 +81,8 @@ func (m *memoryStore) load(_ context.Context, sid string) (*BaseSession, error) 
 	switch values, left := m.sessions.Get(sid); m.status(values, left) {
 	case commit.Live:
 		b.base, b.origin.Status = values, commit.Live
-		b.origin.idle, b.origin.own = m.rules().idle(values, left)
+		r := m.rules()
+		b.origin.idle, b.origin.own = r.idle(values, left), r.own(values)
 	case commit.Renewed:
 		b.origin.Status = commit.Renewed
 	}
@@ -128,7 +129,7 @@ func (m *memoryStore) Touch(ctx context.Context, sid string) error {
 }
 
 func (m *memoryStore) extend(ctx context.Context, b *BaseSession) error {
-	sid, values := b.stored()
+	sid, values, _ := b.stored()
 	if m.rules().extendsBySaving(values) {
 		_, err := m.commit(ctx, b, commit.Always)
 		return err

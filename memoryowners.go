@@ -3,8 +3,10 @@ package session
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -26,7 +28,9 @@ type memoryOwned struct {
 func (m *memoryStore) initOwners() {
 	m.owners.mu.Lock()
 	defer m.owners.mu.Unlock()
-	m.owners.ids = make(map[string]*memoryOwned)
+	if m.owners.ids == nil {
+		m.owners.ids = make(map[string]*memoryOwned)
+	}
 	m.sessions.Watch(func(sid string, values *state.List, there bool) {
 		if owner := m.rules().owner(values); owner != "" {
 			m.owners.note(owner, sid, there)
@@ -72,20 +76,23 @@ func (o *memoryOwners) list(owner string) (ids []string, added int) {
 }
 
 // owned starts over if a session was added meanwhile: it may be one of the list under a new
-// ID.
+// ID. A session of the list may have another owner by now.
 func (m *memoryStore) owned(ctx context.Context, owner string) ([]ownedSession, error) {
+	ctx, cancel := deadline.Within(ctx, time.Duration(m.timeout.Load()))
+	defer cancel()
 	for {
 		ids, added := m.owners.list(owner)
 		sessions := make([]ownedSession, 0, len(ids))
 		for _, sid := range ids {
-			if values, left := m.sessions.Get(sid); m.status(values, left) == commit.Live {
+			values, left := m.sessions.Get(sid)
+			if m.status(values, left) == commit.Live && m.rules().owner(values) == owner {
 				sessions = append(sessions, ownedSession{sid, values, left})
 			}
 		}
 		if _, now := m.owners.list(owner); now == added {
 			return sessions, nil
 		}
-		if err := ctx.Err(); err != nil {
+		if err := deadline.Err(ctx); err != nil {
 			return nil, memoryError("owned", err)
 		}
 	}

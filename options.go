@@ -40,40 +40,47 @@ type Options struct {
 	TouchInterval time.Duration
 	// TouchFor tells whether a request that changes nothing counts as an access, which
 	// extends the session. For polls, say, it may return false: then a page that is left
-	// open does not keep the session. A request that changes the session extends it in any
-	// case. Default is every request.
+	// open does not keep the session, nor does it count for FirstLifetime. A request that changes
+	// the session extends it in any case. Default is every request.
 	TouchFor func(r *http.Request) bool
 	// MaxLifetime is how long a session lives at most, however much it is used: counted
-	// from when it was first stored or last got a new ID ([IssuedAt]). What is older is
-	// as good as absent. Clocks of instances should agree to a fraction of it. A session
-	// from before the option was set is counted from when it is next changed or extended.
-	// Below one second, and with a store that is neither of this module nor made by NewStore,
-	// it is an error. Default is no limit.
+	// from when it was first stored or last got a new ID ([IssuedAt]). Then it is gone, like one
+	// that was not used for a Lifetime. So each RegenerateID begins anew. A session
+	// from before the option was set is counted from when it is next changed or extended. The
+	// clocks of the instances must agree to within a minute. It is an error below one second, and
+	// with a store of another make: one that is neither of this module nor made by NewStore.
+	// Default is no limit.
 	MaxLifetime time.Duration
 	// FirstLifetime is how long a session lives that is stored for a visitor who sent no
-	// ID, until the visitor comes back with it: then it has the whole Lifetime. It is for
-	// bots that never come back. It must be shorter than the Lifetime, and not below one second.
-	// It does not hold for a session that SetLifetime gave a lifetime. For stores see
-	// MaxLifetime. Default is the Lifetime.
+	// ID that the store knows, until the visitor comes back with the new one: then it has the
+	// whole Lifetime. It is for bots that never come back. It holds for a login too, if the client
+	// has had no session before and sends no other request; but not for a session with a lifetime
+	// of its own, see SetLifetime. It is an error below one second, if it is not shorter than the
+	// Lifetime, and with a store of another make. Default is the Lifetime.
 	FirstLifetime time.Duration
 	// OwnerKey is the key of the value that says whose session it is: what the app sets at
-	// login, as "user_id". The value is a string, an integer, or an encoding.TextMarshaler,
-	// and is compared as text: 7 is "7". (A float64 that is a whole number, as JSON makes it, counts
-	// as an integer.) To set any other value is an error of the save. With it
-	// [Owned], [End] and [EndOwned] find the sessions of an owner. Sessions from before the
-	// option was set, and those that a process without it has changed, are found once they are changed or
-	// extended. A store that cannot find them is an error, which errors.Is knows as
-	// errors.ErrUnsupported. Default is none.
+	// login, as "user_id". With it [Owned], [End] and [EndOwned] find the sessions of an owner.
+	//
+	// The value is a string, an integer, or an encoding.TextMarshaler, whose text must always be
+	// the same and whose method must not use sessions. It is compared as text: 7 is "7". A float64
+	// that is a whole number, as JSON makes it, is an integer; 0 is an owner; nil and the empty
+	// string are nobody. To set any other value is an error of the save. A type of the app must be
+	// registered with gob, like any other.
+	//
+	// Sessions from before the option was set, and those that a process without it has changed,
+	// are found once they are changed or extended. A store that cannot find them is an error, which
+	// errors.Is knows as errors.ErrUnsupported. Default is none.
 	OwnerKey interface{}
 	// MaxOwned is how many sessions an owner has at most. A login that makes one more
-	// ends the oldest, by [IssuedAt]: so give the session a new ID at login. It costs one
-	// operation for each login. It needs OwnerKey. Default is no limit.
+	// ends the oldest, by [IssuedAt]: so give the session a new ID at login. It costs each login a
+	// list of the sessions. If that fails the login counts, and ErrorFunc is told. It needs
+	// OwnerKey. Default is no limit.
 	MaxOwned int
 	// FailFunc answers a request whose session could not be loaded or saved, in the form of the
-	// app. The status is 500 unless FailFunc writes another one, the header
-	// has lost what the handlers said of the page, and the session is out of reach. ErrorFunc knows the
-	// error. If FailFunc writes nothing or panics, the answer is the default one.
-	// Default is the text "Internal Server Error".
+	// app. The status is 500 unless FailFunc writes another one of 200 and above. Headers that are
+	// about the page are removed before. ErrorFunc is told the error; FailFunc cannot reach the
+	// session. The answer is kept in memory until FailFunc returns. If it writes nothing or panics,
+	// the answer is the default one. Default is the text "Internal Server Error".
 	FailFunc func(w http.ResponseWriter, r *http.Request)
 	// AdoptUnknownIDs lets a session be stored under an ID that came from the
 	// client and that the store does not know. Otherwise a request with such an ID has a
@@ -139,15 +146,17 @@ func (o *Options) check() error {
 		return errors.New("MaxOwned needs OwnerKey")
 	case o.OwnerKey != nil && !reflect.ValueOf(o.OwnerKey).Comparable():
 		return fmt.Errorf("OwnerKey is a %T, which cannot be a key", o.OwnerKey)
+	case o.OwnerKey == "":
+		return errors.New("OwnerKey is empty")
 	case o.OwnerKey != nil && !state.IsOfApp(o.OwnerKey):
 		return fmt.Errorf("OwnerKey is %q, a key of this module", o.OwnerKey)
 	}
 	return o.Cookie.check()
 }
 
-// needsRules returns the name of an option that only the stores of this module can keep, and
+// forOurStores returns the name of an option that only the stores of this module can keep, and
 // that is set; empty if none is.
-func (o *Options) needsRules() string {
+func (o *Options) forOurStores() string {
 	switch {
 	case o.MaxLifetime > 0:
 		return "MaxLifetime"

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding"
@@ -26,7 +27,8 @@ import (
 type Info struct {
 	// Handle names the session in forms and logs: see [Handle].
 	Handle string
-	// Issued is when the session was first stored or last got a new ID: see [IssuedAt].
+	// Issued is when the session was first stored or last got a new ID, the zero time if that is
+	// not known: see [IssuedAt].
 	Issued time.Time
 	// Seen is when the session was last used, to within Options.TouchInterval. It may have been
 	// later where Options.MaxLifetime ends the session before its idle time does.
@@ -38,11 +40,13 @@ type Info struct {
 }
 
 // Owned returns the live sessions whose value of Options.OwnerKey is the owner, the one that
-// was used last first. The owner is a string, an integer or an encoding.TextMarshaler, as
-// the value is. The store is that of the Manager, or the one that handlers receive.
+// was used last first. The owner is a string, an integer or an encoding.TextMarshaler, like
+// the value. The store is that of the Manager, or the one that handlers receive. What the request
+// itself has not saved yet is not in the list: a session that it has given a new ID is there under the
+// old one, and a login is not there at all.
 //
-// It returns an error for an owner that cannot be one, if Options.OwnerKey is not set, and
-// that of the store. A session whose owner cannot be decoded is left out.
+// It returns an error if the owner is of another type or empty, if Options.OwnerKey is not set,
+// or if the store fails. A session whose owner cannot be decoded is left out.
 func Owned(ctx context.Context, store Store, owner interface{}) ([]Info, error) {
 	o, err := ownerOf(store, owner)
 	if err != nil {
@@ -88,7 +92,8 @@ func End(ctx context.Context, store Store, owner interface{}, handle string) (bo
 
 // EndOwned ends all sessions of the owner but one, which is nil or that of the request: a user
 // logs out all other devices, or has changed the password. It returns how many it has
-// ended. Sessions that get a new ID meanwhile end as well. But a login that has checked the old password
+// ended. Sessions that get a new ID meanwhile end as well; and so does the one to keep, if
+// another request gives it a new ID. But a login that has checked the old password
 // may be committed only after EndOwned has returned: the guide shows how a version of the
 // password, kept in the session, closes that gap. The errors are those of Owned, and one if
 // new sessions of the owner begin as fast as they end; some of the sessions may have ended then.
@@ -99,8 +104,8 @@ func EndOwned(ctx context.Context, store Store, owner interface{}, keep Session)
 	}
 	kept := idsOf(keep)
 	ended := 0
-	// A session may get a new ID between the list and its end. So it is over only when there
-	// is nothing left to end, and once more.
+	// A session may get a new ID between the list and its end, and while an index is read piece
+	// by piece. So it takes two empty lists in a row.
 	const most = 100
 	for quiet, rounds := 0, 0; quiet < 2; rounds++ {
 		if rounds == most {
@@ -143,7 +148,7 @@ func idsOf(s Session) []string {
 	b, ok := baseOf(s)
 	switch {
 	case b != nil:
-		stored, _ := b.stored()
+		stored, _, _ := b.stored()
 		return []string{b.ID(), stored}
 	case ok || s == nil:
 		return nil
@@ -198,13 +203,10 @@ func (o *owner) end(ctx context.Context, sid string) error {
 
 // info returns what a page shows of a session.
 func (r *rules) info(s ownedSession, now time.Time) Info {
-	lifetime := r.lifetime
-	if own := r.own(s.values); own > 0 {
-		lifetime = own
-	}
-	info := Info{Handle: handleOf(s.id), Issued: state.Born(s.values, now), Expires: now.Add(s.left), Data: Data(state.Copy(s.values))}
-	if info.Seen = info.Expires.Add(-lifetime); info.Seen.Before(info.Issued) {
-		info.Seen = info.Issued
+	info := Info{Handle: handleOf(s.id), Issued: issued(s.values, now), Expires: now.Add(s.left), Data: Data(state.Copy(s.values))}
+	info.Seen = info.Expires.Add(-r.usual(s.values))
+	if born, _ := state.Born(s.values, now); info.Seen.Before(born) {
+		info.Seen = born
 	}
 	for key := range info.Data {
 		if !state.IsOfApp(key) {
@@ -222,23 +224,28 @@ func endOldest(ctx context.Context, store ownStore, c *commit.Change) {
 	if r.maxOwned == 0 || !c.Gains {
 		return
 	}
-	text := r.owner(c.Values)
-	sessions, err := store.owned(ctx, text)
-	if err == nil && len(sessions) > r.maxOwned {
-		now := time.Now()
+	const most = 10 // lists, as a session may get a new ID between the list and its end
+	for range most {
+		sessions, err := store.owned(ctx, r.owner(c.Values))
+		if err == nil && len(sessions) <= r.maxOwned {
+			return
+		}
 		slices.SortFunc(sessions, func(a, b ownedSession) int {
-			if c := state.Born(b.values, now).Compare(state.Born(a.values, now)); c != 0 {
-				return c
-			}
-			return strings.Compare(a.id, b.id)
+			return cmp.Or(b.born().Compare(a.born()), strings.Compare(a.id, b.id))
 		})
-		for _, s := range sessions[r.maxOwned:] {
+		for _, s := range sessions[min(r.maxOwned, len(sessions)):] {
 			err = errors.Join(err, store.Destroy(ctx, s.id))
 		}
+		if err != nil {
+			r.errorFunc(err)
+			return
+		}
 	}
-	if err != nil {
-		r.errorFunc(err)
-	}
+}
+
+func (s ownedSession) born() time.Time {
+	born, _ := state.Born(s.values, time.Now())
+	return born
 }
 
 // owner returns the text of the owner of a session, empty if it has none.
@@ -262,10 +269,16 @@ func (r *rules) checkOwner(l *state.Log) error {
 		return nil
 	}
 	val, _ := l.Get(r.ownerKey)
-	if _, ok := ownerText(val); !ok && val != nil && val != "" {
+	if _, ok := ownerText(val); !ok && !isNobody(val) {
 		return fmt.Errorf("the value of OwnerKey is a %T, which names no owner: want a string, an integer or an encoding.TextMarshaler", val)
 	}
 	return nil
+}
+
+// isNobody reports whether a value says that a session has no owner.
+func isNobody(val interface{}) bool {
+	v := reflect.ValueOf(val)
+	return val == nil || v.Kind() == reflect.String && v.Len() == 0
 }
 
 // ownerText returns the text of a value that names an owner. Values of the same text name
@@ -289,11 +302,17 @@ func ownerText(val interface{}) (text string, ok bool) {
 			return "", false
 		}
 	}
-	if m, isText := val.(encoding.TextMarshaler); isText {
-		raw, err := m.MarshalText()
-		return string(raw), err == nil && len(raw) > 0
+	m, ok := val.(encoding.TextMarshaler)
+	if !ok {
+		return "", false
 	}
-	return "", false
+	defer func() {
+		if recover() != nil { // a value of the app that cannot be written
+			text, ok = "", false
+		}
+	}()
+	raw, err := m.MarshalText()
+	return string(raw), err == nil && len(raw) > 0
 }
 
 // indexText returns the text under which an index has an owner: every text that a database
@@ -309,15 +328,19 @@ func indexText(owner string) string {
 
 // ownerIndex returns the index of a backend that has one.
 func ownerIndex(b Backend) (OwnerIndex, bool) {
-	given := b
-	if f, ok := b.(foreignBackend); ok {
-		given = f.Backend
-	}
-	if _, ok := given.(OwnerIndex); !ok {
+	if _, ok := given(b).(OwnerIndex); !ok {
 		return nil, false
 	}
 	index, ok := b.(OwnerIndex)
 	return index, ok
+}
+
+// given returns the backend that NewStore was given.
+func given(b Backend) Backend {
+	if f, ok := b.(foreignBackend); ok {
+		return f.Backend
+	}
+	return b
 }
 
 // initTimeout is how long it may take to make an index. A table may have millions of rows.
@@ -325,17 +348,13 @@ const initTimeout = time.Minute
 
 func (s *recordStore) initOwners() error {
 	if _, ok := ownerIndex(s.backend); !ok {
-		b := s.backend
-		if f, isForeign := b.(foreignBackend); isForeign {
-			b = f.Backend
-		}
-		return redact.New(fmt.Sprintf("OwnerKey needs a backend that is a session.OwnerIndex, and the backend is a %T", b), errors.ErrUnsupported)
+		return redact.New(fmt.Sprintf("OwnerKey needs a backend that is a session.OwnerIndex, and the backend is a %T", given(s.backend)), errors.ErrUnsupported)
 	}
 	if i, ok := s.backend.(OwnerIniter); ok {
 		ctx, cancel := context.WithTimeout(context.Background(), initTimeout)
 		defer cancel()
 		if err := i.InitOwners(ctx); err != nil {
-			return fmt.Errorf("OwnerKey: %w", err)
+			return fmt.Errorf("OwnerKey: %s: %w", s.name, err)
 		}
 	}
 	return nil

@@ -1,7 +1,9 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"math"
@@ -17,7 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
+
+func init() { gob.Register(laterOwner("")) }
 
 // ownerApp is an app whose visitors log in as "/login?user=1".
 func ownerApp(t *testing.T, opts session.Options) *app {
@@ -117,6 +122,81 @@ func TestMemoryOwnedBesideRenewals(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// A session that changes hands is in no list of the one before.
+func TestMemoryOwnedBesideAnotherOwner(t *testing.T) {
+	a := ownerApp(t, session.Options{})
+	a.get("/login?user=alice")
+	sid := sidOf(a.cookie)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				save(t, a.Store(), sid, "user", []string{"bob", "alice"}[i%2])
+			}
+		}
+	})
+	for range 20_000 {
+		infos, err := session.Owned(context.Background(), a.Store(), "alice")
+		require.NoError(t, err)
+		for _, info := range infos {
+			require.Equal(t, "alice", info.Data["user"])
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+type laterOwner string
+
+// A process that cannot decode whose session it is extends it and leaves its owner alone, and
+// its lifetime.
+func TestOwnerThatCannotBeDecoded(t *testing.T) {
+	b := mapbackend.New()
+	opts := backendOptions(b)
+	opts.TouchInterval = -1
+	a := ownerApp(t, opts)
+	for _, unknown := range []string{"laterowner", "all"} {
+		a.cookie = ""
+		a.get("/login?user=7")
+		sid := sidOf(a.cookie)
+		b.Mu.Lock()
+		rec := b.Records[sid]
+		data, err := session.GobDecoder(rec.Data)
+		require.NoError(t, err)
+		if unknown == "all" {
+			rec.Data = []byte("none that this process knows")
+		} else {
+			data["user"] = laterOwner("7")
+			rec.Data, err = session.GobEncoder(data)
+			require.NoError(t, err)
+			rec.Data = bytes.ReplaceAll(rec.Data, []byte("session_test.laterOwner"), []byte("session_test.neverKnown"))
+		}
+		rec.Expiry = time.Now().Add(30 * 24 * time.Hour)
+		b.Records[sid] = rec
+		b.Mu.Unlock()
+		a.get("/")
+		require.NoError(t, ignoreUnreadable(a.Store().Touch(context.Background(), sid)))
+		b.Mu.Lock()
+		now := b.Records[sid]
+		b.Mu.Unlock()
+		require.Equal(t, "7", now.Owner, unknown)
+		require.Equal(t, rec.Data, now.Data)
+		require.False(t, now.Expiry.Before(rec.Expiry))
+		require.NotEmpty(t, a.TakeErrors())
+	}
+}
+
+func ignoreUnreadable(err error) error {
+	if err != nil && strings.Contains(err.Error(), "unreadable data") {
+		return nil
+	}
+	return err
 }
 
 // The request that ends its own session has it ended as by Destroy.

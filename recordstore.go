@@ -165,7 +165,8 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 		return b, nil
 	}
 	b.base = now.Values
-	b.origin.idle, b.origin.own = s.rules().idle(now.Values, left)
+	r := s.rules()
+	b.origin.idle, b.origin.own = r.idle(now.Values, left), r.own(now.Values)
 	b.origin.Data, b.origin.Values, b.origin.Rest = now.Data, now.Values, now.Rest
 	b.origin.Expires = now.Expires
 	if now.Undecoded != nil {
@@ -246,8 +247,8 @@ func (s *recordStore) Touch(ctx context.Context, sid string) error {
 
 func (s *recordStore) extend(ctx context.Context, b *BaseSession) error {
 	r := s.rules()
-	sid, values := b.stored()
-	if r.extendsBySaving(values) {
+	sid, values, whole := b.stored()
+	if whole && r.extendsBySaving(values) { // what is not known may be whose the session is
 		_, err := s.commit(ctx, b, commit.Always)
 		return err
 	}

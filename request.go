@@ -204,7 +204,7 @@ func (m *Manager) isDue(now view) bool {
 		interval = min(interval, now.own/60)
 	}
 	if interval < 0 { // a store that rounds up may say that it was extended in the future
-		return now.idle != nothingToGain
+		return now.idle != never
 	}
 	return now.idle >= interval
 }

@@ -67,15 +67,15 @@ func Pop[T any](s Session, key interface{}) (T, bool) {
 
 // Update sets the value of the key to what f makes of it: a counter, a cart. Set with a value
 // that was computed from what Get returned loses what another request has computed meanwhile;
-// Update does not. It calls f at once, with what the session shows, and once more when the
-// session is saved and another request was faster, with what that one has saved. So f may run
-// several times, also on another goroutine and after the handler. It must depend on
-// its argument alone, not use the session, and be quick, since other requests of the
-// session may wait for it. It gets the zero T if there is no value of type T, and must not change
-// a slice or a map in place: it returns a new one.
+// Update does not. It calls f at once, with what the session shows, and again when the session
+// is saved, with what is stored by then. So f runs at least twice, also on another
+// goroutine and after the handler. It must depend on its argument alone, not use the session, and
+// be quick, since other requests of the session may wait for it. It gets the zero T if there is
+// no value of type T. It must return a new slice or map, not the old one changed.
 //
-// If f panics at once, nothing is changed. If f panics while the session is saved, or takes
-// longer than Options.Timeout, the save is an error and the session stays as it is stored.
+// If the first call of f panics, nothing is changed, and the panic reaches the caller. If f panics
+// while the session is saved, or takes longer than Options.Timeout, the save is an error and the
+// session stays as it is stored.
 // For a session of a store of another make, Update is Get and Set.
 func Update[T any](s Session, key interface{}, f func(T) T) {
 	compute := func(now interface{}) interface{} {

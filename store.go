@@ -23,8 +23,10 @@ type Store interface {
 	// Destroy deletes the session with the ID. It is no error if there is none.
 	Destroy(ctx context.Context, sid string) error
 	// Touch makes the session with the ID live for a full lifetime from now on (a
-	// Backend calls that Extend). It changes no data and is no error if there is no
-	// such session.
+	// Backend calls that Extend), or for as long as Options.MaxLifetime leaves. It changes no
+	// value and is no error if there is no such session. In a process that has not seen any
+	// session with a lifetime of its own (SetLifetime), it takes the Lifetime of the store for
+	// that of the session.
 	Touch(ctx context.Context, sid string) error
 	// Save commits the changes of a session to the store. A session that was
 	// destroyed or that expired since it was read stays so, without an error. No

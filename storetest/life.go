@@ -253,12 +253,10 @@ func (e *env) fromBefore(most time.Duration) {
 		if at := session.IssuedAt(now.read(v.sid)); !at.IsZero() {
 			e.Errorf("a session is issued at %v by nobody", at)
 		}
-		time.Sleep(2 * time.Millisecond)
-		begin := time.Now()
 		v.env = now
 		use(v)
-		if at := session.IssuedAt(now.read(v.sid)); !isBetween(at, begin, time.Now()) {
-			e.Errorf("MaxLifetime %v: after %s at %v the session is issued at %v", most, name, begin, at)
+		if at := session.IssuedAt(now.read(v.sid)); !at.IsZero() {
+			e.Errorf("MaxLifetime %v: after %s the session is issued at %v, which nobody knows", most, name, at)
 		}
 		now.want(v.sid, "user", 123)
 		old.want(v.sid, "user", 123)

@@ -84,8 +84,11 @@ func (e *env) foundFromBefore() {
 		use(v)
 		e.wantOwned("alice", v)
 		for _, info := range e.owned("alice") {
-			if !isBetween(info.Issued, begin, time.Now()) {
+			if name == "a new ID" && !isBetween(info.Issued, begin, time.Now()) || name != "a new ID" && !info.Issued.IsZero() {
 				e.Errorf("after %s it is issued at %v", name, info.Issued)
+			}
+			if !isBetween(info.Seen, begin.Add(-time.Second), time.Now().Add(time.Second)) {
+				e.Errorf("after %s it was seen at %v", name, info.Seen)
 			}
 		}
 		e.want(v.cookie.Value, "user", "alice", "key", 1)

@@ -143,6 +143,9 @@ type Origin struct {
 	lost *lost // a write on top of this record of which nobody knows whether it was made
 }
 
+// isSession reports whether the record is one of a session.
+func (o Origin) isSession() bool { return o.Status == Live && !o.Dead }
+
 // Condition is what must be true of the values in the store for a change to count.
 type Condition int
 
@@ -207,11 +210,14 @@ func (c *Change) CheckCondition(now state.Values) bool {
 // expired, the changes are dropped with it. If it was renewed, they are void, with one
 // exception: a change that gives the session a new ID itself, as the same login does that
 // was sent twice. What such a change has set is stored under its own new ID, with nothing
-// of the old values, and LoseRecord reports that there is something to insert.
+// of the old values but the lifetime, and LoseRecord reports that there is something to insert.
 func (c *Change) LoseRecord(now Status) (insert bool) {
 	if now != Renewed {
 		c.Vanish()
 		return false
+	}
+	if own := state.Lifetime(c.Values); own > 0 && c.Log.Lifetime == 0 {
+		c.Log.Lifetime = int32(own / time.Second) // it is of the visitor as much as of the session
 	}
 	c.Values, c.Origin = nil, Origin{ID: c.Origin.ID, Status: Renewed}
 	return !c.IsVoid()

@@ -89,6 +89,9 @@ type attempt struct {
 	owner, former string // of the record, and of the one that it replaces
 }
 
+// gains reports whether the record has an owner whom the one before did not have.
+func (a *attempt) gains() bool { return a.owner != "" && a.owner != a.former }
+
 // attempt writes a change on top of its origin. If another writer was faster, the
 // origin is now what that one has written, and attempt reports that the change is to be
 // written again.
@@ -129,7 +132,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, e
 		e.markOld(ctx, c, c.ID)
 		a.next.Expires = asked.Add(a.ttl)
 		c.Written(a.next, a.view)
-		c.Gains = a.owner != "" && a.owner != a.former
+		c.Gains = c.Gains || a.gains()
 	}
 	return again, err
 }
@@ -163,8 +166,8 @@ func (e *Engine) prepare(c *Change, a *attempt) (void bool, err error) {
 		return true, nil
 	}
 	a.view, a.former = state.Map(values), e.store.Owner(values)
-	begins := c.ID != c.Origin.ID || c.Origin.Status != Live || c.Origin.Dead
-	if c.Origin.Status != Live || c.Origin.Dead || c.Log.ChangesValues() {
+	begins := c.ID != c.Origin.ID || !c.Origin.isSession()
+	if !c.Origin.isSession() || c.Log.ChangesValues() {
 		a.next, err = e.change(c, values, rest, unreadable, begins)
 	} else if unreadable != nil || !e.stamped(c, values, rest, begins, &a.next) {
 		// A new ID, or only more time: the bytes stay as they are.
@@ -220,7 +223,7 @@ func (e *Engine) change(c *Change, values map[any]any, rest *state.Rest, unreada
 // values copied: that takes a quarter of the time of decoding. With an error there are no
 // values.
 func (e *Engine) values(o Origin) (values map[any]any, rest *state.Rest, err error) {
-	if o.Status != Live || o.Dead {
+	if !o.isSession() {
 		return make(map[any]any), nil, nil
 	}
 	if o.Values == nil || !o.Values.Fixed() {

@@ -104,7 +104,8 @@ func (o Origin) isStill(now Found) bool {
 
 // clearUp finds out what became of a write that was lost in an earlier commit of the same
 // session. If the write was made, its changes, which are still in the log, are made once
-// more on top of themselves, but for what was computed, as a count.
+// more on top of themselves, but for what was computed, as a count. If the write arrives only
+// after that look, which would be after the end of its commit, what it has computed counts twice.
 func (e *Engine) clearUp(ctx context.Context, c *Change) error {
 	if c.Origin.lost == nil {
 		return nil
@@ -115,6 +116,7 @@ func (e *Engine) clearUp(ctx context.Context, c *Change) error {
 		return err
 	case written:
 		e.markOld(ctx, c, c.Origin.lost.next.ID)
+		c.Gains = c.Origin.lost.gains()
 		c.Log, c.Origin = c.Log.Without(c.Origin.lost.log), c.Origin.lost.next
 	}
 	c.Origin.lost = nil

@@ -209,14 +209,14 @@ func TestUpdate(t *testing.T) {
 func TestFlushAndLifetime(t *testing.T) {
 	now := time.Now()
 	m := map[any]any{"a": 1, state.FlashKey: "hello"}
-	state.SetBorn(m, now)
+	state.SetBorn(m, now, true)
 	var log, more state.Log
 	log.Lifetime = 90 * 60
 	log.Apply(m)
 	log = state.Log{}
 	log.Flush()
 	log.Apply(m)
-	if len(m) != 2 || state.Lifetime(state.Map(m)) != 90*time.Minute || state.Born(state.Map(m), now).UnixMilli() != now.UnixMilli() {
+	if born, known := state.Born(state.Map(m), now); len(m) != 2 || state.Lifetime(state.Map(m)) != 90*time.Minute || born.UnixMilli() != now.UnixMilli() || !known {
 		t.Errorf("a flush leaves %v", m)
 	}
 	log.Lifetime = 3600
@@ -235,18 +235,28 @@ func TestFlushAndLifetime(t *testing.T) {
 	}
 }
 
+// That a session is counted since some time does not say that it was issued then.
+func TestLateBorn(t *testing.T) {
+	now := time.Now()
+	m := make(map[any]any)
+	state.SetBorn(m, now, false)
+	if born, known := state.Born(state.Map(m), now); born.UnixMilli() != now.UnixMilli() || known {
+		t.Errorf("%v: %v, %t", m, born, known)
+	}
+}
+
 // What is in the values of a session may be anything.
 func TestReservedValues(t *testing.T) {
 	now := time.Now()
 	ahead := map[any]any{}
-	state.SetBorn(ahead, now.Add(time.Hour))
+	state.SetBorn(ahead, now.Add(time.Hour), true)
 	for _, m := range []map[any]any{nil, {}, ahead,
 		{"flamego::session::born": 1, "flamego::session::lifetime": time.Hour},
 		{"flamego::session::born": "soon", "flamego::session::lifetime": "long"},
 		{"flamego::session::born": "99999999999999999999", "flamego::session::lifetime": "9223372036854775807"},
 		{"flamego::session::lifetime": "-5"}, {"flamego::session::lifetime": "0"}, {"flamego::session::lifetime": "2147483648"},
 	} {
-		if born := state.Born(state.Map(m), now); !born.IsZero() {
+		if born, known := state.Born(state.Map(m), now); !born.IsZero() || known {
 			t.Errorf("%v was born at %v", m, born)
 		}
 		if l := state.Lifetime(state.Map(m)); l != 0 {

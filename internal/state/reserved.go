@@ -1,7 +1,6 @@
 package state
 
 import (
-	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -19,7 +18,8 @@ const (
 	FlashKey = reserved + "flash"
 
 	// Its value is when the session was first stored, or last got a new ID, in
-	// milliseconds since 1970.
+	// milliseconds since 1970. If that was not noted then, it is since when the session is
+	// counted, with late before it.
 	bornKey = reserved + "born"
 	// Its value is the lifetime of its own that the session has, in seconds.
 	lifetimeKey = reserved + "lifetime"
@@ -27,7 +27,7 @@ const (
 	commitKey = reserved + "commit"
 )
 
-// IsReserved reports whether a key is none that an app may use.
+// IsReserved reports whether only this module may use the key.
 func IsReserved(key any) bool {
 	text, ok := key.(string)
 	return ok && strings.HasPrefix(text, reserved) && text != FlashKey
@@ -40,25 +40,44 @@ func IsOfApp(key any) bool { return key != FlashKey && !IsReserved(key) }
 // what it holds.
 func outlivesFlush(key any) bool { return key == bornKey || key == lifetimeKey }
 
-// Born returns when the session was first stored, or last got a new ID. It is zero if that was
-// not noted, as by a process of an older version. A time that is far ahead is that of a wrong
+const late = "since "
+
+// Born returns since when the age of the session is counted: since it was first stored, or last
+// got a new ID, and then known is true; or since that was found not to be noted, as by a process
+// of an older version. It is zero if nothing is noted. A time that is far ahead is that of a wrong
 // clock, and counts as not noted.
-func Born(v Values, now time.Time) time.Time {
+func Born(v Values, now time.Time) (born time.Time, known bool) {
 	const ahead = time.Minute
-	ms, ok := number(v, bornKey)
-	if !ok || ms > now.Add(ahead).UnixMilli() {
-		return time.Time{}
+	text, ok := Get(v, bornKey).(string)
+	if !ok {
+		return time.Time{}, false
 	}
-	return time.UnixMilli(ms)
+	text, isLate := strings.CutPrefix(text, late)
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || ms > now.Add(ahead).UnixMilli() {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(ms), !isLate
 }
 
-// SetBorn notes when the session was first stored, or got a new ID.
-func SetBorn(m map[any]any, now time.Time) { m[bornKey] = strconv.FormatInt(now.UnixMilli(), 10) }
+// SetBorn notes since when the age of the session is counted, and whether it was first stored then
+// or got a new ID.
+func SetBorn(m map[any]any, now time.Time, known bool) {
+	text := strconv.FormatInt(now.UnixMilli(), 10)
+	if !known {
+		text = late + text
+	}
+	m[bornKey] = text
+}
 
 // Lifetime returns the lifetime of its own that a session has, 0 if it has none.
 func Lifetime(v Values) time.Duration {
-	seconds, ok := number(v, lifetimeKey)
-	if !ok || seconds < 1 || seconds > math.MaxInt32 {
+	text, ok := Get(v, lifetimeKey).(string)
+	if !ok {
+		return 0
+	}
+	seconds, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || seconds < 1 {
 		return 0
 	}
 	return time.Duration(seconds) * time.Second
@@ -77,12 +96,3 @@ func setLifetime(m map[any]any, seconds int32) {
 // value, as two that count from one to two. Their bytes must not be the same, since equal bytes
 // say that a write was made.
 func NameCommit(m map[any]any) { m[commitKey] = strconv.FormatUint(rand.Uint64(), 36) }
-
-func number(v Values, key any) (n int64, ok bool) {
-	text, ok := Get(v, key).(string)
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	return n, err == nil
-}

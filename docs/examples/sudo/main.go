@@ -76,7 +76,7 @@ func newApp(sessions *session.Manager, people *users.Table) *flamego.Flame {
 			return
 		}
 		if r.Method == http.MethodGet {
-			s.Set("return_to", r.URL.Path)
+			s.Set("return_to", r.URL.RequestURI())
 		}
 		c.Redirect("/confirm", http.StatusSeeOther)
 	}
