@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/flamego/flamego"
@@ -55,10 +56,13 @@ var lifeRules = []rule{
 		name:    "life/max, from before",
 		text:    "A session that a process without MaxLifetime has stored counts from its next change or extension, whether MaxLifetime is longer than the Lifetime or shorter, and keeps its data.",
 		not:     []Trait{Private},
-		options: func(o *session.Options) { o.MaxLifetime = long },
+		waits:   true,
+		options: func(o *session.Options) { o.MaxLifetime, o.TouchInterval = maxLife, -1 },
 		check: func(e *env) {
-			e.fromBefore(2 * long)
-			e.fromBefore(long / 2)
+			var ended sync.WaitGroup
+			defer ended.Wait()
+			ended.Go(e.fromBeforeShort)
+			e.fromBefore()
 		},
 	},
 	{
@@ -240,26 +244,49 @@ func (e *env) extendedByOthers() {
 	}
 }
 
-func (e *env) fromBefore(most time.Duration) {
+// fromBefore has sessions stored by a process without MaxLifetime, and used by one with it.
+func (e *env) fromBefore() {
 	old := e.with(func(o *session.Options) { o.MaxLifetime = 0 })
-	now := e.with(func(o *session.Options) { o.MaxLifetime, o.TouchInterval = most, -1 })
+	used := make(map[string]*visitor)
 	for name, use := range map[string]func(v *visitor){
-		"a request that reads":   func(v *visitor) { v.do(func(session.Session) {}) },
-		"a request that changes": func(v *visitor) { v.do(func(s session.Session) { s.Set("more", 1) }) },
-		"a save":                 func(v *visitor) { now.set(v.sid, "more", 1) },
-		"a touch":                func(v *visitor) { now.touch(v.sid) },
+		"read":    func(v *visitor) { v.do(func(session.Session) {}) },
+		"changed": func(v *visitor) { v.do(func(s session.Session) { s.Set("more", 1) }) },
+		"saved":   func(v *visitor) { e.set(v.sid, "more", 1) },
+		"touched": func(v *visitor) { e.touch(v.sid) },
 	} {
 		v := old.loggedIn()
-		if at := session.IssuedAt(now.read(v.sid)); !at.IsZero() {
-			e.Errorf("a session is issued at %v by nobody", at)
-		}
-		v.env = now
+		v.env = e
 		use(v)
-		if at := session.IssuedAt(now.read(v.sid)); !at.IsZero() {
-			e.Errorf("MaxLifetime %v: after %s the session is issued at %v, which nobody knows", most, name, at)
+		if at := session.IssuedAt(e.read(v.sid)); !at.IsZero() {
+			e.Errorf("when it was %s the session is issued at %v, which nobody knows", name, at)
 		}
-		now.want(v.sid, "user", 123)
 		old.want(v.sid, "user", 123)
+		used[name] = v
+	}
+	time.Sleep(maxLife)
+	e.wantDead(used)
+}
+
+// fromBeforeShort is fromBefore with a Lifetime that is shorter than MaxLifetime.
+func (e *env) fromBeforeShort() {
+	e = newEnv(e, func(t testing.TB, lifetime time.Duration) session.Options {
+		opts := e.open(t, lifetime)
+		opts.MaxLifetime, opts.TouchInterval = maxLife, -1
+		return opts
+	}, 2*time.Second)
+	v := e.with(func(o *session.Options) { o.MaxLifetime = 0 }).loggedIn()
+	v.env = e
+	v.do(func(session.Session) {})
+	for first := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		asked, alive := time.Now(), false
+		v.copy().do(func(s session.Session) { alive = s.Get("user") != nil })
+		if !alive {
+			return
+		}
+		if asked.After(first.Add(maxLife)) {
+			e.Error("a session that is read all the time lives for longer")
+			return
+		}
 	}
 }
 

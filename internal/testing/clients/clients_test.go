@@ -42,13 +42,13 @@ var clusterClients = map[string]func(addr string) (anyclient.Config, error){
 var prefixes atomic.Int64
 
 // suite runs all rules with a client.
-func suite(t *testing.T, config anyclient.Config) {
+func suite(t *testing.T, config anyclient.Config, traits ...storetest.Trait) {
 	storetest.Run(t, func(_ testing.TB, lifetime time.Duration) session.Options {
 		config := config
 		config.Lifetime = lifetime
 		config.KeyPrefix += fmt.Sprintf("rules:%d:", prefixes.Add(1))
 		return session.Options{Initer: anyclient.Initer(), Config: config}
-	})
+	}, traits...)
 }
 
 func TestOneServer(t *testing.T) {
@@ -73,7 +73,7 @@ func TestCluster(t *testing.T) {
 				config, err := open(addr)
 				require.NoError(t, err)
 				config.Cluster = true
-				suite(t, config)
+				suite(t, config, storetest.TwoSteps)
 			})
 		}
 	})
