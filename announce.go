@@ -21,7 +21,7 @@ type announcement struct {
 	sealed   bool   // it is too late for another header
 
 	// clientOwn is the lifetime of its own that the session had when the client was sent the
-	// cookie, in seconds, as far as is known.
+	// cookie, as far as is known. It is in seconds, which fit beside the others.
 	clientOwn int32
 
 	// Room for values of headers, which saves allocations.

@@ -34,7 +34,7 @@ func MemoryIniter() Initer {
 			return nil, err
 		}
 		m := &memoryStore{writeID: writer, sessions: expiring.New[state.List]()}
-		m.says.Store(newRules(config.Lifetime))
+		m.current.Store(newRules(config.Lifetime))
 		m.timeout.Store(int64(defaultTimeout))
 		return m, nil
 	}
@@ -45,7 +45,7 @@ var _ ownStore = (*memoryStore)(nil)
 // memoryStore keeps live values. A session that is read has the very list that the
 // table has, which nobody writes to.
 type memoryStore struct {
-	says     atomic.Pointer[rules]
+	current  atomic.Pointer[rules]
 	writeID  IDWriter
 	timeout  atomic.Int64 // a time.Duration; only functions of the app can take so long
 	sessions *expiring.Table[state.List]
@@ -57,7 +57,7 @@ func (m *memoryStore) configure(o *Options) error {
 	if err != nil {
 		return err
 	}
-	m.says.Store(r)
+	m.current.Store(r)
 	m.timeout.Store(int64(o.Timeout))
 	if o.OwnerKey != nil {
 		m.initOwners()
@@ -65,7 +65,7 @@ func (m *memoryStore) configure(o *Options) error {
 	return nil
 }
 
-func (m *memoryStore) rules() *rules { return m.says.Load() }
+func (m *memoryStore) rules() *rules { return m.current.Load() }
 
 func (m *memoryStore) newSession(sid string) *BaseSession {
 	b := &BaseSession{sid: sid, encode: GobEncoder, writeID: m.writeID}

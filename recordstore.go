@@ -94,7 +94,7 @@ func newStore(backend Backend, config StoreConfig) Store {
 		MaxSize:    config.MaxDataSize,
 	}
 	s.engine = commit.New(records{s})
-	s.says.Store(newRules(config.Lifetime))
+	s.current.Store(newRules(config.Lifetime))
 	s.timeout.Store(int64(defaultTimeout))
 	s.idLength.Store(defaultIDLength)
 	return s
@@ -109,7 +109,7 @@ var (
 // what a record means: which session it is, what is in it, and how long it lives.
 type recordStore struct {
 	name     string
-	says     atomic.Pointer[rules]
+	current  atomic.Pointer[rules]
 	encoder  Encoder
 	writeID  IDWriter
 	codec    state.Codec
@@ -129,13 +129,13 @@ func (s *recordStore) configure(o *Options) error {
 	if err != nil {
 		return err
 	}
-	s.says.Store(r)
+	s.current.Store(r)
 	s.timeout.Store(int64(o.Timeout))
 	s.idLength.Store(int64(o.IDLength))
 	return nil
 }
 
-func (s *recordStore) rules() *rules { return s.says.Load() }
+func (s *recordStore) rules() *rules { return s.current.Load() }
 
 // bound returns a context that ends with the timeout of one operation.
 func (s *recordStore) bound(ctx context.Context) (context.Context, context.CancelFunc) {

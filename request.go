@@ -200,8 +200,8 @@ func (rq *request) commit() error {
 	return nil
 }
 
-// isDue reports whether a session is to be extended that is only read. A short lifetime of
-// its own makes that more often.
+// isDue reports whether a session is to be extended that is only read. One with a short lifetime
+// of its own is extended more often.
 func (m *Manager) isDue(now view) bool {
 	interval := m.opts.TouchInterval
 	if now.own > 0 {
@@ -238,7 +238,7 @@ func (rq *request) save(ctx context.Context) error {
 		return nil
 	}
 	if rq.base != nil && rq.created {
-		// What the visitor was not sent the ID of before is that of a new visitor.
+		// The visitor is new until a response has sent the ID of a stored session.
 		rq.base.setFirst(!rq.sealed || !rq.stored())
 	}
 	old, wasStored := rq.lastID, rq.stored()

@@ -19,7 +19,7 @@ func (b *backend) InitOwners(ctx context.Context) error {
 	if err == nil || isSetting(err) {
 		return err
 	}
-	select {
+	select { // there is room for one error
 	case first := <-b.indexErr:
 		err = errors.Join(first, err)
 	default:

@@ -91,7 +91,8 @@ func (b *backend) renameOwned(ctx context.Context, sid, newSID string, old []byt
 
 // writeApart writes a record whose index is in other slots. The entry comes first, and that of
 // the former owner goes last, so that a live record always has its entry. An entry too many
-// goes when its time is over.
+// goes when its time is over. The record is written as one that has no owner, and so by the scripts
+// for that.
 func (b *backend) writeApart(
 	ctx context.Context, sid, newSID string, rec session.Record, write func(session.Record) (bool, error),
 ) (bool, error) {

@@ -167,7 +167,8 @@ type Change struct {
 	Fresh bool
 	// First says that the session is that of a visitor who was not here before.
 	First bool
-	// Gains says that the record that was written has another owner than the one before.
+	// Gains says that the record that was written has an owner whom the one before did not have.
+	// Of changes that are written together it says so to each.
 	Gains bool
 	// Log is the changes.
 	Log state.Log

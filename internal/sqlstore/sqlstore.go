@@ -114,8 +114,8 @@ type Dialect struct {
 	// CreateTable and CreateIndex are the statements of InitTable. Without HasIndex,
 	// CreateIndex must leave an index alone that is there.
 	CreateTable, CreateIndex string
-	// OwnerType is the type of the column owner, whose comparison takes no two texts for one
-	// unless they differ in spaces at the end. CreateOwnerIndex is like CreateIndex.
+	// OwnerType is the type of the column owner. Its comparison must tell all texts apart, but for
+	// spaces at the end. CreateOwnerIndex is like CreateIndex.
 	OwnerType, CreateOwnerIndex string
 	// Sweep deletes up to {sweep limit} dead rows. A dialect without Sweep needs both
 	// SweepKeys and SweepDelete: SweepKeys reads the keys of up to {sweep limit} dead
@@ -181,7 +181,8 @@ type Dialect struct {
 	OwnerValue string
 	HexOwner   bool
 	// LockLimit stands before the statements that change a table of which others hold locks,
-	// and says how long they wait. While they wait, they hold up whoever comes after them.
+	// and says how long they wait. A statement that waits also holds up all later ones, so the wait
+	// must be short. It is sent with the statement, as one text, in one query without parameters.
 	LockLimit string
 	// Capacity answers how many bytes the column data can hold. Its parameters are those
 	// of HasIndex. A dialect without Capacity has no limit worth knowing.

@@ -137,8 +137,8 @@ func (l *Log) Replay(m map[any]any) error {
 	return l.apply(m, nil)
 }
 
-// ApplySet makes the changes to a map that holds them already, but for what others have set
-// since. What is computed stays.
+// ApplySet sets again the keys that the request has set itself, over what others have set since. It
+// leaves what was computed.
 func (l *Log) ApplySet(m map[any]any) {
 	if l.flushed {
 		maps.DeleteFunc(m, func(key, _ any) bool {
@@ -153,7 +153,7 @@ func (l *Log) ApplySet(m map[any]any) {
 	}
 }
 
-// apply makes the changes to a map. A nil function computes.
+// apply makes the changes to a map. If valueOf is nil, updates are computed.
 func (l *Log) apply(m map[any]any, valueOf func(*update) (any, error)) error {
 	switch {
 	case l.replaced:

@@ -43,8 +43,9 @@
 //
 // With Options.OwnerKey the sessions of an owner are in a sorted set, as package redis has it:
 // nothing costs another round trip, and a list is one. The rights that it takes are listed
-// there. The script that lists reads keys that it finds in the set, which a server that wants
-// to know all keys of a script beforehand refuses.
+// there. The scripts that list, and that write an entry, read keys that they find in the set. A
+// server that wants to know all keys of a script beforehand refuses that, though perhaps only once an
+// owner has several sessions.
 //
 // On a Cluster all that is so if the KeyPrefix has a hash tag, such as "{session}:". Without a
 // hash tag what package redis says of that holds: a write and an extend cost one more round

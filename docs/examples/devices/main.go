@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"log"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/flamego/flamego"
@@ -31,7 +32,7 @@ var devicesPage = template.Must(template.New("devices").Parse(`<!DOCTYPE html><t
 <p>Logged in as {{.User.Name}}
 <ul>
 {{- range .Devices}}
-<li>{{.Data.device}}, since {{.Issued.Format "2 Jan 15:04"}}, last used {{.Seen.Format "2 Jan 15:04"}}
+<li>{{.Data.device}}, {{if not .Issued.IsZero}}since {{.Issued.Format "2 Jan 15:04"}}, {{end}}last used {{.Seen.Format "2 Jan 15:04"}}
 {{- if eq .Handle $.This}} (this device){{end}}
 <form method="post" action="/end"><button name="handle" value="{{.Handle}}">Log out</button></form>
 {{- end}}
@@ -92,6 +93,8 @@ func newApp(sessions *session.Manager, people *users.Table) *flamego.Flame {
 			app.Fail(w, err)
 			return
 		}
+		// A login that was too late for a new password is a session, and no device that is logged in.
+		devices = slices.DeleteFunc(devices, func(d session.Info) bool { return d.Data["credentials"] != user.Credentials })
 		app.Show(w, devicesPage, map[string]any{"User": user, "Devices": devices, "This": session.Handle(s)})
 	})
 	f.Post("/end", loggedIn, func(c flamego.Context, w http.ResponseWriter, r *http.Request, store session.Store, user users.User) {
