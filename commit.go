@@ -131,8 +131,8 @@ func (s *BaseSession) isOf(store ownStore) bool {
 	return s.origin.store == nil || s.origin.store == store
 }
 
-// isOwned reports whether a store of ours has made the session.
-func (s *BaseSession) isOwned() bool {
+// isOfOurStore reports whether a store of ours has made the session.
+func (s *BaseSession) isOfOurStore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.origin.store != nil

@@ -70,7 +70,7 @@ func (a foreignAdapter) session(ctx context.Context, sid string) (Session, error
 	if err == nil && sess == nil {
 		err = errors.New("session: the store returned no session and no error")
 	}
-	if b, ok := sess.(*BaseSession); ok && b != nil && b.isOwned() {
+	if b, ok := sess.(*BaseSession); ok && b != nil && b.isOfOurStore() {
 		a.wraps.Store(true)
 	}
 	return sess, redact.Foreign(err, sid)
@@ -148,7 +148,7 @@ func (a foreignAdapter) changedIsReliable() bool { return false }
 // put a store of its own. That session knows what became of its record.
 func (rs *requestSession) isOurs() bool {
 	b, ok := rs.sess.(*BaseSession)
-	return ok && b != nil && b.isOwned()
+	return ok && b != nil && b.isOfOurStore()
 }
 
 // isEmpty knows only of a session that has got a new ID. Otherwise a session that says

@@ -25,7 +25,7 @@ import (
 // that no store of this module has made, nor one of [NewStore].
 func SetLifetime(s Session, d time.Duration) error {
 	b, _ := baseOf(s)
-	if b == nil || !b.isOwned() {
+	if b == nil || !b.isOfOurStore() {
 		return fmt.Errorf("session: set lifetime: a session of type %T has the lifetime that its own store gives it", s)
 	}
 	d = min(max(d, 0).Truncate(time.Second), math.MaxInt32*time.Second)

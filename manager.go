@@ -98,7 +98,11 @@ func (m *Manager) setAdapter() error {
 	if s, ok := store.(*recordStore); ok {
 		m.exactIDs = s.shared
 	}
-	lifetime := store.rules().lifetime
+	return m.setTouchInterval(store.rules().lifetime)
+}
+
+// setTouchInterval settles how often a session is extended that has no lifetime of its own.
+func (m *Manager) setTouchInterval(lifetime time.Duration) error {
 	if m.opts.TouchInterval >= lifetime {
 		return fmt.Errorf("TouchInterval is %v, not shorter than the Lifetime of %v", m.opts.TouchInterval, lifetime)
 	}
