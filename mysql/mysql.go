@@ -66,7 +66,7 @@
 // is still starting is waited for. The error names the parameter of the DSN that may be
 // wrong. No error holds the DSN or any part of it, or the message of the server, which may
 // repeat data: the number of the error says more. Without InitTable a missing table is an
-// error of the first operation. Data that the column cannot hold is refused before it is
+// error of the first operation, and of the start with Options.OwnerKey. Data that the column cannot hold is refused before it is
 // sent, because a server that is not in strict mode would cut it off.
 //
 // An operation is tried again, until its context is done, while the server has no more

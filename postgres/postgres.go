@@ -54,7 +54,7 @@
 // is still starting is waited for. The error names the parameter of the DSN that may be
 // wrong. No error holds the DSN or any part of it, or the message of the server, which may
 // repeat data: the SQLSTATE says more. Without InitTable a missing table is an error
-// of the first operation.
+// of the first operation, and of the start with Options.OwnerKey.
 //
 // An operation is tried again, until its context is done, while the server has no more
 // connections for the app (SQLSTATE 53300), takes no writes (25006, as after a failover),

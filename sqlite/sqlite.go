@@ -75,7 +75,8 @@
 // the driver finds not valid, and a name that cannot be that of a table. (SQLite says nothing
 // about a pragma that it does not know, such as one with a typo.) No error holds the
 // DSN or any part of it, or the message of SQLite, which may repeat data: the code says
-// more. Without InitTable a missing table is an error of the first operation. If somebody
+// more. Without InitTable a missing table is an error of the first operation, and of the start
+// with Options.OwnerKey. If somebody
 // else writes for as long as the operation may take, the error says so. It may be the
 // handler itself, by a transaction that is still open when the response begins.
 //
