@@ -12,14 +12,15 @@ import (
 )
 
 // SetLifetime gives a session a lifetime of its own: how long the session lives without access.
-// That is also the Max-Age of its cookie, up to 400 days and Options.MaxLifetime. It is what "remember me" on a login
-// page needs. The session keeps it until it ends: Flush and RegenerateID leave it alone. Fractions
-// of a second are dropped, and the most is 68 years. A session with a short lifetime is extended
-// as often as that takes, whatever Options.TouchInterval says. Below one second it gives back the Lifetime of the store, and to the cookie the MaxAge of
-// the options. Options.MaxLifetime still holds.
+// That is also the Max-Age of its cookie, up to 400 days. It is what "remember me" on a login
+// page needs. The session keeps it until it ends: Flush and RegenerateID leave it alone.
+// Options.MaxLifetime still holds, for the cookie, too.
 //
-// Once the header of the response is sent the cookie follows with the next response that extends the session. With
-// Options.WriteIDFunc there is no cookie.
+// Fractions of a second are dropped, and the most is 68 years. Below one second, SetLifetime
+// gives back the Lifetime of the store, and to the cookie the MaxAge of the options. A session
+// with a short lifetime is extended as often as that takes, whatever Options.TouchInterval says.
+// If the header of the response is sent already, the cookie follows with the next response that
+// extends the session. With Options.WriteIDFunc there is no cookie.
 //
 // It returns an error, and changes nothing, when the session has ended, and for a session
 // that no store of this module has made, nor one of [NewStore].
@@ -66,9 +67,9 @@ func (s *BaseSession) ownLifetime() time.Duration {
 
 // IssuedAt returns when a session was first stored or last got a new ID, to the millisecond. If
 // the app renews the ID at login, that is the time of the login. It is known with
-// Options.MaxLifetime or Options.OwnerKey. Otherwise it is the zero time, and so it is for a
-// session that is not stored yet, and for one that began, or last got a new ID, before the option was set
-// or in a process without it.
+// Options.MaxLifetime or Options.OwnerKey. Otherwise it is the zero time. So it is for a session
+// that is not stored yet, and for one that began before the option was set, or in a process
+// without it, and has not got a new ID since.
 func IssuedAt(s Session) time.Time {
 	b, _ := baseOf(s)
 	if b == nil {

@@ -403,7 +403,8 @@ func TestFirstLifetime(t *testing.T) {
 	})
 }
 
-// The first request of a visitor may go on while the next ones come: it then takes nothing from the time of the session.
+// The first request of a visitor may go on while the next ones come: it then takes nothing from
+// the time of the session.
 func TestFirstLifetimeOfALongResponse(t *testing.T) {
 	onClocks(t, func(t *testing.T, opts session.Options) {
 		opts.FirstLifetime = 10 * time.Minute

@@ -40,10 +40,10 @@ type Info struct {
 }
 
 // Owned returns the live sessions whose value of Options.OwnerKey is the owner, the one that
-// was used last first. The owner is a string, an integer or an encoding.TextMarshaler, like
-// the value. The store is that of the Manager, or the one that handlers receive. What the request
-// itself has not saved yet is not in the list: a session that it has given a new ID is there under the
-// old one, and a login is not there at all.
+// was used last first. The owner is a string, an integer or an encoding.TextMarshaler, like the
+// value. The store is that of the Manager, or the one that handlers receive. What the request
+// itself has not saved yet is not in the list: a session that it has given a new ID is there
+// under the old one, and a login is not there at all.
 //
 // It returns an error if the owner is of another type or empty, if Options.OwnerKey is not set,
 // or if the store fails. A session whose owner cannot be decoded is left out.

@@ -69,10 +69,11 @@ func Pop[T any](s Session, key interface{}) (T, bool) {
 // Update sets the value of the key to what f makes of it: a counter, a cart. Set with a value
 // that was computed from what Get returned loses what another request has computed meanwhile;
 // Update does not. It calls f at once, with what the session shows, and again when the session
-// is saved, with what is stored by then. So f runs at least twice, also on another
-// goroutine and after the handler. It must depend on its argument alone, not use the session, and
-// be quick, since other requests of the session wait for it, and fail if that takes too long. It
-// gets the zero T if there is no value of type T, or none that this process can decode. It must return a new slice or map, not the old one changed.
+// is saved, with what is stored by then. So f runs at least twice, also on another goroutine
+// and after the handler. It must depend on its argument alone, not use the session, and be
+// quick, since other requests of the session wait for it, and fail if that takes too long. It
+// gets the zero T if there is no value of type T, or none that this process can decode. It must
+// return a new slice or map, not the old one changed.
 //
 // If the first call of f panics, nothing is changed, and the panic reaches the caller. If f panics
 // while the session is saved, or takes longer than Options.Timeout, the save is an error and the

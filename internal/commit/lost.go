@@ -103,9 +103,10 @@ func (o Origin) isStill(now Found) bool {
 }
 
 // clearUp finds out what became of a write that was lost in an earlier commit of the same
-// session. If the write was made, the values that it has set, which are still in the log, are set
-// again, which does no harm. What it has computed is not computed again: it would count twice. If the write arrives only
-// after that look, which would be after the end of its commit, what it has computed counts twice.
+// session. If the write was made, the values that it has set, which are still in the log, are
+// set again, which does no harm. What it has computed is not computed again: it would count
+// twice. If the write arrives only after that look, which would be after the end of its commit,
+// what it has computed counts twice.
 func (e *Engine) clearUp(ctx context.Context, c *Change) error {
 	if c.Origin.lost == nil {
 		return nil

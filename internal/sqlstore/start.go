@@ -68,7 +68,8 @@ func (b *backend) initTable(ctx context.Context) error {
 	return nil
 }
 
-// hasIndex reports whether there is an index on a column. It is true also if that cannot be found out.
+// hasIndex reports whether there is an index on a column. It is true also if that cannot be
+// found out.
 func (b *backend) hasIndex(ctx context.Context, column string) bool {
 	query := strings.ReplaceAll(b.dialect.HasIndex, "{column}", column)
 	n, err := b.ask(ctx, query, b.name.schema, b.name.table)

@@ -4,10 +4,10 @@
 // # Model
 //
 // [Values] are what a session held when it was read. They are never written to (but for
-// [Shared], which is for stores of another make), so many requests may share them. A [Log] is what one request did since. Whoever
-// wants to see the session as the request does looks into the log first and then
-// into the values; whoever wants to save it applies the log to a map of the
-// values, which may by then be newer ones than the request has read.
+// [Shared], which is for stores of another make), so many requests may share them. A [Log] is
+// what one request did since. Whoever wants to see the session as the request does looks into
+// the log first and then into the values; whoever wants to save it applies the log to a map of
+// the values, which may by then be newer ones than the request has read.
 //
 // Nothing here knows a store. What this module keeps beside the values of an app is values,
 // too, under keys of its own: see reserved.go. So is the mark of a renewal.

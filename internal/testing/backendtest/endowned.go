@@ -15,7 +15,8 @@ import (
 // EndOwnedBesideRenewals checks that no record of an owner is left after all that are listed
 // have been deleted, until two lists are empty, though the records get new IDs all the time.
 // That is 500 rounds, of so many records each, which get so many IDs one after the other. Where
-// all operations wait for one lock in turn, a delete would come too late for as long as there are new IDs.
+// all operations wait for one lock in turn, a delete would come too late for as long as there
+// are new IDs.
 func EndOwnedBesideRenewals(t testing.TB, b session.Backend, prefix string, chains, renewals int) {
 	t.Helper()
 	if i, ok := b.(session.OwnerIniter); ok {
