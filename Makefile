@@ -64,10 +64,11 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 	cd $(DRIVERS) && go vet ./...
 	cd $(CLIENTS) && go vet ./...
 
-# With CI=true a server that is missing fails its tests instead of skipping them.
+# With CI=true a server that is missing fails its tests instead of skipping them. Most tests wait, for
+# servers and for sessions to expire: so there are more at a time than processors.
 .PHONY: test-all
 test-all: ## Run all tests on all servers
-	CI=true go test -race -shuffle=on ./...
+	CI=true go test -race -shuffle=on -parallel 6 ./...
 
 # At the same time, as they wait more than they work.
 .PHONY: test-modules
