@@ -112,8 +112,8 @@ func TestUpdateByGoroutines(t *testing.T) {
 // A function that fails at once fails in the handler. One that fails when the session is saved,
 // since another request was faster, is an error of the save. In neither case is anything lost.
 func TestUpdateFails(t *testing.T) {
-	onBoth(t, func(t *testing.T, opts session.Options) {
-		opts.Timeout = 100 * time.Millisecond
+	onClocks(t, func(t *testing.T, opts session.Options) {
+		opts.Timeout = time.Second
 		a := newApp(t, opts)
 		sid := sidOf(a.visit(func(s session.Session) { s.Set("n", 1) }))
 		ctx := context.Background()
@@ -134,7 +134,7 @@ func TestUpdateFails(t *testing.T) {
 			}, "the function of an Update panicked with a string"},
 			"slow": {func(calls int64, n int) int {
 				if calls > 1 {
-					time.Sleep(150 * time.Millisecond)
+					time.Sleep(1500 * time.Millisecond)
 				}
 				return n
 			}, "the time was over when the functions of Update had been run"},
