@@ -101,7 +101,9 @@ func TestProcessEnds(t *testing.T) {
 			}
 			if tt.sig != 0 {
 				if tt.how == "kill early" {
-					time.Sleep(150 * time.Millisecond) // the servers are being set up
+					// The servers are being set up. Before their supervisors know what they are to
+					// end, which takes some time on a busy machine, nobody would.
+					time.Sleep(time.Second)
 				}
 				_ = cmd.Process.Signal(tt.sig)
 			}
