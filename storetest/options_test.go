@@ -170,11 +170,14 @@ func TestDefectsOfOptionsAreCaught(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := brokenRules(openBackend(defect.wrap), defect.broken)
-			for _, want := range defect.broken {
-				if !slices.Contains(got, want) {
-					t.Errorf("the rule %q is not seen to be broken", want)
-				}
+			// Some rules need requests to meet, which they do not do each time.
+			unseen := slices.Clone(defect.broken)
+			for try := 0; try < 10 && len(unseen) > 0; try++ {
+				got := brokenRules(openBackend(defect.wrap), unseen)
+				unseen = slices.DeleteFunc(unseen, func(rule string) bool { return slices.Contains(got, rule) })
+			}
+			for _, rule := range unseen {
+				t.Errorf("the rule %q is not seen to be broken", rule)
 			}
 		})
 	}
