@@ -160,16 +160,19 @@ func TestRoundTripsOfClusterClient(t *testing.T) {
 	}
 	_, _, err := b.Load(ctx, "abc0") // the server learns the script
 	require.NoError(t, err)
-	require.Len(t, idsOf(t, b, "a"), n)
-	begun := p.Trips()
-	require.Len(t, idsOf(t, b, "a"), n)
-	require.Equal(t, 2, p.Trips()-begun)
-
+	// The client asks for the slots of the Cluster now and then, beside that.
+	trips := func() int {
+		fewest := 1000
+		for range 5 {
+			begun := p.Trips()
+			require.Len(t, idsOf(t, b, "a"), n)
+			fewest = min(fewest, p.Trips()-begun)
+		}
+		return fewest
+	}
+	require.Equal(t, 2, trips())
 	require.NoError(t, c.ScriptFlush(ctx).Err())
-	require.Len(t, idsOf(t, b, "a"), n)
-	begun = p.Trips()
-	require.Len(t, idsOf(t, b, "a"), n)
-	require.Equal(t, 2, p.Trips()-begun)
+	require.Equal(t, 2, trips())
 }
 
 // A store that is not asked for owners sends none of the commands that an index takes.
