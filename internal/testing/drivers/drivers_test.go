@@ -160,10 +160,15 @@ func TestReadOnly(t *testing.T) {
 			}
 			test.tab.Config.DB = test.tab.Pool(dsn)
 			b := test.tab.Backend()
-			short, cancel := context.WithTimeout(ctx, 2*time.Second)
-			defer cancel()
-			_, err := b.Insert(short, "session1", session.Record{Data: []byte("canary"), TTL: time.Minute})
-			sqltest.NoLeak(t, err, "session1", "canary", "INSERT")
+			// The store tries again until its time is over. If that is in the middle of a try, lib/pq
+			// knows no more than that.
+			var err error
+			for try := 0; try < 5 && (err == nil || !strings.Contains(err.Error(), test.want)); try++ {
+				short, cancel := context.WithTimeout(ctx, 2*time.Second)
+				_, err = b.Insert(short, "session1", session.Record{Data: []byte("canary"), TTL: time.Minute})
+				cancel()
+				sqltest.NoLeak(t, err, "session1", "canary", "INSERT")
+			}
 			if !strings.Contains(err.Error(), test.want) {
 				t.Errorf("the error is %v, want %q", err, test.want)
 			}
