@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/go-redis/redis/v8"
 
@@ -16,7 +17,8 @@ const loadBatch = 64
 
 // answer is what Redis has under a key.
 type answer struct {
-	rec   session.Record
+	data  []byte
+	left  time.Duration
 	found bool
 	err   error // concerns this key alone
 }
@@ -29,7 +31,7 @@ func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, e
 	if err == nil {
 		err = a.err
 	}
-	return a.rec, a.found, err
+	return session.Record{Data: a.data, TTL: a.left}, a.found, err
 }
 
 // load shares a round trip with other loads if nobody has to watch it.
@@ -86,7 +88,7 @@ func (b *backend) fetch(ctx context.Context, keys []string) ([]answer, error) {
 		switch ttl := ttls[i].Val(); {
 		case errors.Is(err, redis.Nil), err == nil && ttl == -2: // it may expire between the two
 		case err == nil:
-			answers[i] = answer{rec: session.Record{Data: data, TTL: max(ttl, 0)}, found: true}
+			answers[i] = answer{data: data, left: max(ttl, 0), found: true}
 		case b.noPrefix && errtext.Code(reply) == "WRONGTYPE":
 			answers[i] = keyOfApp
 		case isReply:
@@ -118,5 +120,5 @@ func (b *backend) fetchByScript(ctx context.Context, keys []string) ([]answer, e
 // loaded is the answer that the script has given.
 func loaded(reply interface{}) (answer, error) {
 	data, left, found, err := script.Loaded(reply)
-	return answer{rec: session.Record{Data: data, TTL: left}, found: found}, err
+	return answer{data: data, left: left, found: found}, err
 }

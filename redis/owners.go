@@ -157,8 +157,8 @@ func (b *backend) loadMembers(ctx context.Context, sids []string, found func(str
 		case errtext.Code(reply) == "WRONGTYPE": // a key of the app
 		case a.err != nil:
 			return a.err
-		case a.found && a.rec.Data != nil: // else it is keyOfApp
-			found(sids[i], a.rec.Data, a.rec.TTL)
+		case a.found && a.data != nil: // else it is keyOfApp
+			found(sids[i], a.data, a.left)
 		}
 	}
 	return err

@@ -11,13 +11,16 @@ import (
 
 // answer is what the database has under a key.
 type answer struct {
-	rec   session.Record
+	data  []byte
+	left  time.Duration
 	found bool
 }
 
 func answerOf(data []byte, left int64) answer {
-	return answer{session.Record{Data: data, TTL: time.Duration(left) * time.Millisecond}, true}
+	return answer{data, time.Duration(left) * time.Millisecond, true}
 }
+
+func (a answer) record() session.Record { return session.Record{Data: a.data, TTL: a.left} }
 
 // Load shares a round trip with other loads that come at the same time, where a round
 // trip is worth saving. Without a deadline it goes alone, since a shared round trip could
@@ -30,7 +33,7 @@ func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, e
 	} else {
 		a, err = b.loadSingle(ctx, sid)
 	}
-	return a.rec, a.found, err
+	return a.record(), a.found, err
 }
 
 // fetch loads up to loadBatch rows in one round trip.

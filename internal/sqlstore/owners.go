@@ -117,7 +117,7 @@ func (b *backend) Owned(ctx context.Context, owner string) (owned []session.Owne
 			}
 			// A column of type CHAR pads a key, and no session ID ends with a space.
 			key = strings.TrimRight(key, " ")
-			owned = append(owned, session.OwnedRecord{ID: key, Record: answerOf(data, left).rec})
+			owned = append(owned, session.OwnedRecord{ID: key, Record: answerOf(data, left).record()})
 			return nil
 		})
 	})
