@@ -292,7 +292,7 @@ func (s *recordStore) checkOwner(l *state.Log) error {
 	}
 	data, err := s.codec.Encode(map[interface{}]interface{}{r.ownerKey: val}, nil)
 	if err != nil {
-		return nil // as the commit will find out
+		return err
 	}
 	if values, _, _ := s.codec.Decode(data); r.owner(state.Map(values)) != text {
 		return fmt.Errorf("the value of OwnerKey, a %T, names another owner when it comes back from the Encoder and the Decoder: set it as a string", val)
