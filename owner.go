@@ -278,28 +278,6 @@ func (r *rules) checkOwner(l *state.Log) error {
 	return nil
 }
 
-// checkOwner also returns an error for an owner who is somebody else when the value comes back from
-// an Encoder of the app, as JSON rounds large numbers.
-func (s *recordStore) checkOwner(l *state.Log) error {
-	r := s.rules()
-	if err := r.checkOwner(l); err != nil || r.ownerKey == nil || s.codec.Joins {
-		return err
-	}
-	val, _ := l.Get(r.ownerKey)
-	text, ok := ownerText(val)
-	if !ok {
-		return nil
-	}
-	data, err := s.codec.Encode(map[interface{}]interface{}{r.ownerKey: val}, nil)
-	if err != nil {
-		return err
-	}
-	if values, _, _ := s.codec.Decode(data); r.owner(state.Map(values)) != text {
-		return fmt.Errorf("the value of OwnerKey, a %T, names another owner when it comes back from the Encoder and the Decoder: set it as a string", val)
-	}
-	return nil
-}
-
 // isNobody reports whether a value says that a session has no owner.
 func isNobody(val interface{}) bool {
 	switch v := reflect.ValueOf(val); v.Kind() {
@@ -356,59 +334,4 @@ func indexText(owner string) string {
 	}
 	sum := sha256.Sum256([]byte(owner))
 	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-// ownerIndex returns the index of a backend that has one.
-func ownerIndex(b Backend) (OwnerIndex, bool) {
-	if _, ok := given(b).(OwnerIndex); !ok {
-		return nil, false
-	}
-	index, ok := b.(OwnerIndex)
-	return index, ok
-}
-
-// given returns the backend that NewStore was given.
-func given(b Backend) Backend {
-	if f, ok := b.(foreignBackend); ok {
-		return f.Backend
-	}
-	return b
-}
-
-// initTimeout is how long it may take to make an index. A table may have millions of rows.
-const initTimeout = time.Minute
-
-func (s *recordStore) initOwners() error {
-	if _, ok := ownerIndex(s.backend); !ok {
-		return redact.New(fmt.Sprintf("OwnerKey needs a backend that is a session.OwnerIndex, and the backend is a %T", given(s.backend)), errors.ErrUnsupported)
-	}
-	if i, ok := s.backend.(OwnerIniter); ok {
-		ctx, cancel := context.WithTimeout(context.Background(), initTimeout)
-		defer cancel()
-		if err := i.InitOwners(ctx); err != nil {
-			return fmt.Errorf("OwnerKey: %s: %w", s.name, err)
-		}
-	}
-	return nil
-}
-
-// owned looks into each record, since an index may have more than it should: of a session whose
-// owner was changed by a process without OwnerKey.
-func (s *recordStore) owned(ctx context.Context, owner string) (sessions []ownedSession, err error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	index, _ := ownerIndex(s.backend)
-	records, err := index.Owned(ctx, indexText(owner))
-	if err != nil {
-		return nil, s.fail("owned", err)
-	}
-	r := s.rules()
-	for _, rec := range records {
-		values, _, _ := s.codec.Decode(rec.Data)
-		v := state.Map(values)
-		if s.checkSID(rec.ID) == nil && r.owner(v) == owner && !state.IsMark(v) && !r.isOver(v) {
-			sessions = append(sessions, ownedSession{rec.ID, v, rec.TTL})
-		}
-	}
-	return sessions, nil
 }
