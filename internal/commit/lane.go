@@ -115,6 +115,9 @@ func (e *Engine) writeNext(ctx context.Context, c *Change, sh *shard) error {
 		c.Origin.Values, c.Origin.Rest, c.Origin.Unreadable = nil, nil, false
 	}
 	err := e.write(ctx, c)
+	if c.unsent && last.id == id {
+		sh.keepLast(last)
+	}
 	if err == nil && c.Origin.Status == Live && !c.Vanished {
 		c.Origin.Seq = e.commits.Add(1)
 		if c.Origin.ID == id && len(c.Origin.Data) <= maxKept {

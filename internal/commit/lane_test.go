@@ -182,6 +182,7 @@ func TestCommitsTogetherFail(t *testing.T) {
 			require.NoError(t, *a)
 			require.ErrorContains(t, *bad, "bad")
 			require.NoError(t, *b)
+			require.Equal(t, 3, l.backend.swaps) // it does not make them read the record anew either
 		})
 	})
 	t.Run("too much data", func(t *testing.T) {
