@@ -17,10 +17,10 @@
 // visitor, and keeps those of the response. The middleware and the store are those of the app, so the
 // name of the cookie, the lifetimes, the types of values and all other options count as in production.
 //
-// New, Change, Get, Flash and ID reach the session by a request of their own, which the middleware of
-// the Manager serves, and which none of the app's other handlers sees. That request is "HEAD /", and
-// functions in the options, such as TouchFor, may be called with it. Get and ID only look: they leave
-// the session, its expiry and its flash as they are.
+// New, Change, Get, Flash and ID reach the session by a request of their own. The middleware of the
+// Manager serves it, and the other handlers of the app do not see it. It is "HEAD /", with the cookies
+// of all paths. Functions in the options, such as TouchFor, may be called with it. Get and ID only
+// look: they leave the session, its expiry and its flash as they are.
 //
 // The app sees the request that the test has made, and the cookies. RemoteAddr, Origin and the
 // Sec-Fetch headers of a browser are there if the test sets them. http.CrossOriginProtection lets
@@ -29,9 +29,9 @@
 //
 // # Cookies
 //
-// Path, Max-Age and Expires count. Domain, Secure and SameSite do not, since a request of package
-// httptest is for http://example.com: all requests of a visitor are those of one site, and safe. What
-// the app has set is to be seen in [Visitor.Cookies].
+// Path, Max-Age and Expires count. Domain, Secure and SameSite do not: the requests of package httptest
+// are for http://example.com, and get all cookies as if that were the app's own domain, with HTTPS.
+// [Visitor.Cookies] shows the attributes that the app has set.
 //
 // # Session IDs in a header
 //
@@ -50,8 +50,7 @@
 //
 // # Limits
 //
-// What a response sets after its header is sent, or the handler panics, is not kept. A handler that
-// takes over the connection, as for a WebSocket, needs the server of package httptest; Cookies has
-// what its client must send. On a store that several tests share, each visitor is a session that
-// stays until it expires.
+// A handler that takes over the connection, as for a WebSocket, cannot do so in Do. It needs the
+// server of package httptest, and Cookies has what its client must send. Of a handler that panics,
+// Do keeps no cookie. The sessions of the visitors stay in the store until they expire.
 package sessiontest

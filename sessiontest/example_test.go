@@ -110,14 +110,28 @@ func ExampleVisitor_Get() {
 	// <nil>
 }
 
-// Somebody else ends the session.
+// An app that reads the session ID from the query. The test puts it there.
 func ExampleVisitor_ID() {
-	v := sessiontest.New(t, sessions, session.Data{"name": "alice"})
-	err := sessions.Store().Destroy(t.Context(), v.ID())
+	sessions, err := session.New(session.Options{
+		ReadIDFunc:  func(r *http.Request) string { return r.URL.Query().Get("token") },
+		WriteIDFunc: func(http.ResponseWriter, *http.Request, string, bool) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sessions.Close()
 
-	fmt.Println(err, v.Get("name"))
+	app := flamego.New()
+	app.Use(sessions.Handler())
+	app.Get("/feed", func(s session.Session) string {
+		return fmt.Sprintf("The feed of %v", s.Get("name"))
+	})
+
+	v := sessiontest.New(t, sessions, session.Data{"name": "alice"})
+	w := v.Do(app, httptest.NewRequest(http.MethodGet, "/feed?token="+v.ID(), nil))
+	fmt.Println(w.Body)
 	// Output:
-	// <nil> <nil>
+	// The feed of alice
 }
 
 // The cookie as the app sets it.

@@ -1,7 +1,6 @@
 package sessiontest_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,7 +24,6 @@ func (exampleT) Helper()                           {}
 func (exampleT) FailNow()                          { panic("the example has failed") }
 func (exampleT) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
 func (exampleT) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (exampleT) Context() context.Context          { return context.Background() }
 
 // app and sessions are those of the examples that do not make their own.
 var app, sessions = newExampleApp()
