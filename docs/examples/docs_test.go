@@ -18,7 +18,7 @@ import (
 var codeBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
 // A piece of a program, and where that is.
-var fromProgram = regexp.MustCompile("(?ms)^[^\n]*\\]\\((examples/[^)\n]*main\\.go)\\):\n\n```go\n(.*?)^```$")
+var fromProgram = regexp.MustCompile("(?ms)^[^\n]*\\]\\((examples/[^)\n]*\\.go)\\):\n\n```go\n(.*?)^```$")
 
 // What the pieces of code in the documentation take as given.
 const givenCode = `package main
