@@ -31,6 +31,7 @@ func newApp(t testing.TB, opts session.Options) (*flamego.Flame, *session.Manage
 	f := flamego.NewWithLogger(io.Discard)
 	f.Use(m.Handler())
 	f.Get("/", func(s session.Session) string { return fmt.Sprint(s.Get("user_id")) })
+	f.Get("/id", func(s session.Session) string { return s.ID() })
 	f.Get("/visit", func(s session.Session) {
 		session.Update(s, "visits", func(n int) int { return n + 1 })
 	})
@@ -278,6 +279,7 @@ func TestParallelRequests(t *testing.T) {
 		var all sync.WaitGroup
 		for range 12 {
 			all.Go(func() { get(v, app, "/visit") })
+			all.Go(func() { get(v, echo("lang=de"), "/") })
 			all.Go(func() {
 				v.Change(func(s session.Session) { session.Update(s, "changes", func(n int) int { return n + 1 }) })
 			})

@@ -113,6 +113,7 @@ func TestTokens(t *testing.T) {
 				require.Nil(t, v.Get("user_id"))
 				require.Empty(t, v.ID())
 				require.Equal(t, "<nil>", get(v, app, "/"))
+				require.Equal(t, get(v, app, "/id"), get(v, app, "/id"), "the visitor has what came last")
 				post(v, app, "/login")
 				require.Equal(t, "7", get(v, app, "/"))
 
@@ -188,6 +189,12 @@ func TestTwoManagers(t *testing.T) {
 	require.Nil(t, a.Get("seen"))
 	require.Equal(t, "a visitor", get(v, f, "/site"))
 	require.Equal(t, "a visitor", v.Get("who"))
+
+	set := func(s session.Session) { s.Set("who", "new") }
+	f.Get("/first", admin.Handler(), set, site.Handler(), set)
+	a = sessiontest.New(t, admin, nil)
+	get(a, f, "/first")
+	require.Equal(t, "new", a.Get("who"))
 }
 
 // RegenerateID takes no request, too.
