@@ -98,7 +98,7 @@ test-32bit: ## Run the tests that need no server on 386 (on Linux, amd64)
 	@if ! $(BUILD)/386.test -test.run '^$$' >/dev/null 2>&1; then \
 		echo "NOT TESTED with 32 bits: this machine ($$(go env GOHOSTOS)/$$(go env GOHOSTARCH)) does not run programs for linux/386." >&2; \
 	else \
-		$(X86) go test -short -shuffle=on -timeout 2m . ./internal/gobmap ./internal/state ./internal/commit ./internal/expiring ./storetest ./sqlite; \
+		$(X86) go test -short -shuffle=on -timeout 2m . ./internal/gobmap ./internal/state ./internal/commit ./internal/expiring ./storetest ./sessiontest ./sqlite; \
 	fi
 
 # Each backend with all rounds of the load rules: 10,000 requests on one session
@@ -110,12 +110,12 @@ test-full: deps ## Run the conformance suites with all rounds of the load rules
 # go.mod has the oldest Flamego that is supported, this is the newest. It wants
 # Go 1.26, which an older Go command fetches for itself.
 .PHONY: test-newest
-test-newest: ## Run the tests of the root package and of apps with the newest supported Flamego
+test-newest: ## Run the tests of the root package, sessiontest and of apps with the newest supported Flamego
 	@mkdir -p $(BUILD)
 	@cp go.mod $(BUILD)/newest.mod && cp go.sum $(BUILD)/newest.sum
 	@cp $(APPS)/go.mod $(BUILD)/newest-apps.mod && cp $(APPS)/go.sum $(BUILD)/newest-apps.sum
 	go get -modfile=$(BUILD)/newest.mod $(NEWEST)
-	CI=true go test -race -shuffle=on -modfile=$(BUILD)/newest.mod .
+	CI=true go test -race -shuffle=on -modfile=$(BUILD)/newest.mod . ./sessiontest
 	cd $(APPS) && go get -modfile=$(CURDIR)/$(BUILD)/newest-apps.mod $(NEWEST)
 	cd $(APPS) && CI=true go test -race -shuffle=on -modfile=$(CURDIR)/$(BUILD)/newest-apps.mod .
 

@@ -31,7 +31,7 @@ func TestImports(t *testing.T) {
 			t.Errorf("the root package links %s", pkg)
 		}
 	}
-	for _, pattern := range []string{"./postgres", "./postgres/anydriver", "./mysql", "./sqlite", "./redis", "./redis/anyclient", "./mongo", "./storetest"} {
+	for _, pattern := range []string{"./postgres", "./postgres/anydriver", "./mysql", "./sqlite", "./redis", "./redis/anyclient", "./mongo", "./storetest", "./sessiontest"} {
 		for _, pkg := range deps(t, pattern) {
 			require.NotContains(t, pkg, "stretchr/testify", pattern)
 			require.NotContains(t, pkg, "/internal/testing", pattern)
@@ -79,6 +79,7 @@ func TestImportsPointDown(t *testing.T) {
 		"/internal/backoff":                nil,
 		"/internal/redact":                 nil,
 		"/internal/ttl":                    nil,
+		"/internal/visit":                  nil,
 		"/internal/together":               {"/internal/deadline"},
 		"/internal/starting":               {"/internal/deadline"},
 		"/internal/sqlstore/pgdialect":     {"/internal/sqlstore"},

@@ -14,6 +14,7 @@ import (
 	"github.com/flamego/flamego"
 
 	"github.com/flamego/session/internal/redact"
+	"github.com/flamego/session/internal/visit"
 )
 
 // Manager is the session middleware with a handle: it gives out the handler and
@@ -63,6 +64,9 @@ func New(opts ...Options) (*Manager, error) {
 	m := &Manager{
 		opts: opt, cookie: newCookie(opt.Cookie, opt.MaxLifetime), issued: newRecentIDs(recentPlaces),
 		readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil,
+	}
+	if visit.IDFuncs != nil && !m.readsCookie && !m.writesCookie { // a test watches the IDs
+		m.opts.ReadIDFunc, m.opts.WriteIDFunc = visit.IDFuncs(m, opt.ReadIDFunc, opt.WriteIDFunc)
 	}
 
 	var err error

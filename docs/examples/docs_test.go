@@ -18,7 +18,7 @@ import (
 var codeBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
 // A piece of a program, and where that is.
-var fromProgram = regexp.MustCompile("(?ms)^[^\n]*\\]\\((examples/[^)\n]*main\\.go)\\):\n\n```go\n(.*?)^```$")
+var fromProgram = regexp.MustCompile("(?ms)^[^\n]*\\]\\((examples/[^)\n]*\\.go)\\):\n\n```go\n(.*?)^```$")
 
 // What the pieces of code in the documentation take as given.
 const givenCode = `package main
@@ -31,12 +31,14 @@ import (
 	"html/template"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/flamego/flamego"
@@ -48,6 +50,7 @@ import (
 	"github.com/flamego/session/mysql"
 	"github.com/flamego/session/postgres"
 	"github.com/flamego/session/redis"
+	"github.com/flamego/session/sessiontest"
 	"github.com/flamego/session/sqlite"
 	"github.com/flamego/session/storetest"
 )
@@ -55,7 +58,7 @@ import (
 var _ = []any{
 	context.Background, sql.Open, gob.Register, fmt.Sprint, template.New, log.Fatal, http.StatusOK, os.Interrupt, signal.Notify, slices.Clone[[]int], strings.Contains,
 	syscall.SIGTERM, (*testing.T)(nil), time.Second, flamego.New, goredis.NewClient, options.Client, session.New,
-	mongo.Initer, mysql.Initer, postgres.Initer, redis.Initer, sqlite.Initer, storetest.Run,
+	mongo.Initer, mysql.Initer, postgres.Initer, redis.Initer, sqlite.Initer, storetest.Run, sessiontest.New, httptest.NewRequest, synctest.Test,
 }
 
 var (

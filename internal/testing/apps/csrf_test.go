@@ -1,6 +1,7 @@
 package apps_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -9,11 +10,13 @@ import (
 	"time"
 
 	"github.com/flamego/csrf"
+	"github.com/flamego/flamego"
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/apps"
 	"github.com/flamego/session/internal/testing/webapp"
+	"github.com/flamego/session/sessiontest"
 )
 
 // flamego/csrf, as it is, on top of the sessions.
@@ -65,4 +68,23 @@ func TestCSRF(t *testing.T) {
 			post(byHeader(token), http.StatusBadRequest, invalid)
 		})
 	}
+}
+
+// The test of an app with flamego/csrf: the token is in the form.
+func TestCSRFInTestsOfApps(t *testing.T) {
+	sessions, err := session.New()
+	require.NoError(t, err)
+	defer func() { _ = sessions.Close() }()
+	f := flamego.NewWithLogger(io.Discard)
+	f.Use(sessions.Handler(), csrf.Csrfer())
+	f.Get("/form", func(x csrf.CSRF) string { return x.Token() })
+	f.Post("/form", csrf.Validate, func(s session.Session) { s.Set("sent", true) })
+
+	v := sessiontest.New(t, sessions, session.Data{"user_id": 123})
+	require.Equal(t, http.StatusBadRequest, v.Do(f, httptest.NewRequest(http.MethodPost, "/form", nil)).Code)
+	form := v.Do(f, httptest.NewRequest(http.MethodGet, "/form", nil))
+	r := httptest.NewRequest(http.MethodPost, "/form", nil)
+	r.Header.Set("X-CSRF-Token", form.Body.String())
+	require.Equal(t, http.StatusOK, v.Do(f, r).Code)
+	require.Equal(t, true, v.Get("sent"))
 }
