@@ -144,7 +144,7 @@ profile: deps ## Print where the time of a request goes, as the table of docs/be
 	@cd $(BENCH) && go test -c -o ../../$(BUILD)/bench.test . && CI=true go run ./profile ../../$(BUILD)/bench.test
 
 .PHONY: servers
-servers: deps ## Start the four servers for work by hand, print their addresses
+servers: deps ## Start the four servers for work by hand, print the variables that name them
 	@go run $(SERVERS) start
 
 .PHONY: servers-stop

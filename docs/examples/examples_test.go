@@ -3,20 +3,23 @@ package examples
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	mysqldriver "github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/internal/testing/webapp"
@@ -26,53 +29,76 @@ func TestMain(m *testing.M) { testserver.Main(m) }
 
 // example is a program and what is special about it.
 type example struct {
-	name   string
-	env    func(t *testing.T) []string          // how to reach its server
-	leaves string                               // a file or folder that it makes where it runs
-	closes bool                                 // it ends by itself when it is interrupted
-	walk   func(t *testing.T, v, other visitor) // its own addresses
+	name     string
+	variable string                               // names its server
+	env      func(t *testing.T) []string          // sets that, to a server of the tests
+	leaves   string                               // a file or folder that it makes where it runs
+	forgets  bool                                 // its sessions end with it
+	walk     func(t *testing.T, v, other visitor) // its addresses, if it shows no store
 }
 
 var examples = []example{
-	{name: "memory"},
-	{name: "file", leaves: "sessions", closes: true},
-	{name: "sqlite", leaves: "app.db", closes: true},
-	{name: "postgres", env: postgresEnv, closes: true},
-	{name: "mysql", env: mysqlEnv, closes: true},
-	{name: "redis", env: redisEnv, closes: true},
-	{name: "mongo", env: mongoEnv, closes: true},
+	{name: "memory", forgets: true},
+	{name: "file", leaves: "sessions"},
+	{name: "postgres", variable: testserver.PostgresVariable, env: postgresEnv},
+	{name: "mysql", variable: testserver.MySQLVariable, env: mysqlEnv},
+	{name: "redis", variable: testserver.RedisVariable, env: redisEnv},
+	{name: "mongo", variable: testserver.MongoVariable, env: mongoEnv},
+	{name: "sqlite", leaves: "app.db"},
 	{name: "flash", walk: walkFlash},
 	{name: "flash-struct", walk: walkFlashStruct},
 }
 
 func TestExamples(t *testing.T) {
-	dir := buildExamples(t)
+	var names []string
+	for _, ex := range examples {
+		names = append(names, ex.name)
+	}
+	dir := build(t, names)
 	for _, ex := range examples {
 		t.Run(ex.name, func(t *testing.T) {
 			t.Parallel()
-			var env []string
-			if ex.env != nil {
-				env = ex.env(t)
-			}
-			home := t.TempDir()
-			address := start(t, filepath.Join(dir, ex.name), home, env, ex.closes)
-			v, other := newVisitor(t, address), newVisitor(t, address)
-
-			assert.Contains(t, v.get("/"), `href="/set"`)
-			assert.Equal(t, "Not authenticated", v.get("/get"))
-			assert.Equal(t, "Succeed", v.get("/set"))
-			assert.Equal(t, "Authenticated as 123", v.get("/get"))
-			assert.Equal(t, "Not authenticated", other.get("/get"), "another visitor")
-			if ex.leaves != "" {
-				assert.FileExists(t, leftBehind(t, home, ex.leaves))
-			}
-			assert.Equal(t, "Cleared", v.get("/clear"))
-			assert.Equal(t, "Not authenticated", v.get("/get"))
-			if ex.walk != nil {
-				ex.walk(t, v, other)
-			}
+			ex.visit(t, filepath.Join(dir, ex.name))
 		})
 	}
+}
+
+// visit runs the program, and visits it as its page says.
+func (ex example) visit(t *testing.T, program string) {
+	var env []string
+	if ex.env != nil {
+		env = ex.env(t)
+	}
+	home := t.TempDir()
+	address, stop := launch(t, program, home, env, false)
+	v, other := newVisitor(t, address), newVisitor(t, address)
+	if ex.walk != nil {
+		ex.walk(t, v, other)
+		return
+	}
+	w := v.Get("/")
+	assert.Equal(t, "text/html; charset=utf-8", w.Header().Get("Content-Type"))
+	assert.Contains(t, w.Body.String(), `href="/set"`)
+	assert.Equal(t, "Not authenticated", v.get("/get"))
+	assert.Equal(t, "Succeed", v.get("/set"))
+	assert.Equal(t, "Authenticated as 123", v.get("/get"))
+	assert.Equal(t, "Not authenticated", other.get("/get"), "another visitor")
+	if ex.leaves != "" {
+		assert.FileExists(t, leftBehind(t, home, ex.leaves))
+	}
+
+	// Ctrl-C, and again: the program does not close the store.
+	stop()
+	address, _ = launch(t, program, home, env, false)
+	again := newVisitor(t, address)
+	again.Cookie = v.Cookie
+	if ex.forgets {
+		assert.Equal(t, "Not authenticated", again.get("/get"), "after a restart")
+		again.get("/set")
+	}
+	assert.Equal(t, "Authenticated as 123", again.get("/get"))
+	assert.Equal(t, "Cleared", again.get("/clear"))
+	assert.Equal(t, "Not authenticated", again.get("/get"))
 }
 
 func walkFlash(t *testing.T, v, other visitor) {
@@ -94,46 +120,24 @@ func walkFlashStruct(t *testing.T, v, other visitor) {
 // Where no server program is installed, the examples of that server are skipped.
 
 func postgresEnv(t *testing.T) []string {
-	u, err := url.Parse(testserver.Postgres(t))
-	require.NoError(t, err)
-	password, _ := u.User.Password()
-	return []string{
-		"PGHOST=" + u.Hostname(), "PGPORT=" + u.Port(), "PGUSER=" + u.User.Username(), "PGPASSWORD=" + password,
-		"PGDATABASE=" + strings.TrimPrefix(u.Path, "/"), "PGSSLMODE=" + u.Query().Get("sslmode"),
-	}
+	return []string{testserver.PostgresVariable + "=" + testserver.Postgres(t)}
 }
 
 func mysqlEnv(t *testing.T) []string {
-	c, err := mysqldriver.ParseDSN(testserver.MySQL(t))
-	require.NoError(t, err)
-	host, port, err := net.SplitHostPort(c.Addr)
-	require.NoError(t, err)
-	return []string{
-		"MYSQL_HOST=" + host, "MYSQL_PORT=" + port, "MYSQL_USER=" + c.User, "MYSQL_PASSWORD=" + c.Passwd,
-		"MYSQL_DATABASE=" + c.DBName,
-	}
+	return []string{testserver.MySQLVariable + "=" + testserver.MySQL(t)}
 }
 
 func redisEnv(t *testing.T) []string {
-	host, port, err := net.SplitHostPort(testserver.Redis(t))
-	require.NoError(t, err)
-	return []string{"REDIS_HOST=" + host, "REDIS_PORT=" + port, "REDIS_PASSWORD=" + testserver.RedisPassword()}
+	return []string{
+		testserver.RedisVariable + "=" + testserver.Redis(t), "REDIS_PASSWORD=" + testserver.RedisPassword(),
+	}
 }
 
 func mongoEnv(t *testing.T) []string {
-	return []string{"MONGODB_URI=" + testserver.Mongo(t), "MONGODB_DATABASE=session_examples"}
+	return []string{testserver.MongoVariable + "=" + testserver.Mongo(t)}
 }
 
-// buildExamples builds all programs and returns the folder they are in.
-func buildExamples(t *testing.T) string {
-	t.Helper()
-	var names []string
-	for _, ex := range examples {
-		names = append(names, ex.name)
-	}
-	return build(t, names)
-}
-
+// build builds programs and returns the folder they are in.
 func build(t *testing.T, names []string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -150,9 +154,16 @@ func build(t *testing.T, names []string) string {
 // address. The end of the test ends it.
 func start(t *testing.T, program, dir string, env []string, closes bool) string {
 	t.Helper()
+	address, _ := launch(t, program, dir, env, closes)
+	return address
+}
+
+// launch is start for a program that may be stopped before the end of the test.
+func launch(t *testing.T, program, dir string, env []string, closes bool) (address string, end func()) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	address := l.Addr().String()
+	address = l.Addr().String()
 	require.NoError(t, l.Close())
 
 	var out bytes.Buffer
@@ -164,7 +175,8 @@ func start(t *testing.T, program, dir string, env []string, closes bool) string 
 	require.NoError(t, cmd.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() { stop(t, cmd.Process, ended, closes, &out) })
+	end = sync.OnceFunc(func() { stop(t, cmd.Process, ended, closes, &out) })
+	t.Cleanup(end)
 
 	for range 600 {
 		select {
@@ -175,11 +187,11 @@ func start(t *testing.T, program, dir string, env []string, closes bool) string 
 		}
 		if conn, err := net.Dial("tcp", address); err == nil {
 			_ = conn.Close()
-			return "http://" + address
+			return "http://" + address, end
 		}
 	}
 	require.FailNow(t, "the program does not serve")
-	return ""
+	return "", nil
 }
 
 // stop interrupts a program and waits for its end.
@@ -226,36 +238,43 @@ func (v visitor) get(path string) string {
 	return w.Body.String()
 }
 
-// The defaults of the examples are those of the servers that "make servers"
-// starts.
+// A program reads the address of its server from one variable, and by default it is the
+// usual one on this machine.
 func TestDefaults(t *testing.T) {
 	want := map[string]string{
-		"PGHOST":           testserver.FixedHost,
-		"PGPORT":           testserver.PostgresPort,
-		"PGUSER":           testserver.PostgresUser,
-		"PGPASSWORD":       testserver.PostgresPassword,
-		"PGDATABASE":       testserver.PostgresDatabase,
-		"PGSSLMODE":        "disable",
-		"MYSQL_HOST":       testserver.FixedHost,
-		"MYSQL_PORT":       testserver.MySQLPort,
-		"MYSQL_USER":       testserver.MySQLUser,
-		"MYSQL_PASSWORD":   testserver.MySQLPassword,
-		"MYSQL_DATABASE":   testserver.MySQLDatabase,
-		"REDIS_HOST":       testserver.FixedHost,
-		"REDIS_PORT":       testserver.RedisPort,
-		"REDIS_PASSWORD":   "",
-		"MONGODB_URI":      "mongodb://" + net.JoinHostPort(testserver.FixedHost, testserver.MongoPort),
-		"MONGODB_DATABASE": "session",
+		"postgres": "127.0.0.1:5432", "mysql": "127.0.0.1:3306", "redis": "127.0.0.1:6379", "mongo": "127.0.0.1:27017",
 	}
-
-	got := make(map[string]string)
-	call := regexp.MustCompile(`app\.Env\("(\w+)", "([^"]*)"\)`)
+	call := regexp.MustCompile(`cmp\.Or\(os\.Getenv\("(\w+)"\), "([^"]*)"\)`)
 	for _, ex := range examples {
 		text, err := os.ReadFile(filepath.Join(ex.name, "main.go"))
 		require.NoError(t, err)
-		for _, match := range call.FindAllStringSubmatch(string(text), -1) {
-			got[match[1]] = match[2]
+		matches := call.FindAllStringSubmatch(string(text), -1)
+		if ex.variable == "" {
+			assert.Empty(t, matches, ex.name)
+			continue
 		}
+		require.Len(t, matches, 1, ex.name)
+		assert.Equal(t, ex.variable, matches[0][1])
+		assert.Equal(t, want[ex.name], hostPort(t, ex.name, matches[0][2]))
 	}
-	assert.Equal(t, want, got)
+}
+
+// hostPort returns where a driver looks for the server of an address.
+func hostPort(t *testing.T, driver, address string) string {
+	switch driver {
+	case "postgres":
+		c, err := pgx.ParseConfig(address)
+		require.NoError(t, err)
+		return fmt.Sprintf("%s:%d", c.Host, c.Port)
+	case "mysql":
+		c, err := mysqldriver.ParseDSN(address)
+		require.NoError(t, err)
+		return c.Addr
+	case "mongo":
+		c := options.Client().ApplyURI(address)
+		require.NoError(t, c.Validate())
+		return strings.Join(c.Hosts, ",")
+	default:
+		return address
+	}
 }

@@ -1,5 +1,4 @@
-// Command flash-struct hands two types of messages from one request to the
-// next: /save leaves one and /fail the other, and /message shows either once.
+// Command flash-struct leaves messages of two types for the next page.
 package main
 
 import (
@@ -8,11 +7,10 @@ import (
 	"github.com/flamego/flamego"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/docs/examples/internal/app"
 )
 
-// In memory any type will do. Everywhere else its fields must be exported, and
-// the type made known to encoding/gob by gob.Register(flashInfo{}).
+// Sessions in memory take values of any type. Other stores take a type of the app
+// after gob.Register(flashInfo{}), and then keep its exported fields.
 type flashInfo struct{ Text string }
 
 type flashError struct {
@@ -34,8 +32,10 @@ func showFlash(flash session.Flash) string {
 func main() {
 	f := flamego.Classic()
 	f.Use(session.Sessioner())
-	app.Routes(f, "/save", "/fail", "/message")
 
+	f.Get("/", func() string {
+		return `<a href="/save">Save</a> <a href="/fail">Fail</a> <a href="/message">Message</a>`
+	})
 	f.Get("/save", func(c flamego.Context, s session.Session) {
 		s.SetFlash(flashInfo{Text: "Your changes are saved"})
 		c.Redirect("/message")

@@ -1,26 +1,47 @@
-// Command mysql keeps sessions in the table "cache" of a MySQL or MariaDB
-// database, by default of the server that "make servers" starts.
+// Command mysql keeps sessions in a table of a MySQL or MariaDB database.
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"os"
+
+	"github.com/flamego/flamego"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/docs/examples/internal/app"
 	"github.com/flamego/session/mysql"
 )
 
 func main() {
-	dsn := fmt.Sprintf("%s:%s@tcp(%s:%s)/%s",
-		app.Env("MYSQL_USER", "session"), app.Env("MYSQL_PASSWORD", "session"),
-		app.Env("MYSQL_HOST", "127.0.0.1"), app.Env("MYSQL_PORT", "33061"),
-		app.Env("MYSQL_DATABASE", "session"))
-	app.Run(session.New(session.Options{
+	dsn := cmp.Or(os.Getenv("MYSQL_DSN"), "root:root@tcp(127.0.0.1:3306)/app")
+
+	f := flamego.Classic()
+	f.Use(session.Sessioner(session.Options{
 		Initer: mysql.Initer(),
 		Config: mysql.Config{
 			DSN:       dsn,
-			Table:     "cache",
+			Table:     "sessions",
 			InitTable: true,
 		},
 	}))
+
+	f.Get("/", func() string {
+		return `<a href="/set">Set</a> <a href="/get">Get</a> <a href="/clear">Clear</a>`
+	})
+	f.Get("/set", func(s session.Session) string {
+		s.Set("user_id", 123)
+		return "Succeed"
+	})
+	f.Get("/get", func(s session.Session) string {
+		userID, ok := session.Value[int](s, "user_id")
+		if !ok {
+			return "Not authenticated"
+		}
+		return fmt.Sprintf("Authenticated as %d", userID)
+	})
+	f.Get("/clear", func(s session.Session) string {
+		s.Delete("user_id")
+		return "Cleared"
+	})
+	f.Run()
 }

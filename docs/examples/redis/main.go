@@ -1,24 +1,48 @@
-// Command redis keeps sessions in database 15 of a Redis server, by default of
-// the one that "make servers" starts.
+// Command redis keeps sessions in Redis.
 package main
 
 import (
-	"net"
+	"cmp"
+	"fmt"
+	"os"
+
+	"github.com/flamego/flamego"
 
 	"github.com/flamego/session"
-	"github.com/flamego/session/docs/examples/internal/app"
 	"github.com/flamego/session/redis"
 )
 
 func main() {
-	app.Run(session.New(session.Options{
+	addr := cmp.Or(os.Getenv("REDIS_ADDR"), "127.0.0.1:6379")
+
+	f := flamego.Classic()
+	f.Use(session.Sessioner(session.Options{
 		Initer: redis.Initer(),
 		Config: redis.Config{
 			Options: &redis.Options{
-				Addr:     net.JoinHostPort(app.Env("REDIS_HOST", "127.0.0.1"), app.Env("REDIS_PORT", "63791")),
-				Password: app.Env("REDIS_PASSWORD", ""),
-				DB:       15,
+				Addr:     addr,
+				Password: os.Getenv("REDIS_PASSWORD"), // usually none
 			},
 		},
 	}))
+
+	f.Get("/", func() string {
+		return `<a href="/set">Set</a> <a href="/get">Get</a> <a href="/clear">Clear</a>`
+	})
+	f.Get("/set", func(s session.Session) string {
+		s.Set("user_id", 123)
+		return "Succeed"
+	})
+	f.Get("/get", func(s session.Session) string {
+		userID, ok := session.Value[int](s, "user_id")
+		if !ok {
+			return "Not authenticated"
+		}
+		return fmt.Sprintf("Authenticated as %d", userID)
+	})
+	f.Get("/clear", func(s session.Session) string {
+		s.Delete("user_id")
+		return "Cleared"
+	})
+	f.Run()
 }

@@ -1,15 +1,18 @@
-// Command sqlite keeps sessions in the table "sessions" of the SQLite database
-// in the file "app.db".
+// Command sqlite keeps sessions in a table of the SQLite database "app.db".
 package main
 
 import (
+	"fmt"
+
+	"github.com/flamego/flamego"
+
 	"github.com/flamego/session"
-	"github.com/flamego/session/docs/examples/internal/app"
 	"github.com/flamego/session/sqlite"
 )
 
 func main() {
-	app.Run(session.New(session.Options{
+	f := flamego.Classic()
+	f.Use(session.Sessioner(session.Options{
 		Initer: sqlite.Initer(),
 		Config: sqlite.Config{
 			DSN:       "app.db",
@@ -17,4 +20,24 @@ func main() {
 			InitTable: true,
 		},
 	}))
+
+	f.Get("/", func() string {
+		return `<a href="/set">Set</a> <a href="/get">Get</a> <a href="/clear">Clear</a>`
+	})
+	f.Get("/set", func(s session.Session) string {
+		s.Set("user_id", 123)
+		return "Succeed"
+	})
+	f.Get("/get", func(s session.Session) string {
+		userID, ok := session.Value[int](s, "user_id")
+		if !ok {
+			return "Not authenticated"
+		}
+		return fmt.Sprintf("Authenticated as %d", userID)
+	})
+	f.Get("/clear", func(s session.Session) string {
+		s.Delete("user_id")
+		return "Cleared"
+	})
+	f.Run()
 }

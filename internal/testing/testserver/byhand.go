@@ -15,25 +15,12 @@ import (
 	"time"
 )
 
-// Where the servers for work by hand listen ("make servers") and who logs in.
-// The examples have the same values as their defaults. Redis and MongoDB want
-// no login.
+// The variables by which the programs in docs/examples are told their server.
 const (
-	FixedHost = loopback
-
-	PostgresPort     = "54321"
-	PostgresUser     = "postgres"
-	PostgresPassword = "postgres"
-	PostgresDatabase = "postgres"
-
-	MySQLPort     = "33061"
-	MySQLUser     = "session"
-	MySQLPassword = "session"
-	MySQLDatabase = "session"
-
-	RedisPort = "63791"
-
-	MongoPort = "27071"
+	PostgresVariable = "POSTGRES_DSN"
+	MySQLVariable    = "MYSQL_DSN"
+	RedisVariable    = "REDIS_ADDR"
+	MongoVariable    = "MONGODB_URI"
 )
 
 // The servers for work by hand are a group like that of a test process. Its
@@ -47,16 +34,16 @@ const (
 	askState   = "state"
 )
 
-// Start starts the servers for work by hand and prints their addresses and the
-// variables that make the tests and examples use them. That they already run is
-// no error.
+// Start starts the servers for work by hand, and prints commands for a shell: they set
+// the variables that make the examples and the tests use these servers. That the servers
+// already run is no error.
 func Start(out io.Writer) error {
 	root, err := moduleRoot()
 	if err != nil {
 		return err
 	}
 	if _, err := ask(root, askState); err == nil {
-		fmt.Fprintln(out, "The servers already run.")
+		fmt.Fprintln(out, "# The servers already run.")
 		printServers(out)
 		return nil
 	}
@@ -109,10 +96,11 @@ func Stop(out io.Writer) error {
 }
 
 func printServers(out io.Writer) {
+	fmt.Fprintln(out, "# For the programs in docs/examples:")
 	for _, k := range byHand() {
-		fmt.Fprintf(out, "%-11s %s\n", k.name, k.url(k.fixed))
+		fmt.Fprintf(out, "export %s='%s'\n", k.variable, k.url(k.fixed))
 	}
-	fmt.Fprintln(out, "\nFor tests and examples that shall use them:")
+	fmt.Fprintln(out, "\n# For tests that shall use these servers, not servers of their own:")
 	for _, k := range byHand() {
 		fmt.Fprintln(out, "export", strings.Join(k.variables(k.fixed), " "))
 	}

@@ -3,6 +3,7 @@ package testserver
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -75,6 +76,22 @@ func TestEnvironment(t *testing.T) {
 				t.Errorf("address is %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// What "make servers" prints is for a shell to read, whatever an address has in it.
+func TestPrintedForShell(t *testing.T) {
+	clearEnv(t)
+	var out strings.Builder
+	printServers(&out)
+	for _, k := range byHand() {
+		got, err := exec.Command("sh", "-c", out.String()+"printenv "+k.variable).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := string(got), k.url(k.fixed)+"\n"; got != want {
+			t.Errorf("%s is %q, want %q", k.variable, got, want)
+		}
 	}
 }
 

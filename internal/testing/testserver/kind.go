@@ -41,6 +41,8 @@ type kind struct {
 	fromEnv func() string
 	// variables are the NAME=value that make fromEnv return this access.
 	variables func(access) []string
+	// variable is the one by which an example takes what url returns.
+	variable string
 
 	// find returns the folder or file of the programs, or an error that wraps
 	// errMissing.

@@ -18,13 +18,14 @@ import (
 var mongo = &kind{
 	name:     "FerretDB",
 	override: "MONGODB_URI",
-	fixed:    access{host: FixedHost, port: MongoPort},
+	fixed:    access{host: loopback, port: "27071"},
 
 	url:     func(a access) string { return "mongodb://" + a.hostPort() + "/" },
 	fromEnv: func() string { return os.Getenv("MONGODB_URI") },
 	variables: func(a access) []string {
 		return []string{"MONGODB_URI=mongodb://" + a.hostPort() + "/"}
 	},
+	variable: MongoVariable,
 
 	find: BuildFerretDB,
 	plan: func(program, dir string, a access) plan {

@@ -16,8 +16,8 @@ var mysql = &kind{
 	override: "MYSQL_HOST",
 	private:  access{user: "tester", password: secret, database: "test"},
 	fixed: access{
-		host: FixedHost, port: MySQLPort,
-		user: MySQLUser, password: MySQLPassword, database: MySQLDatabase,
+		host: loopback, port: "33061",
+		user: "session", password: "session", database: "session",
 	},
 
 	url: mysqlDSN,
@@ -34,6 +34,7 @@ var mysql = &kind{
 			"MYSQL_PASSWORD=" + a.password, "MYSQL_DATABASE=" + a.database,
 		}
 	},
+	variable: MySQLVariable,
 
 	// find returns both programs, one per line: they are in different folders.
 	find: func() (string, error) {

@@ -22,8 +22,8 @@ var postgres = &kind{
 	override: "PGHOST",
 	private:  access{user: "tester", password: secret, database: "postgres"},
 	fixed: access{
-		host: FixedHost, port: PostgresPort,
-		user: PostgresUser, password: PostgresPassword, database: PostgresDatabase,
+		host: loopback, port: "54321",
+		user: "postgres", password: "postgres", database: "postgres",
 	},
 
 	url: func(a access) string { return postgresURL(a, "disable") },
@@ -40,6 +40,7 @@ var postgres = &kind{
 			"PGPASSWORD=" + a.password, "PGDATABASE=" + a.database, "PGSSLMODE=disable",
 		}
 	},
+	variable: PostgresVariable,
 
 	// Debian and the packages of postgresql.org keep the server out of $PATH, as
 	// several versions can be installed.

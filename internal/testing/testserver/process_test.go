@@ -196,7 +196,7 @@ func TestByHand(t *testing.T) {
 	t.Cleanup(func() { _ = stop() })
 
 	call("first stop", stop, "No servers run.")
-	call("first start", start, "export PGHOST=127.0.0.1 PGPORT="+ports[0]+" ")
+	call("first start", start, "export REDIS_ADDR='127.0.0.1:"+ports[2]+"'")
 	call("second start", start, "already run")
 	for _, k := range byHand() {
 		if err := dialTCP(k.fixed, k.probe); err != nil {

@@ -14,7 +14,7 @@ var redis = &kind{
 	name:     "Redis",
 	pkg:      "redis-server",
 	override: "REDIS_HOST",
-	fixed:    access{host: FixedHost, port: RedisPort},
+	fixed:    access{host: loopback, port: "63791"},
 
 	url: access.hostPort,
 	fromEnv: func() string {
@@ -23,6 +23,7 @@ var redis = &kind{
 	variables: func(a access) []string {
 		return []string{"REDIS_HOST=" + a.host, "REDIS_PORT=" + a.port}
 	},
+	variable: RedisVariable,
 
 	find: func() (string, error) {
 		path, ok := lookPath("redis-server", "/usr/bin", "/usr/local/bin")
