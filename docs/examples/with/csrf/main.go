@@ -25,6 +25,14 @@ var profilePage = template.Must(template.New("profile").Parse(`<!DOCTYPE html><t
 </form>
 `))
 
+// identify names the visitor for Csrfer. A token is good for all sessions that have the same
+// value here: by "user_id" those of one user, but also all those where nobody is logged in.
+func identify(s session.Session) {
+	if s.Get("visitor") == nil {
+		s.Set("visitor", rand.Text())
+	}
+}
+
 func newApp(opts session.Options) *flamego.Flame {
 	f := flamego.Classic()
 	f.Use(session.Sessioner(opts))
@@ -40,7 +48,7 @@ func newApp(opts session.Options) *flamego.Flame {
 		// All processes need the same secret, also after a restart. Otherwise a token that one
 		// has handed out is refused by the next.
 		Secret:     cmp.Or(os.Getenv("CSRF_SECRET"), rand.Text()),
-		SessionKey: "user_id", // where the login keeps the user: each user has another token
+		SessionKey: "visitor",
 	})
 	f.Group("/profile", func() {
 		f.Get("", func(w http.ResponseWriter, s session.Session, x csrf.CSRF) {
@@ -55,7 +63,7 @@ func newApp(opts session.Options) *flamego.Flame {
 			s.Set("name", r.PostFormValue("name"))
 			c.Redirect("/profile", http.StatusSeeOther)
 		})
-	}, protect)
+	}, identify, protect)
 	return f
 }
 
