@@ -192,7 +192,10 @@ func TestLogoutFirst(t *testing.T) {
 // cookie that is good. What arrives late takes none away.
 func TestFirstAtOnce(t *testing.T) {
 	t.Parallel()
-	a := start(t, memstore.NewWithCleanupInterval(0), func(o *session.Options) { o.FirstLifetime = time.Second })
+	a := start(t, memstore.NewWithCleanupInterval(0), func(o *session.Options) {
+		require.Positive(t, o.FirstLifetime)
+		o.FirstLifetime = time.Second
+	})
 	_, old := a.login(t)
 	const n = 8
 	cookies := make(chan *http.Cookie, n)
