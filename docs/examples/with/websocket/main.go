@@ -66,7 +66,7 @@ func (a *app) socket(w http.ResponseWriter, r *http.Request, s session.Session) 
 		log.Print(err)
 		return
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 
 	var active atomic.Bool
 	closed := make(chan struct{})
