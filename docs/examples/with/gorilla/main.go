@@ -201,7 +201,7 @@ func main() {
 	newApp(m, &former{
 		store:  sessions.NewCookieStore(hashKey),
 		cookie: "session",
-		until:  time.Date(2026, time.December, 31, 0, 0, 0, 0, time.UTC),
+		until:  time.Date(2027, time.January, 31, 0, 0, 0, 0, time.UTC), // some weeks after the switch
 		people: &users{loggedOut: make(map[int]time.Time)},
 	}).Run()
 }
