@@ -11,6 +11,7 @@ BENCH    := internal/bench
 APPS     := internal/testing/apps
 DRIVERS  := internal/testing/drivers
 CLIENTS  := internal/testing/clients
+WITH     := docs/examples/with
 BUILD    := .build
 NEWEST   := github.com/flamego/flamego@v1.13.0
 
@@ -63,6 +64,7 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 	cd $(APPS) && go vet ./...
 	cd $(DRIVERS) && go vet ./...
 	cd $(CLIENTS) && go vet ./...
+	cd $(WITH) && go vet ./...
 
 # With CI=true a server that is missing fails its tests instead of skipping them. Most tests wait, for
 # servers and for sessions to expire: so there are more at a time than processors.
@@ -72,8 +74,8 @@ test-all: ## Run all tests on all servers
 
 # At the same time, as they wait more than they work.
 .PHONY: test-modules
-test-modules: deps ## Run test-apps, test-clients and test-drivers
-	$(MAKE) -j3 --output-sync=target test-apps test-clients test-drivers
+test-modules: deps ## Run test-apps, test-clients, test-drivers and test-with
+	$(MAKE) -j4 --output-sync=target test-apps test-clients test-drivers test-with
 
 .PHONY: test-apps
 test-apps: deps ## Build and visit apps as users have them, with other middleware
@@ -87,6 +89,10 @@ test-clients: deps ## Run the conformance suite with other clients of Redis
 .PHONY: test-drivers
 test-drivers: deps ## Run the SQL stores on pools of other drivers
 	cd $(DRIVERS) && CGO_ENABLED=1 CI=true go test -race -shuffle=on ./...
+
+.PHONY: test-with
+test-with: deps ## Run the examples with other libraries (docs/examples/with)
+	cd $(WITH) && CI=true go test -race -shuffle=on -timeout 5m ./...
 
 # An int has 32 bits here. The race detector does not know 386, nor does any server
 # run on it.

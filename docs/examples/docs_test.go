@@ -115,8 +115,12 @@ func TestDocs(t *testing.T) {
 
 // Pieces of a program stand in it as they are shown, paragraph by paragraph.
 func TestPieces(t *testing.T) {
-	text, err := os.ReadFile("../guide.md")
-	require.NoError(t, err)
+	var text []byte
+	for _, name := range []string{"../guide.md", "../migrating.md"} {
+		page, err := os.ReadFile(name)
+		require.NoError(t, err)
+		text = append(text, page...)
+	}
 	plain := func(code string) string {
 		lines := strings.Split(strings.TrimSpace(code), "\n")
 		for i := range lines {

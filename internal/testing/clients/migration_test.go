@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The diff in docs/migration.md makes of the old app the new one, which compiles.
+// The diff in docs/migrating.md makes of the old app the new one, which compiles.
 func TestMigration(t *testing.T) {
 	read := func(name string) string {
 		text, err := os.ReadFile(name)
@@ -18,7 +18,7 @@ func TestMigration(t *testing.T) {
 	}
 	_, program, _ := strings.Cut(read("testdata/before/main.go"), "package main\n")
 	_, want, _ := strings.Cut(read("testdata/after/main.go"), "package main\n")
-	_, diff, _ := strings.Cut(read("../../../docs/migration.md"), "```diff\n")
+	_, diff, _ := strings.Cut(read("../../../docs/migrating.md"), "```diff\n")
 	diff, _, _ = strings.Cut(diff, "```\n")
 
 	added := 0

@@ -19,7 +19,7 @@ import (
 	"github.com/flamego/session/redis"
 )
 
-// What docs/migration.md says does not compile, and what the compiler says then.
+// What docs/migrating.md says does not compile, and what the compiler says then.
 func TestDoesNotCompile(t *testing.T) {
 	for program, want := range map[string][]string{
 		"options": {"cannot use &goredis.Options{…}", `as *"github.com/flamego/session/redis".Options value in struct literal`},
@@ -60,7 +60,7 @@ func TestGoRedis9Beside(t *testing.T) {
 	apps.Get(t, b, "/ttl", "1h0m0s")
 }
 
-// Which fields of the Options an app on go-redis 9 can keep, as docs/migration.md has
+// Which fields of the Options an app on go-redis 9 can keep, as docs/migrating.md has
 // them.
 func TestGoRedis9Fields(t *testing.T) {
 	var same, otherType, gone []string
@@ -79,12 +79,12 @@ func TestGoRedis9Fields(t *testing.T) {
 			same = append(same, field.Name)
 		}
 	}
-	text, err := os.ReadFile("../../../../docs/migration.md")
+	text, err := os.ReadFile("../../../../docs/migrating.md")
 	require.NoError(t, err)
 	doc := strings.Join(strings.Fields(string(text)), " ")
 	for _, names := range [][]string{same, otherType, gone} {
 		require.NotEmpty(t, names)
 		list := "`" + strings.Join(names, "`, `") + "`"
-		require.True(t, strings.Contains(doc, list), "docs/migration.md has no %s", list)
+		require.True(t, strings.Contains(doc, list), "docs/migrating.md has no %s", list)
 	}
 }

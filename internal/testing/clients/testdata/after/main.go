@@ -1,4 +1,4 @@
-// Command after is the same app on this library, by the diff in docs/migration.md.
+// Command after is the same app on this library, by the diff in docs/migrating.md.
 package main
 
 import (
