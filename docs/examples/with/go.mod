@@ -18,6 +18,7 @@ require (
 	github.com/gorilla/sessions v1.4.0
 	github.com/jackc/pgx/v4 v4.18.3
 	github.com/stretchr/testify v1.11.1
+	go.etcd.io/bbolt v1.4.3
 )
 
 require (
