@@ -25,11 +25,13 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 test: deps fmt vet test-all test-modules test-32bit test-newest bench-once ## Install what is missing, then check and test everything
 
 # apt-get runs only when something is missing. FerretDB is in no distribution, so
-# it is built here, once per machine. The C compiler is for the race detector.
+# it is built here, once per machine. The C compiler is for the race detector, and
+# aspell for the test of the documentation.
 .PHONY: deps
-deps: ## Install the servers that the tests need (Debian, Ubuntu), build FerretDB
+deps: ## Install what the tests need (on Debian and Ubuntu), build FerretDB
 	@set -e; need="$$(go run $(SERVERS) missing)"; \
 	echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1 || need="$$need gcc libc6-dev"; \
+	aspell --lang=en_US list </dev/null >/dev/null 2>&1 || need="$$need aspell aspell-en"; \
 	if [ -n "$$need" ]; then \
 		if ! command -v apt-get >/dev/null; then \
 			echo "Please install what these Debian packages have: $$need" >&2; exit 1; \

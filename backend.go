@@ -108,6 +108,7 @@ type OwnerIniter interface {
 
 // OwnedRecord is a record and the session ID that it stands under.
 type OwnedRecord struct {
+	// ID is the session ID.
 	ID string
 	Record
 }

@@ -114,7 +114,7 @@ type Config struct {
 	// Options are the settings for a new client. Default is none, which is an
 	// error if there is no Client either.
 	Options *Options
-	// Database is the name of the database. There is no default.
+	// Database is the name of the database. Default is none, which is an error.
 	Database string
 	// Collection is the name of the collection, made at start if it does not
 	// exist. Default is "sessions".

@@ -55,7 +55,7 @@ func TestRestart(t *testing.T) {
 	require.NoError(t, b.Delete(deadline(t, 5*time.Second), sid(1)))
 }
 
-// While all connections are in use, a neighbour's broken one clears the pool.
+// While all connections are in use, a neighbor's broken one clears the pool.
 // Not in parallel: the load would slow down the tests beside it.
 func TestRestartUnderLoad(t *testing.T) {
 	p, config := proxied(t)

@@ -109,9 +109,9 @@
 // BLOB. Data must also fit into half of max_allowed_packet, since a change sends both
 // the old data and the new.
 //
-// A cancelled context does not interrupt a statement that runs; its deadline does. An
+// A canceled context does not interrupt a statement that runs; its deadline does. An
 // operation that waits for a connection ends in both cases. If the context has no
-// deadline, or the DB is shared, a cancelled context interrupts a statement too.
+// deadline, or the DB is shared, a canceled context interrupts a statement too.
 package mysql
 
 import (
@@ -158,7 +158,7 @@ type Config struct {
 	// DSN. Default is a new pool of up to MaxConns connections to DSN.
 	DB *sql.DB
 	// MaxConns is the greatest number of connections to DSN. If the server allows fewer,
-	// the store does with these. Default is 16. To be negative is an error.
+	// the store makes do with these. A negative number is an error. Default is 16.
 	MaxConns int
 	// Location is the zone in whose wall time expired_at is kept: that of the other
 	// programs that use the table, which is the loc of their DSNs. Default is the loc of

@@ -71,9 +71,9 @@
 //
 // # Limits
 //
-// A cancelled context does not interrupt a statement that runs; its deadline does. An
+// A canceled context does not interrupt a statement that runs; its deadline does. An
 // operation that waits for a connection ends in both cases. If the context has no
-// deadline, or the DB is shared, a cancelled context interrupts a statement too.
+// deadline, or the DB is shared, a canceled context interrupts a statement too.
 //
 // At the deadline the server is asked, on another connection, to cancel the statement, as
 // "psql" does. So no lock is waited for any longer, and the connection stays. The store
@@ -132,7 +132,7 @@ type Config struct {
 	// MaxConns connections to DSN.
 	DB *sql.DB
 	// MaxConns is the greatest number of connections to DSN. If the server allows fewer,
-	// the store does with these. Default is 16. To be negative is an error.
+	// the store makes do with these. A negative number is an error. Default is 16.
 	MaxConns int
 }
 

@@ -187,7 +187,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// Whoever waits for a connection need not wait for a deadline once cancelled, nor
+// Whoever waits for a connection need not wait for a deadline once canceled, nor
 // beyond it because those who have the connections have none.
 func TestDeadlineOfWaiting(t *testing.T) {
 	t.Parallel()

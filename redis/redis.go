@@ -36,8 +36,8 @@
 // or takes longer than ReadTimeout, the store looks what has become of the write:
 // see [session.ErrNotApplied].
 //
-// An operation ends at the deadline of its context at the latest. A cancelled context
-// ends the wait for a connection. But with a client made from Options, a cancelled
+// An operation ends at the deadline of its context at the latest. A canceled context
+// ends the wait for a connection. But with a client made from Options, a canceled
 // context may not interrupt a command that is under way: the deadline does.
 //
 // # Connections

@@ -53,7 +53,7 @@ type Config struct {
 	// Lifetime is the duration without access after which a session ends.
 	// Default is 3600 seconds, also for values below one second.
 	Lifetime time.Duration
-	// DB is the pool, which the store never closes. There is no default.
+	// DB is the pool, which the store never closes. Default is none, which is an error.
 	DB *sql.DB
 	// Table is the name of the table, "table" or "schema.table". Case matters. A
 	// part that holds a dot stands in double quotes. Default is "sessions".

@@ -70,7 +70,7 @@
 // Eval fails. For a server that is still starting it waits for 5 seconds.
 //
 // No error says what an error reply or the client quotes, which may be keys, data, or a part
-// of the password. Replies are recognised in the errors of go-redis, rueidis and valkey-go:
+// of the password. Replies are recognized in the errors of go-redis, rueidis and valkey-go:
 // of those, an error has the code, such as NOPERM, and what that means. Of others it has the
 // Go type. errors.As finds the original.
 //

@@ -7,13 +7,15 @@ import (
 	"github.com/flamego/session/redis/internal/script"
 )
 
-// Result is the reply to a command of go-redis.
+// Result is what go-redis returns for a command: a *redis.Cmd, of any version.
 type Result interface {
+	// Result returns the reply of the server, or the error.
 	Result() (any, error)
 }
 
-// Doer is a client of go-redis.
+// Doer is a client of go-redis, of any version.
 type Doer[R Result] interface {
+	// Do sends a command to the server and returns what came of it.
 	Do(ctx context.Context, args ...any) R
 }
 

@@ -58,7 +58,7 @@ var dialect = sqlstore.Dialect{
 		// Serialization failure, deadlock, a cached plan for a table that has changed,
 		// a prepared statement that is on another connection.
 		sqlstore.Again: {"40001", "40P01", "0A000", "26000"},
-		// A lock timeout, a statement that was cancelled when its time was over: each takes
+		// A lock timeout, a statement that was canceled when its time was over: each takes
 		// a moment, but for locks.
 		sqlstore.Locked: {"55P03", "57014"},
 		// Too many connections, of all users or of one.

@@ -97,7 +97,7 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
-// The error replies of each client are recognised, and nothing that they quote is shown.
+// The error replies of each client are recognized, and nothing that they quote is shown.
 func TestErrors(t *testing.T) {
 	const canary = "canary"
 	for name, open := range clients {

@@ -17,9 +17,9 @@ import (
 
 var (
 	links = regexp.MustCompile(strings.Join([]string{
-		`\]\(<?([^)\s>]+)[^)]*\)`,       // [text](target "title"), an image too
-		`^ *\[[^\]]+\]: *<?([^\s>]+)`,   // [name]: target
-		`(?:href|src|srcset)="([^"]+)"`, // <a href="target">, <img src="target">
+		`\]\(<?([^)\s>]+)[^)]*\)`,          // [text](target "title"), an image too
+		`^ *\[[^\]]+\]: *<?([^\s>]+)`,      // [name]: target
+		`(?:href|src|srcset)="([^"]+)"`,    // <a href="target">, <img src="target">
 		`(?:^|[\s<(])(https?://[^\s<>)]+)`, // https://...
 	}, "|"))
 	heading    = regexp.MustCompile(`^#{1,6} +(.*?)(?: +#+)?$`)

@@ -1,4 +1,4 @@
-// Package docs tests what people read: the pages (all *.md), the comments of the Go code
+// Package docs tests what people read: the pages, the comments of the Go code
 // and its examples.
 package docs
 

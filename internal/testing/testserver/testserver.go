@@ -43,7 +43,7 @@
 //
 // # Limits
 //
-// The initialisation of a test package runs in its supervisors too, so it should
+// The initialization of a test package runs in its supervisors too, so it should
 // be quick and do nothing that is seen outside.
 //
 // Private servers are built for speed, not for keeping data: nothing is synced

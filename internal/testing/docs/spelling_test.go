@@ -1,0 +1,149 @@
+package docs
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// wordList has the words that the dictionary does not know, one per line, in lower case.
+const wordList = "internal/testing/docs/words.txt"
+
+var (
+	htmlTag     = regexp.MustCompile(`<!--.*?-->|</?\w[^>]*>`)
+	linkTarget  = regexp.MustCompile(`\]\([^)]*\)|^ *\[[^\]]+\]:.*|\]\[[^\]]*\]`)
+	quoted      = regexp.MustCompile(`"[^"\s]+"`) // a value
+	tokens      = regexp.MustCompile(`[^\s"“”()\[\],;|*—–-]+`)
+	prose       = regexp.MustCompile(`^[A-Z]?[a-z]+(?:['’][a-z]+)?$`)
+	punctuation = `.:!?'’/`
+)
+
+// Words are those of American English, in the pages and in the comments of the Go code. Names
+// that the Go code of a package has are none, nor is what looks like code.
+func TestSpelling(t *testing.T) {
+	t.Parallel()
+	at := words(t)
+	require.Greater(t, len(at), 2000)
+	unknown := misspelt(t, slices.Collect(maps.Keys(at)))
+
+	list := strings.Fields(read(t, wordList))
+	assert.True(t, slices.IsSorted(list), "%s is not sorted (sort -u)", wordList)
+	used := make(map[string]bool)
+	for _, word := range unknown {
+		lower := strings.ToLower(word)
+		used[lower] = true
+		if !slices.Contains(list, lower) {
+			assert.Fail(t, "unknown word", "%s: %q is misspelled, or else %q has to be added to %s (sorted, one word per line)", at[word], word, lower, wordList)
+		}
+	}
+	for i, word := range list {
+		assert.True(t, used[word], "%s:%d: remove %q, which is used nowhere or in the dictionary", wordList, i+1, word)
+	}
+}
+
+// misspelt returns the words that the dictionary does not know, in order.
+func misspelt(t *testing.T, words []string) []string {
+	t.Helper()
+	if _, err := exec.LookPath("aspell"); err != nil {
+		if ci, _ := strconv.ParseBool(os.Getenv("CI")); ci {
+			t.Fatal("aspell is not installed: apt-get install aspell aspell-en")
+		}
+		t.Skip("aspell is not installed: apt-get install aspell aspell-en")
+	}
+	cmd := exec.Command("aspell", "list", "--lang=en_US", "--encoding=utf-8", "--ignore=0", "--personal=/dev/null")
+	cmd.Stdin = strings.NewReader(strings.Join(words, "\n"))
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	unknown := strings.Fields(string(out))
+	slices.Sort(unknown)
+	return slices.Compact(unknown)
+}
+
+// words returns all words, and where each is for the first time.
+func words(t *testing.T) map[string]string {
+	t.Helper()
+	at := make(map[string]string)
+	add := func(file string, line int, text string, isName map[string]bool) {
+		for _, word := range proseOf(text) {
+			if at[word] == "" && !isName[word] {
+				at[word] = fmt.Sprintf("%s:%d", file, line)
+			}
+		}
+	}
+	for _, p := range pages(t) {
+		if strings.HasSuffix(p.name, ".zh.md") {
+			continue
+		}
+		for i, line := range p.withoutCode() {
+			add(p.name, i+1, linkTarget.ReplaceAllString(htmlTag.ReplaceAllString(line, " "), "]"), nil)
+		}
+	}
+	names := make(map[string]map[string]bool) // by folder
+	goFiles := files(t, ".go")
+	fset := token.NewFileSet()
+	parsed := make(map[string]*ast.File)
+	for _, name := range goFiles {
+		file, err := parser.ParseFile(fset, filepath.Join(root, name), nil, parser.ParseComments|parser.SkipObjectResolution)
+		require.NoError(t, err)
+		parsed[name] = file
+		dir := filepath.Dir(name)
+		if names[dir] == nil {
+			names[dir] = make(map[string]bool)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok {
+				names[dir][id.Name] = true
+			}
+			return true
+		})
+	}
+	for _, name := range goFiles {
+		for _, group := range parsed[name].Comments {
+			for _, c := range group.List {
+				line := fset.Position(c.Pos()).Line
+				for i, text := range strings.Split(c.Text, "\n") {
+					if text = strings.TrimPrefix(text, "//"); strings.HasPrefix(text, "\t") || c.Text[1] == '/' && !strings.HasPrefix(text, " ") {
+						continue // code, or a directive
+					}
+					add(name, line+i, text, names[filepath.Dir(name)])
+				}
+			}
+		}
+	}
+	return at
+}
+
+// proseOf returns the words of a text, without what is code or an abbreviation.
+func proseOf(text string) []string {
+	var all []string
+	for _, part := range tokens.FindAllString(quoted.ReplaceAllString(text, " "), -1) {
+		part = strings.TrimSuffix(strings.Trim(part, punctuation), "'s")
+		words := strings.Split(part, "/")
+		if slices.ContainsFunc(words, func(word string) bool { return !prose.MatchString(word) }) {
+			continue // a path, or a name such as SQLState
+		}
+		for _, word := range words {
+			all = append(all, strings.ReplaceAll(word, "’", "'"))
+		}
+	}
+	return all
+}
+
+func TestProseOf(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, []string{"The", "session", "reads", "or", "writes", "a", "well", "known", "in", "key", "it", "isn't"},
+		proseOf(`The session's s.ID() reads/or-writes "abc", a "well-known MaxAge", GCs in a/b1 3ms [key]; x_y it isn't.`))
+}
