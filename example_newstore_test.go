@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/flamego/flamego"
+
 	"github.com/flamego/session"
 )
 
@@ -113,25 +115,38 @@ type mapConfig struct{ Lifetime time.Duration }
 
 func mapIniter() session.Initer {
 	return session.NewIniter(func(_ context.Context, config mapConfig) (session.Backend, session.StoreConfig, error) {
-		b := &mapBackend{records: make(map[string]mapRecord)}
-		return b, session.StoreConfig{Name: "map", Lifetime: config.Lifetime}, nil
+		return newMapBackend(), session.StoreConfig{Name: "map", Lifetime: config.Lifetime}, nil
 	})
 }
 
-// A backend of one's own, whole: the seven operations, a Config and an Initer.
+func newMapBackend() *mapBackend { return &mapBackend{records: make(map[string]mapRecord)} }
+
+// A write compares with what was read: if somebody was faster, it does nothing.
+func ExampleBackend() {
+	ctx, sid := context.Background(), "0123456789abcdef"
+	var backend session.Backend = newMapBackend()
+	fmt.Println(backend.Insert(ctx, sid, session.Record{Data: []byte("one"), TTL: time.Hour}))
+	fmt.Println(backend.Insert(ctx, sid, session.Record{Data: []byte("another"), TTL: time.Hour}))
+
+	next := session.Record{Data: []byte("two"), TTL: time.Hour}
+	fmt.Println(backend.Swap(ctx, sid, []byte("one"), next))
+	fmt.Println(backend.Swap(ctx, sid, []byte("one"), next))
+	rec, found, err := backend.Load(ctx, sid)
+	fmt.Println(string(rec.Data), found, err)
+	// Output:
+	// true <nil>
+	// false <nil>
+	// true <nil>
+	// false <nil>
+	// two true <nil>
+}
+
+// A backend becomes a store. The example file shows the backend, whole: the seven operations.
 func ExampleNewStore() {
-	sessions, err := session.New(session.Options{
-		Initer: mapIniter(),
-		Config: mapConfig{Lifetime: 24 * time.Hour},
-	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer sessions.Close()
+	store := session.NewStore(newMapBackend(), session.StoreConfig{Name: "map"})
 
 	// What the middleware does for a request, in short.
-	ctx, store, sid := context.Background(), sessions.Store(), "0123456789abcdef"
+	ctx, sid := context.Background(), "0123456789abcdef"
 	s, err := store.Read(ctx, sid)
 	if err != nil {
 		fmt.Println(err)
@@ -149,6 +164,27 @@ func ExampleNewStore() {
 	// Output:
 	// saved: <nil>
 	// 123
+}
+
+// What users of a backend put into their Options: an Initer and its Config.
+func ExampleNewIniter() {
+	type Config struct{ Lifetime time.Duration }
+	initer := session.NewIniter(func(_ context.Context, config Config) (session.Backend, session.StoreConfig, error) {
+		return newMapBackend(), session.StoreConfig{Name: "map", Lifetime: config.Lifetime}, nil
+	})
+
+	f := flamego.New()
+	f.Use(session.Sessioner(session.Options{Initer: initer, Config: Config{Lifetime: 24 * time.Hour}}))
+	f.Get("/", func(s session.Session) string {
+		session.Update(s, "visits", func(n int) int { return n + 1 })
+		return fmt.Sprint("visit number ", s.Get("visits"))
+	})
+	b := newBrowser(f)
+	fmt.Println(b.get("/").Body)
+	fmt.Println(b.get("/").Body)
+	// Output:
+	// visit number 1
+	// visit number 2
 }
 
 // A backend that finds the records of an owner: then its users may set OwnerKey.

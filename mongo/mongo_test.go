@@ -21,17 +21,6 @@ import (
 	"github.com/flamego/session/mongo"
 )
 
-func ExampleIniter() {
-	_ = session.Options{
-		Initer: mongo.Initer(),
-		Config: mongo.Config{
-			Options:    options.Client().ApplyURI("mongodb://127.0.0.1:27017"),
-			Database:   "app",
-			Collection: "cache",
-		},
-	}
-}
-
 const secret = "pa55word-of-mongo"
 
 func TestBadConfig(t *testing.T) {

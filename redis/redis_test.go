@@ -19,15 +19,6 @@ import (
 	"github.com/flamego/session/redis"
 )
 
-func ExampleIniter() {
-	_ = session.Options{
-		Initer: redis.Initer(),
-		Config: redis.Config{
-			Options: &redis.Options{Addr: "127.0.0.1:6379", DB: 15},
-		},
-	}
-}
-
 // Every client of go-redis fits.
 var (
 	_ = redis.Config{Client: (*goredis.Client)(nil)}

@@ -22,14 +22,6 @@ import (
 
 func TestMain(m *testing.M) { testserver.Main(m) }
 
-func ExampleGoRedis() {
-	client := goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:6379", MaxRetries: -1})
-	_ = session.Options{
-		Initer: anyclient.Initer(),
-		Config: anyclient.Config{Eval: anyclient.GoRedis(client)},
-	}
-}
-
 var prefixes atomic.Int64
 
 func testConfig(t testing.TB) (anyclient.Config, *goredis.Client) {
