@@ -32,18 +32,18 @@ func notApplied(err error) error {
 // IDs that reach a backend are 3 to 255 characters of 0-9 and a-z. Every
 // operation ends soon after its context is done. Absence is not an error.
 //
-// After an error of Insert, Swap or Rename nobody knows whether the record was written,
-// unless the error wraps [ErrNotApplied]. The store then loads the record. If the record is
-// still the old one, the store writes again. So a backend must not repeat such a write by
-// itself, unless the write was surely not made: what another request has written meanwhile
-// would be lost. Load, Extend, Delete and Sweep may be repeated.
+// After an error of Insert, Swap or Rename nobody knows whether the record was written, unless
+// the error wraps [ErrNotApplied]. The store then loads the record. If the record is still the
+// old one, the store writes again. So a backend must not repeat such a write by itself, unless
+// the write was surely not made: the second write could undo what another request has written
+// in between. Load, Extend, Delete and Sweep may be repeated.
 //
 // A backend that holds connections or files implements io.Closer too, and
 // closes there what it opened itself.
 type Backend interface {
-	// Load returns the live record and the time it has left. A record without an
-	// expiry, which only others can have written, counts as live with no time left, so
-	// that it gets an expiry at the next chance.
+	// Load returns the live record and the time it has left. A record without an expiry, which
+	// only another program can have written, is live and has a TTL of 0: then the store gives
+	// it an expiry at the next chance.
 	Load(ctx context.Context, sid string) (rec Record, found bool, err error)
 	// Insert writes the record, unless there is a live one: then it changes
 	// nothing and reports false. A dead one is replaced.
@@ -91,10 +91,10 @@ type Record struct {
 // needs. To extend a session that has an owner, the store then calls Swap with the same bytes in
 // place of Extend, so that each use of a session puts its index right.
 type OwnerIndex interface {
-	// Owned returns the live records that were written with this Owner. It may return
-	// more, since the store looks into each of them, but never fewer: a record that gets
-	// a new ID meanwhile is found under one of both. If no record has the Owner, that is no
-	// error.
+	// Owned returns the live records that were written with this Owner. It may return more,
+	// since the store looks into each of them, but never fewer: a record that gets a new ID
+	// meanwhile is found under the old ID or the new one. If no record has the Owner, that is
+	// no error.
 	Owned(ctx context.Context, owner string) ([]OwnedRecord, error)
 }
 

@@ -11,9 +11,9 @@ import (
 // not change the data.
 type Encoder func(Data) ([]byte, error)
 
-// Decoder decodes what an Encoder made. It may be called in parallel; the bytes
-// may be anything. The result is the caller's. Beside an error it counts only if the
-// error is, or wraps, that of [GobDecoder] for data of which it has decoded a part.
+// Decoder decodes what an Encoder made. It may be called in parallel; the bytes may be
+// anything. The caller may change the result. If there is an error, the result counts only if
+// the error is, or wraps, one of [GobDecoder] that came with a part of the data.
 type Decoder func([]byte) (Data, error)
 
 // GobEncoder encodes data as package encoding/gob does. Values of types beyond
@@ -22,11 +22,10 @@ type Decoder func([]byte) (Data, error)
 // gob cannot encode at all, names its key and type. A key whose value is nil is
 // left out: Get returns nil either way.
 //
-// What GobDecoder would refuse is an error here already: data nested deeper than
-// 1,000 levels, which includes data that holds itself, and data that takes much
-// more memory than bytes, as half a million empty strings do. One case is not caught:
-// a value of a registered type that holds itself overflows the stack in gob, which
-// ends the process.
+// What GobDecoder would refuse is an error here already: data nested deeper than 1,000 levels,
+// which includes data that holds itself, and data that takes much more memory than its encoded
+// bytes, such as half a million empty strings. One case is not caught: a value of a registered
+// type that holds itself overflows the stack in gob, which ends the process.
 //
 // An app may register time.Time, time.Duration and the plain maps as well, also under
 // names of its own, before the first session is read or saved. Data with such a value is then
@@ -44,11 +43,10 @@ func GobEncoder(data Data) ([]byte, error) {
 	return nil, fmt.Errorf("encode: %w", err)
 }
 
-// GobDecoder decodes what GobEncoder or encoding/gob made. It returns an error
-// for bytes that are no gob of a map, for values of unregistered types and for
-// keys that a map cannot hold. It also refuses what gob would decode, if that
-// takes more than about 4 MiB of memory and 8 times the number of bytes, or is
-// nested deeper than 1,000 levels; the bytes may be hostile. What the methods
+// GobDecoder decodes what GobEncoder or encoding/gob made. It returns an error for bytes that
+// are no gob of a map, for values of unregistered types and for keys that a map cannot hold.
+// The bytes may be hostile. So it also refuses data that is nested deeper than 1,000 levels,
+// and data that takes more memory than 8 times its bytes and than about 4 MiB. What the methods
 // GobDecode and UnmarshalBinary of registered types do is up to them.
 //
 // If it can decode some of the keys and not others, as in a process that does not know a

@@ -19,11 +19,11 @@ type CookieOptions struct {
 	// Domain is the domain the cookie is sent to. Default is the host of the
 	// request only.
 	Domain string
-	// MaxAge is how long the browser keeps the cookie, in seconds. More than 400 days
-	// are cut to that, as browsers do (RFC 6265bis). It is counted anew when the session
-	// is changed or extended in the store, but at most once in a sixtieth of MaxAge or
-	// in a minute, whichever is shorter. Default is to keep the cookie until the browser
-	// is closed.
+	// MaxAge is how long the browser keeps the cookie, in seconds. More than 400 days are cut
+	// to that, as browsers do (RFC 6265bis). When the session is changed or extended in the
+	// store, the cookie is sent again and its time begins anew, but at most once in a sixtieth
+	// of MaxAge or in a minute, whichever is shorter. Default is to keep the cookie until the
+	// browser is closed.
 	MaxAge int
 	// Secure keeps the cookie off unencrypted connections. Default is false.
 	Secure bool
@@ -37,10 +37,10 @@ type CookieOptions struct {
 	// (CHIPS), for a page that other sites embed. It needs Secure. Default is
 	// false.
 	Partitioned bool
-	// WhenStored sends the cookie only once something is stored in the session: a visitor for
-	// whom nothing is has none. A cookie of a session that has ended then stays in the
-	// browser until there is another one. Default is false: a visitor without an ID
-	// gets the cookie with the first response.
+	// WhenStored sends the cookie only once something is stored in the session, so a visitor
+	// for whom nothing is stored has no cookie. A cookie of a session that has ended then stays
+	// in the browser until there is another one. Default is false: a visitor without an ID gets
+	// the cookie with the first response.
 	WhenStored bool
 	// AllowScript lets scripts of the page read the cookie, by leaving HttpOnly
 	// out. Default is false.

@@ -24,9 +24,9 @@
 // slice that Get returned) is not seen as a change: call Set. A value that is computed
 // from the one before, such as a counter, is for [Update].
 //
-// A session lives for the Lifetime of its Config without access ([SetLifetime] gives
-// one session another one), and for Options.MaxLifetime at most. With Options.OwnerKey the
-// sessions of a user can be listed and ended: [Owned], [End], [EndOwned].
+// A session ends when it was not used for the Lifetime of the Config ([SetLifetime] gives one
+// session another lifetime), and at the latest after Options.MaxLifetime. With Options.OwnerKey
+// the sessions of a user can be listed and ended: [Owned], [End], [EndOwned].
 //
 // Data lives in memory ([MemoryIniter]), in files ([FileIniter]) or in one of the
 // databases of the subpackages postgres, mysql, sqlite, redis and mongo.

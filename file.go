@@ -35,25 +35,23 @@ type FileConfig struct {
 // FileIniter returns the Initer of the file store. It takes a FileConfig, or
 // none.
 //
-// The session with the ID "abcd" is the file RootDir/a/b/abcd, and the time of
-// its last change is the time of the last access; folders have mode 0700, files
-// 0600. Files are replaced whole, so a process that dies leaves the old content
-// or the new. Nothing is synced: after a loss of power a session that was saved
-// in the last half minute may be missing, unreadable (and so empty), as it was one
-// or two saves before, or, above 4 KiB, a mixture of these. Processes on one
-// machine may share RootDir: they exclude each other by lock files in
-// RootDir/.lock (on Unix; elsewhere only one process may use it). A network file
-// system must have flock(2).
+// The session with the ID "abcd" is the file RootDir/a/b/abcd. The time of the file is that of
+// the last access. Folders have mode 0700, files 0600. Files are replaced whole, so a process
+// that dies leaves the old content or the new. Nothing is synced. So after a loss of power, a
+// session that was saved in the last half minute may be missing or unreadable (and so empty),
+// or as it was one or two saves ago, or, above 4 KiB, a mixture of these. Processes on one
+// machine may share RootDir: they exclude each other by lock files in RootDir/.lock (on Unix;
+// elsewhere only one process may use it). A network file system must have flock(2).
 //
-// A session that is saved again has a second file next to the first,
-// RootDir/a/b/~bcd: its last content but one, written over by the next save.
-// It goes with the session, or when GC comes by.
+// A session that is saved again has a second file next to the first, RootDir/a/b/~bcd: what it
+// held before the last save. The next save writes over that file, and it is removed with the
+// session, or by GC.
 //
 // With Options.OwnerKey a session of an owner has an entry besides: the empty file
 // RootDir/.owner/HASH/abcd, where HASH is the first half of the SHA-256 of the owner. It is
-// made before the session is saved, so that the list of an owner misses no session. One that
-// a session leaves behind goes with the next list or GC. The GC of a process with the older
-// library may remove others: they come back when their sessions are saved or extended.
+// made before the session is saved, so that the list of an owner misses no session. An entry
+// whose session is gone is removed by the next list or GC. The GC of a process with the older
+// library may remove entries of live sessions: they come back when these are saved or extended.
 //
 // Symbolic links inside of RootDir are not followed, and GC removes nothing but
 // sessions, these second files and entries. Errors name RootDir, never a session.
@@ -88,10 +86,10 @@ func FileIniter() Initer {
 	}
 }
 
-// fileBackend keeps a record in a file. It is the one backend that knows a Lifetime,
-// because the old library has it so: the time of a file is that of the last access,
-// and the record is dead one Lifetime later. For a record of another time to live
-// that time is moved accordingly, into the future if need be.
+// fileBackend keeps a record in a file. It is the one backend that knows a Lifetime, because
+// the old library has it so: the time of a file is that of the last access, and the record is
+// dead one Lifetime later. A record with another time to live gets a file time with which that
+// comes out right, in the future if need be.
 //
 // Whoever changes a session, or its spare file, holds its lock. Load needs none:
 // a file that is read is whole, which is what package atomicfile is for.

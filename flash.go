@@ -15,10 +15,10 @@ import (
 //		return "nothing new"
 //	})
 //
-// It is taken out of the store before the handler runs, so of several requests at once
-// only one receives it. A handler that panics before its response has begun gives it
-// back. Requests that show nothing do not take it: see Options.FlashFor. (A store of
-// others may show a flash to several requests.)
+// It is taken out of the store before the handler runs, so of several requests at once only one
+// receives it. A handler that panics before its response has begun gives it back. Requests that
+// show nothing do not take it: see Options.FlashFor. (With a store of another make, several
+// requests at once may receive it.)
 type Flash interface{}
 
 // canShowFlash is the default of Options.FlashFor. It rests on what browsers say of

@@ -35,9 +35,9 @@ func (a foreignAdapter) bound(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeout(ctx, a.timeout)
 }
 
-// read does not read what does not exist, as some stores make it then: under an ID that the
-// client may have chosen. A store that cannot be asked says that nothing exists; then it
-// returns an error from create.
+// read first asks whether the session exists: some stores create what they are asked to read,
+// here under an ID that the client may have chosen. A store that cannot be asked says that
+// nothing exists; then it returns an error from create.
 func (a foreignAdapter) read(ctx context.Context, sid string) (Session, commit.Status, error) {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()

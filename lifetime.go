@@ -16,14 +16,15 @@ import (
 // page needs. The session keeps it until it ends: Flush and RegenerateID leave it alone.
 // Options.MaxLifetime still holds, for the cookie, too.
 //
-// Fractions of a second are dropped, and the most is 68 years. Below one second, SetLifetime
-// gives back the Lifetime of the store, and to the cookie the MaxAge of the options. A session
-// with a short lifetime is extended as often as that takes, whatever Options.TouchInterval says.
-// If the header of the response is sent already, the cookie follows with the next response that
-// extends the session. With Options.WriteIDFunc there is no cookie.
+// Fractions of a second are dropped, and the longest lifetime is 68 years. If d is below one
+// second, that undoes an earlier SetLifetime: the session has the Lifetime of the store again,
+// and the cookie the MaxAge of the options. A session with a short lifetime is extended often
+// enough, whatever Options.TouchInterval says. If the header of the response is sent already,
+// the cookie follows with the next response that extends the session. With Options.WriteIDFunc
+// there is no cookie.
 //
-// It returns an error, and changes nothing, when the session has ended, and for a session
-// that no store of this module has made, nor one of [NewStore].
+// It returns an error, and changes nothing, when the session has ended, and for a session of a
+// store that is neither of this module nor made by [NewStore].
 func SetLifetime(s Session, d time.Duration) error {
 	b, _ := baseOf(s)
 	if b == nil || !b.isOfOurStore() {
@@ -66,10 +67,10 @@ func (s *BaseSession) ownLifetime() time.Duration {
 }
 
 // IssuedAt returns when a session was first stored or last got a new ID, to the millisecond. If
-// the app renews the ID at login, that is the time of the login. It is known with
-// Options.MaxLifetime or Options.OwnerKey. Otherwise it is the zero time. So it is for a session
-// that is not stored yet, and for one that began before the option was set, or in a process
-// without it, and has not got a new ID since.
+// the app renews the ID at login, that is the time of the login. The time is known only with
+// Options.MaxLifetime or Options.OwnerKey; without them it is the zero time. It is also zero
+// for a session that is not stored yet, and for one that began before the option was set, or in
+// a process without it, and has had no new ID since.
 func IssuedAt(s Session) time.Time {
 	b, _ := baseOf(s)
 	if b == nil {
@@ -114,7 +115,7 @@ type rules struct {
 	configured    bool // by a Manager
 
 	// ownSeen says that this process has seen a session with a lifetime of its own. Until then
-	// a Touch by hand takes it that there is none: to look would cost an operation.
+	// a Touch by hand assumes that the session has none, since to look would cost an operation.
 	ownSeen atomic.Bool
 }
 
@@ -164,7 +165,8 @@ func (r *rules) usual(v state.Values) time.Duration {
 }
 
 // ttl is the time to live that a save or an extension gives to a session: a shorter one if it
-// is the first save of a new visitor. It is never zero, which is no time to live.
+// is the first save of a new visitor. It is a millisecond at least, since a backend need not
+// accept zero.
 func (r *rules) ttl(v state.Values, first bool) time.Duration {
 	ttl := r.usual(v)
 	if first && r.firstLifetime > 0 && r.own(v) == 0 {
@@ -186,7 +188,8 @@ func (r *rules) rest(v state.Values) time.Duration {
 	return born.Add(r.maxLifetime).Sub(now)
 }
 
-// What idle returns for a session that is never to be extended, or in any case.
+// What idle returns for a session that is never to be extended, or that is to be extended in
+// any case.
 const (
 	never  = time.Duration(math.MinInt64)
 	always = time.Duration(math.MaxInt64)

@@ -42,8 +42,8 @@ func MemoryIniter() Initer {
 
 var _ ownStore = (*memoryStore)(nil)
 
-// memoryStore keeps live values. A session that is read has the very list that the
-// table has, which nobody writes to.
+// memoryStore keeps live values. A session that is read shares its list of values with the
+// table. Nobody writes to such a list.
 type memoryStore struct {
 	current  atomic.Pointer[rules]
 	writeID  IDWriter

@@ -38,25 +38,26 @@ type Options struct {
 	// sixtieth of the Lifetime (and of Cookie.MaxAge, if that is set), at most one minute,
 	// and every request with a Lifetime below one minute.
 	TouchInterval time.Duration
-	// TouchFor tells whether a request that changes nothing counts as an access, which
-	// extends the session. For polls, say, it may return false: then a page that is left
-	// open does not keep the session, nor does it count for FirstLifetime. A request that changes
-	// the session extends it in any case. Default is every request.
+	// TouchFor tells whether a request that changes nothing counts as an access, which extends
+	// the session. It may return false for polls, for example: then a page that is left open
+	// does not keep the session alive. For FirstLifetime such a request is not the return of
+	// the visitor either. A request that changes the session extends it in any case. Default is
+	// every request.
 	TouchFor func(r *http.Request) bool
-	// MaxLifetime is how long a session lives at most, however much it is used: counted
-	// from when it was first stored or last got a new ID ([IssuedAt]). Then it is gone, like one
-	// that was not used for a Lifetime. So each RegenerateID begins anew. A session
-	// from before the option was set is counted from when it is next changed or extended. The
-	// clocks of the instances must agree to within a minute. It is an error below one second, and
-	// with a store of another make: one that is neither of this module nor made by NewStore.
-	// Default is no limit.
+	// MaxLifetime is how long a session lives at most, however much it is used. The time begins
+	// when the session is first stored, and anew with each RegenerateID: see [IssuedAt]. A
+	// session from before the option was set is counted from when it is next changed or
+	// extended. The clocks of the instances must agree to within a minute. A value below one
+	// second is an error, and so is the option with a store of another make: one that is
+	// neither of this module nor made by NewStore. Default is no limit.
 	MaxLifetime time.Duration
-	// FirstLifetime is how long a session lives that is stored for a visitor who sent no
-	// ID that the store knows, until the visitor comes back with the new one: then it has the
-	// whole Lifetime. It is for bots that never come back. It holds for a login too, if the client
-	// has had no session before and sends no other request; but not for a session with a lifetime
-	// of its own, see SetLifetime. It is an error below one second, if it is not shorter than the
-	// Lifetime, and with a store of another make. Default is the Lifetime.
+	// FirstLifetime is how long the session of a new visitor lives until the visitor comes back
+	// with its ID: then it has the whole Lifetime. So bots, which never come back, do not fill
+	// the store. A visitor is new who sent no ID that the store knows. So FirstLifetime holds
+	// for a login too, if the client had no session before and sends no other request. It does
+	// not hold for a session with a lifetime of its own, see SetLifetime. A value below one
+	// second, or not shorter than the Lifetime, is an error, and so is the option with a store
+	// of another make, as for MaxLifetime. Default is the Lifetime.
 	FirstLifetime time.Duration
 	// OwnerKey is the key of the value that says whose session it is: what the app sets at
 	// login, as "user_id". With it [Owned], [End] and [EndOwned] find the sessions of an owner.
@@ -68,35 +69,37 @@ type Options struct {
 	// registered with gob, like any other.
 	//
 	// Sessions from before the option was set, and those that a process without it has changed,
-	// are found once they are changed or extended. A store that cannot find them is an error, which
-	// errors.Is knows as errors.ErrUnsupported. Default is none.
+	// are found once they are changed or extended. With a store that cannot find sessions by
+	// their owner, New returns an error for which errors.Is(err, errors.ErrUnsupported) is
+	// true. Default is none.
 	OwnerKey interface{}
-	// MaxOwned is how many sessions an owner has at most. A login that makes one more
-	// ends the oldest, by [IssuedAt]: so give the session a new ID at login. It costs each login a
-	// list of the sessions. If that fails the login counts, and ErrorFunc is told. It needs
-	// OwnerKey. Default is no limit.
+	// MaxOwned is how many sessions an owner has at most. A login that makes one more ends the
+	// oldest, by [IssuedAt]: so give the session a new ID at login. Each login costs a list of
+	// the sessions of the owner. If the list fails, the login counts all the same, and
+	// ErrorFunc is told. It needs OwnerKey. Default is no limit.
 	MaxOwned int
 	// FailFunc answers a request whose session could not be loaded or saved, in the form of the
-	// app. The status is 500 unless FailFunc writes another one of 200 and above. Headers that are
-	// about the page are removed before. ErrorFunc is told the error; FailFunc cannot reach the
-	// session. The answer is kept in memory until FailFunc returns. If it writes nothing or panics,
-	// the answer is the default one. Default is the text "Internal Server Error".
+	// app. The status is 500 unless FailFunc writes another one of 200 and above. Headers that
+	// handlers have set for the page are removed before. ErrorFunc is told the error; FailFunc
+	// cannot reach the session. The answer is kept in memory until FailFunc returns. If it
+	// writes nothing or panics, the answer is the default one. Default is the text "Internal
+	// Server Error".
 	FailFunc func(w http.ResponseWriter, r *http.Request)
-	// AdoptUnknownIDs lets a session be stored under an ID that came from the
-	// client and that the store does not know. Otherwise a request with such an ID has a
-	// session under a new one from the start, unless this process gave out the ID
-	// lately, so that nobody can choose the ID of somebody else's session. An ID must have
-	// the length that IDLength says. Default is false.
+	// AdoptUnknownIDs lets a session be stored under an ID that came from the client and that
+	// the store does not know. Without it, a request with such an ID has a session under a new
+	// ID from the start, so that nobody can choose the ID of somebody else's session. (IDs that
+	// this process gave out lately are kept.) An ID must have the length that IDLength says.
+	// Default is false.
 	AdoptUnknownIDs bool
 	// FlashFor tells whether a request may show a flash. From any other the flash is kept
 	// for the next one. Default is every request but HEAD and OPTIONS, a prefetch
 	// (Sec-Purpose), and what a browser fetches as an image, a style, a script or the
 	// like (Sec-Fetch-Dest).
 	FlashFor func(r *http.Request) bool
-	// ErrorFunc receives the errors of the store, from requests and from GC. It is also
-	// told what in a stored session cannot be decoded, that changes were made too late to
-	// be stored, and, before New returns, what is wrong with the cookie but does not keep
-	// it from working. It may be called in parallel. Default is to drop all that.
+	// ErrorFunc receives the errors of the store, from requests and from GC. It is also told of
+	// values in a stored session that cannot be decoded, of changes that came too late to be
+	// stored, and, before New returns, of cookie options that are wrong but not fatal. It may
+	// be called in parallel. Default is to drop all that.
 	ErrorFunc func(err error)
 	// ReadIDFunc reads the session ID from the request; an empty string means
 	// there is none. Default is to read the cookie.

@@ -30,8 +30,8 @@ type Info struct {
 	// Issued is when the session was first stored or last got a new ID, the zero time if that is
 	// not known: see [IssuedAt].
 	Issued time.Time
-	// Seen is when the session was last used, to within Options.TouchInterval. It may have been
-	// later where Options.MaxLifetime ends the session before its idle time does.
+	// Seen is when the session was last used, to within Options.TouchInterval. Shortly before
+	// Options.MaxLifetime ends the session, the last use may have been later than Seen.
 	Seen time.Time
 	// Expires is when the session ends if it is not used any more.
 	Expires time.Time
@@ -41,9 +41,9 @@ type Info struct {
 
 // Owned returns the live sessions whose value of Options.OwnerKey is the owner, the one that
 // was used last first. The owner is a string, an integer or an encoding.TextMarshaler, like the
-// value. The store is that of the Manager, or the one that handlers receive. What the request
-// itself has not saved yet is not in the list: a session that it has given a new ID is there
-// under the old one, and a login is not there at all.
+// value. The store is that of the Manager, or the one that handlers receive. The list shows
+// what is stored, and not what this request has yet to save: after RegenerateID in this request
+// its session is listed under the old ID, and a login in this request is not listed.
 //
 // It returns an error if the owner is of another type or empty, if Options.OwnerKey is not set,
 // or if the store fails. A session whose owner cannot be decoded is left out.
@@ -69,10 +69,11 @@ func Owned(ctx context.Context, store Store, owner interface{}) ([]Info, error) 
 	return infos, nil
 }
 
-// End ends the session of the owner that has the handle, and reports whether there was one.
-// It ends no session of somebody else. If it is the session of the request whose store
-// this is, it ends as by [Destroy], and the cookie is expired. A session that gets a new ID
-// in the same moment has another handle, and goes on. The errors are those of Owned.
+// End ends the session of the owner that has this handle, and reports whether there was one.
+// The handle of somebody else's session ends nothing. If the store is the one that a handler
+// received, and the session is that of the same request, End does what [Destroy] does: the
+// cookie is expired, too. A session that gets a new ID at the same moment has a new handle, and
+// goes on. The errors are those of Owned.
 func End(ctx context.Context, store Store, owner interface{}, handle string) (bool, error) {
 	o, err := ownerOf(store, owner)
 	if err != nil {
@@ -90,13 +91,14 @@ func End(ctx context.Context, store Store, owner interface{}, handle string) (bo
 	return false, nil
 }
 
-// EndOwned ends all sessions of the owner but one, which is nil or that of the request: a user
-// logs out all other devices, or has changed the password. It returns how many it has
-// ended. Sessions that get a new ID meanwhile end as well; and so does the one to keep, if
-// another request gives it a new ID. But a login that has checked the old password
-// may be committed only after EndOwned has returned: the guide shows how a version of the
-// password, kept in the session, closes that gap. The errors are those of Owned, and one if
-// new sessions of the owner begin as fast as they end; some of the sessions may have ended then.
+// EndOwned ends all sessions of the owner except keep, which is the session of the request, or
+// nil to keep none. It is for a user who logs out all other devices, or has changed the
+// password. It returns how many sessions it has ended. Sessions that get a new ID meanwhile end
+// as well, and so does keep if another request gives it a new ID. But a login that has checked
+// the old password may be committed only after EndOwned has returned: the guide shows how a
+// version of the password, kept in the session, closes that gap. The errors are those of Owned,
+// and one more: if new sessions of the owner begin as fast as EndOwned ends them. After an
+// error, some sessions may have ended.
 func EndOwned(ctx context.Context, store Store, owner interface{}, keep Session) (int, error) {
 	o, err := ownerOf(store, owner)
 	if err != nil {
@@ -130,9 +132,9 @@ func EndOwned(ctx context.Context, store Store, owner interface{}, keep Session)
 	return ended, nil
 }
 
-// Handle returns a name of the session that cannot be used in its place, for forms and logs:
-// the first 80 bits of the SHA-256 of its ID, as 16 characters of a-z and 2-7. A session that
-// gets a new ID gets a new handle.
+// Handle returns a name of the session for forms and logs. Whoever sees it cannot use the
+// session, as with the ID: it is the first 80 bits of the SHA-256 of the ID, as 16 characters
+// of a-z and 2-7. A session that gets a new ID gets a new handle.
 func Handle(s Session) string { return handleOf(s.ID()) }
 
 var handleEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)

@@ -31,8 +31,8 @@ type StoreConfig struct {
 	Encoder Encoder
 	// Decoder decodes what Encoder made. Default is GobDecoder.
 	Decoder Decoder
-	// MaxDataSize is the greatest number of bytes of encoded data of one
-	// session: saving more is an error, and more is not decoded. Default is 1 MiB.
+	// MaxDataSize is the greatest number of bytes of encoded data of one session: to save more
+	// is an error, and a larger record is not decoded. Default is 1 MiB.
 	MaxDataSize int
 	// SharedKeys says that there may be records of others under keys of the same form as
 	// session IDs, as in Redis without a prefix. Then only IDs of exactly Options.IDLength
@@ -47,13 +47,13 @@ type StoreConfig struct {
 // NewStore returns a Store that keeps its sessions in a backend. If the backend
 // is an io.Closer, so is the store.
 //
-// Its errors start with "session: ", the name of the store and the operation.
-// They hold no session ID and nothing that is quoted, also where those of the backend did;
-// errors.Is and errors.As see the original. Save returns an error when the data cannot be
-// encoded (naming the key and the type of the value) or takes more than
-// MaxDataSize bytes, and when other requests that change the same session were
-// faster time and again. In each case the record stays as it is. Every method ends
-// within 5 seconds, or what Options.Timeout says instead; GC does so in each step.
+// Its errors start with "session: ", the name of the store and the operation. Their text holds
+// no session ID and nothing in quotes, even if the error of the backend does; errors.Is and
+// errors.As find the original error. Save returns an error when the data cannot be encoded
+// (naming the key and the type of the value) or takes more than MaxDataSize bytes, and when
+// other requests that change the same session were faster time and again. In each case the
+// record stays as it is. Every method ends within 5 seconds, or what Options.Timeout says
+// instead; GC does so in each step.
 //
 // Where not all of the data can be decoded, as in a process that does not know a type
 // yet, Read returns a session with the rest of it and an error that names a key and its

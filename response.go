@@ -60,9 +60,9 @@ func (rq *request) beforeHeader(w flamego.ResponseWriter) {
 	rq.seal()
 }
 
-// refuse answers with status 500 and the body of Options.FailFunc, or a generic one. The
-// length of that, once it is sent, keeps out what middleware before us has left to write, such
-// as the end of a gzip stream.
+// refuse answers with status 500 and the body of Options.FailFunc, or a generic one. It is sent
+// with its length, which keeps out what middleware before us has yet to write, such as the end
+// of a gzip stream.
 func (rq *request) refuse() {
 	rq.refused = true
 	w := rq.Context.ResponseWriter()
@@ -77,11 +77,10 @@ func (rq *request) refuse() {
 	w.Flush()
 }
 
-// siteHeaders are the headers that stay on the 500, in lower case; a * at the end
-// stands for any rest. They tell of the site, the client, the connection or the
-// request. Any other header may tell of the page that is not sent: what it is, where it
-// is, how long to keep it, what to do with it. There is no end of those, so it is the
-// ones that stay that are listed.
+// siteHeaders are the headers that stay on the 500, in lower case; a * at the end stands for
+// any rest. They tell of the site, the client, the connection or the request. Any other header
+// may tell of the page that is not sent: what it is, where it is, how long to keep it, what to
+// do with it. Nobody can list all of those, so the list has the headers that stay.
 var siteHeaders = strings.Fields(`
 	set-cookie vary access-control-* timing-allow-origin
 	date server via alt-svc x-powered-by x-served-by

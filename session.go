@@ -18,14 +18,13 @@ import (
 type Session interface {
 	// ID returns the session ID.
 	ID() string
-	// RegenerateID gives the session a new ID, sends it with w, and keeps the
-	// data. The old ID is dead when the request has been committed. What other requests
-	// under the old ID change in the next ten seconds is dropped, unless they renew the
-	// session, too: then each has a session with what it set itself. Call RegenerateID
-	// whenever a visitor gains rights: otherwise an ID that was planted before the
-	// login is good after it (session fixation). It returns an error and changes
-	// nothing when the random source fails or the header of the response is already
-	// sent.
+	// RegenerateID gives the session a new ID, sends it with w, and keeps the data. The old ID
+	// is dead when the request has been committed. For ten seconds another request may still
+	// come with the old ID: what it changes is dropped. Only if it calls RegenerateID too, what
+	// it set itself is stored, in a session of its own. Call RegenerateID whenever a visitor
+	// gains rights: otherwise an ID that was planted before the login is good after it (session
+	// fixation). It returns an error and changes nothing when the random source fails or the
+	// header of the response is already sent.
 	RegenerateID(w http.ResponseWriter, r *http.Request) error
 	// Get returns the value of the key, or nil when there is none.
 	Get(key interface{}) interface{}
@@ -50,14 +49,14 @@ type Data map[interface{}]interface{}
 // middleware and hand it to their sessions for RegenerateID.
 type IDWriter func(w http.ResponseWriter, r *http.Request, sid string)
 
-// Value returns the value of the key if there is one of type T.
+// Value returns the value of the key and true, or the zero T and false if there is no value of
+// type T.
 func Value[T any](s Session, key interface{}) (T, bool) {
 	val, ok := s.Get(key).(T)
 	return val, ok
 }
 
-// Pop returns the value of the key if there is one of type T, and removes it
-// from the session. A value of another type stays.
+// Pop is [Value] that also removes the key from the session. A value of another type stays.
 func Pop[T any](s Session, key interface{}) (T, bool) {
 	val, ok := Value[T](s, key)
 	if ok {
@@ -69,11 +68,11 @@ func Pop[T any](s Session, key interface{}) (T, bool) {
 // Update sets the value of the key to what f makes of it: a counter, a cart. Set with a value
 // that was computed from what Get returned loses what another request has computed meanwhile;
 // Update does not. It calls f at once, with what the session shows, and again when the session
-// is saved, with what is stored by then. So f runs at least twice, also on another goroutine
-// and after the handler. It must depend on its argument alone, not use the session, and be
-// quick, since other requests of the session wait for it, and fail if that takes too long. It
-// gets the zero T if there is no value of type T, or none that this process can decode. It must
-// return a new slice or map, not the old one changed.
+// is saved, with what is stored by then. So f runs at least twice, the second time perhaps on
+// another goroutine and after the handler. It must depend on its argument alone and not use the
+// session. It must be quick: other requests of the session wait for it, and fail if it takes
+// too long. Its argument is the zero T if there is no value of type T that this process can
+// decode. To change a slice or a map, f must return a new one and leave its argument as it is.
 //
 // If the first call of f panics, nothing is changed, and the panic reaches the caller. If f panics
 // while the session is saved, or takes longer than Options.Timeout, the save is an error and the
@@ -88,8 +87,8 @@ func Update[T any](s Session, key interface{}, f func(T) T) {
 	s.Set(key, compute(s.Get(key)))
 }
 
-// valueAs returns a value that is of type T, or the zero T. A whole number that comes back from
-// JSON as a float64 is of any type of integers.
+// valueAs returns a value that is of type T, or the zero T. JSON returns whole numbers as
+// float64: if T is an integer type, such a number is converted.
 func valueAs[T any](val interface{}) T {
 	t, ok := val.(T)
 	if f, isFloat := val.(float64); !ok && isFloat {
@@ -109,10 +108,10 @@ func valueAs[T any](val interface{}) T {
 // under way, none of them brings it back. What this request sets afterwards is
 // not kept; to begin anew at once, use Flush, RegenerateID and then SetFlash instead.
 //
-// It returns an error when the header of the response is already sent: then the
-// session ends all the same, but the visitor keeps a cookie that is good for
-// nothing. It also returns one for a session that neither is nor embeds a
-// [BaseSession], which is for its own store to destroy.
+// It returns an error when the header of the response is already sent: then the session ends
+// all the same, but the visitor keeps a cookie that is good for nothing. It also returns an
+// error for a session that neither is nor embeds a [BaseSession]: use the Destroy of its own
+// store.
 //
 // With Options.WriteIDFunc, telling the client is up to the caller.
 func Destroy(w http.ResponseWriter, r *http.Request, s Session) error {
@@ -133,8 +132,8 @@ var _ Session = (*BaseSession)(nil)
 // BaseSession is the Session of all stores of this module. A store of one's own
 // may use it as it is or embed it.
 //
-// It is what was read from the store, and the log of what happened since, which the
-// store commits.
+// It holds what was read from the store, and a log of the changes since, which the store
+// commits.
 type BaseSession struct {
 	encode  Encoder
 	writeID IDWriter
@@ -163,9 +162,9 @@ func NewBaseSession(sid string, encoder Encoder, writer IDWriter) *BaseSession {
 	return NewBaseSessionWithData(sid, encoder, writer, nil)
 }
 
-// NewBaseSessionWithData returns a session with the given data. It is for stores of
-// another make, which may keep the data: the middleware writes the changes of the request
-// to it, just before it calls the Save of such a store. Nothing else writes to the data.
+// NewBaseSessionWithData returns a session with the given data. It is for a store of your own,
+// which may go on using the data: just before the middleware calls the Save of such a store, it
+// writes the changes of the request into the data. Nothing else writes to the data.
 func NewBaseSessionWithData(sid string, encoder Encoder, writer IDWriter, data Data) *BaseSession {
 	s := &BaseSession{sid: sid, encode: encoder, writeID: writer}
 	if data != nil {
@@ -235,8 +234,8 @@ func (s *BaseSession) headerSent(w http.ResponseWriter) bool {
 	return ok && hw.Written()
 }
 
-// Get returns the value of the key, or nil. Keys that start with "flamego::session::" are for
-// this module itself, but for that of the flash: they have no value.
+// Get returns the value of the key, or nil. Keys that start with "flamego::session::" belong to
+// this module: for them Get returns nil, except for the key of the flash.
 func (s *BaseSession) Get(key interface{}) interface{} {
 	if state.IsReserved(key) {
 		return nil
@@ -273,7 +272,7 @@ func (s *BaseSession) noteLate() {
 	}
 }
 
-// Set sets the value of the key. It does nothing for a key of this module, as Get says, and
+// Set sets the value of the key. A key that belongs to this module (see Get) is not set, and
 // ErrorFunc is told.
 func (s *BaseSession) Set(key, val interface{}) {
 	if s.mayChange(key) {

@@ -22,15 +22,15 @@ type Store interface {
 	Read(ctx context.Context, sid string) (Session, error)
 	// Destroy deletes the session with the ID. It is no error if there is none.
 	Destroy(ctx context.Context, sid string) error
-	// Touch makes the session with the ID live for a full lifetime from now on (a
-	// Backend calls that Extend), or for as long as Options.MaxLifetime leaves. It changes no
-	// value and is no error if there is no such session. In a process that has not seen any
-	// session with a lifetime of its own (SetLifetime), it takes the Lifetime of the store for
-	// that of the session.
+	// Touch makes the session with the ID live for a full lifetime from now on (a Backend calls
+	// that Extend), or for as long as Options.MaxLifetime leaves. It changes no value and is no
+	// error if there is no such session. A process that has not seen a session with a lifetime
+	// of its own (SetLifetime) yet assumes that this one has none, and extends it by the
+	// Lifetime of the store.
 	Touch(ctx context.Context, sid string) error
-	// Save commits the changes of a session to the store. A session that was
-	// destroyed or that expired since it was read stays so, without an error. No
-	// session, which is nil or a nil pointer, is an error.
+	// Save commits the changes of a session to the store. A session that was destroyed or that
+	// expired since it was read stays so, without an error. A session that is nil, or a nil
+	// pointer, is an error.
 	Save(ctx context.Context, session Session) error
 	// GC deletes what has expired. The middleware calls it every GCInterval.
 	GC(ctx context.Context) error

@@ -50,10 +50,10 @@ func (d dialer) DialContext(ctx context.Context, network, addr string) (net.Conn
 	return d(ctx, network, addr)
 }
 
-// answers reports whether the server answers another question while one has got no answer.
-// Then not the connection is dead, but the question takes its time, as one about a document
-// that somebody has locked. A server that has not answered soon may cost the idle
-// connections, and this is soon enough for liveness not to ask again about this question.
+// answers reports whether the server answers a ping while a command waits for its answer. If
+// so, the connections are alive and the command takes long, for example because somebody has
+// locked the document. The timeout is short, so that the package liveness does not ask again
+// for the same command.
 func (c *ownClient) answers() bool {
 	client := c.client.Load()
 	if client == nil {

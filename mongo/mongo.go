@@ -14,11 +14,11 @@
 // encoded data as BSON binary, and the time when it expires as a BSON date, by the clock
 // of this process. From then on the record is dead, whether it has been deleted or not.
 //
-// To load a session or to change it takes one command on one document. A change has a
-// filter that names the state it expects: of two such commands on the same state of a
-// document, MongoDB lets only one match. To begin a session takes a second command if
-// there is a document with its ID already. To delete a session is one command for all
-// documents with its ID. GC takes two commands for each 500 documents.
+// To load a session or to change it takes one command on one document. A change has a filter
+// that names the state it expects: if two changes expect the same state, only one of them finds
+// it. A new session takes a second command if there is a document with its ID already. To
+// delete a session is one command for all documents with its ID. GC takes two commands for each
+// 500 documents.
 //
 // At start the store makes a unique index on key and an index on expired_at, if the
 // server lets it. There is no TTL index, because the documents may belong to an app that
@@ -34,9 +34,9 @@
 // Without it each list reads all documents that are live. A process without
 // OwnerKey, or with the older library, leaves the field as it is.
 //
-// The field is the store's. If an app keeps one of the same name in these documents, the
-// next write of a session replaces or removes it, and until then it says of no session whose
-// it is. Without OwnerKey the store leaves it alone.
+// The field is the store's. If an app keeps a field of that name in these documents, the next
+// write of a session replaces or removes it. Until then the store finds no owner in it. Without
+// OwnerKey the store leaves the field alone.
 //
 // # Errors
 //
@@ -47,29 +47,29 @@
 // which the middleware hands to Options.ErrorFunc. A write concern that the server does not
 // know, or that it can never meet, is an error at once.
 //
-// Errors say what is wrong, and name the parameter where one is known to be wrong. They
-// hold no part of the URI, no command and nothing else that the server or the driver says,
-// but for the code of the server. errors.As finds the driver's error, which does.
+// Errors say what is wrong, and name the parameter where one is known to be wrong. They hold
+// the code of the server, but no part of the URI, no command and no other text of the server or
+// the driver. errors.As finds the error of the driver, which holds all that.
 //
-// Every operation ends with its context. With the default of Options.Timeout that is
-// earlier than the driver's own ServerSelectionTimeout of 30 seconds. A command that got no
-// connection, or that was refused because the server is not the primary any more, is sent
-// again, and so is one whose connection broke if it may be repeated: a load, an extend, a
-// delete. A write whose answer was lost is not sent again, unless the driver does so by
-// retryWrites, with which the server runs it once. The store looks what has become of it:
+// Every operation ends with its context. With the default of Options.Timeout that is earlier
+// than the driver's own ServerSelectionTimeout of 30 seconds. A command is sent again if it got
+// no connection, or if the server has refused it because it is not the primary any more. A
+// load, an extend and a delete are also sent again after the connection broke. A write whose
+// answer was lost is not sent again by the store. (The driver may do so by retryWrites: then
+// the server knows the write again, and runs it once.) The store looks what has become of it:
 // see session.Backend. So the first request after a restart or a failover succeeds. A write
-// that the primary has made, and whose write concern was not met in time, counts as made if
-// the record is there.
+// that the primary has made, and whose write concern was not met in time, counts as made if the
+// record is there.
 //
 // # Connections
 //
-// A client made from Options keeps an idle connection for 2 minutes, unless MaxConnIdleTime
-// is set, as balancers drop connections after 4 minutes, often without a word. The first
-// attempt of an operation has a quarter of the time, and at least 2 seconds. If it gets no
-// answer, and the server answers nobody else either on the connections there are, all idle
-// connections are closed. So one visit waits for 2 seconds, and the others for nothing. If
-// the server does answer, only that command takes its time, as with a document that a
-// transaction of the app has locked.
+// A client made from Options keeps an idle connection for 2 minutes, unless MaxConnIdleTime is
+// set, as balancers drop connections after 4 minutes, often without a word. The first attempt
+// of an operation has a quarter of the time, and at least 2 seconds. If it gets no answer by
+// then, the store asks the server something else on the connections there are. If there is no
+// answer to that either, all idle connections are closed: one visit waits for 2 seconds, and
+// the others do not wait. If there is an answer, the connections are fine, and only this
+// command takes long: for example because a transaction of the app has locked the document.
 //
 // All of that needs the dialer of the client. For a Client that is shared, set
 // MaxConnIdleTime to 2 minutes. Without it each connection that has died costs an attempt,

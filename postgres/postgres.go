@@ -61,10 +61,10 @@
 // or somebody else holds a lock on the row. Connections whose server takes no writes are
 // closed, so the operation goes on at the server that the address leads to by then.
 //
-// A load goes on on another connection when its own breaks or says nothing for two seconds
-// (a quarter of Options.Timeout, if that is more). A write whose answer was lost is not
-// repeated: the store looks whether the write was made. So the first request after a
-// restart of the server succeeds, and no change is made twice.
+// A load moves to another connection when its own breaks or says nothing for two seconds (a
+// quarter of Options.Timeout, if that is more). A write whose answer was lost is not repeated:
+// the store looks whether the write was made. So the first request after a restart of the
+// server succeeds, and no change is made twice.
 //
 // If all connections of a DB that is shared are in use until the context is done, the error
 // says so: a handler that still holds a transaction when the response begins may be why.

@@ -20,40 +20,41 @@
 //
 // # Errors
 //
-// The Initer returns an error when there is neither Client nor Options, when NoKeyPrefix and
-// a KeyPrefix are set, when the server refuses a command that the store needs, naming the
-// command, and when no server answers within 5 seconds. It waits so long for a server that is
-// still starting, or loading its data.
+// The Initer returns an error
+//   - when there is neither Client nor Options,
+//   - when NoKeyPrefix and a KeyPrefix are both set,
+//   - when the server refuses a command that the store needs: the error names it,
+//   - when no server answers within 5 seconds. For so long it waits for a server that is still
+//     starting, or loading its data.
 //
-// No error says what an error reply or the driver quotes, which may be keys, data, or a part
-// of the password. It has the code of the reply, such as NOPERM, and what that means.
-// errors.As finds the original.
+// No error repeats the text of an error reply or of the driver, which may quote keys, data, or
+// a part of the password. Instead it has the code of the reply, such as NOPERM, and says what
+// the code means. errors.As finds the original error.
 //
-// Load, Extend and Delete are made again when a connection breaks, until all connections
-// that the pool had are used up. A write is made again only if it was surely not done: it
-// could not be sent, or the server has refused it, as a server does that is loading its
-// data or has become a read-only replica after a failover. If the answer to a write is lost,
-// or takes longer than ReadTimeout, the store looks what has become of the write:
-// see [session.ErrNotApplied].
+// When a connection breaks, Load, Extend and Delete are tried again, as often as the pool has
+// connections. A write is tried again only if it surely had no effect: it could not be sent, or
+// the server refused it because it is loading its data or has become a read-only replica after
+// a failover. If the answer to a write is lost, or takes longer than ReadTimeout, the store
+// looks what has become of the write: see [session.ErrNotApplied].
 //
-// An operation ends at the deadline of its context at the latest. A canceled context
-// ends the wait for a connection. But with a client made from Options, a canceled
-// context may not interrupt a command that is under way: the deadline does.
+// An operation ends at the deadline of its context at the latest. A canceled context ends the
+// wait for a connection. But if the client was made from Options, it may not interrupt a
+// command that is under way; the deadline does.
 //
 // # Connections
 //
-// A balancer may drop connections without a word. With a client made from Options one visit
-// waits for ReadTimeout (1 second) then, and all connections that were idle meanwhile are
-// replaced. A connection that is idle for 2 minutes is closed. If the server has become a
-// replica, all idle connections are closed, and the write goes to where a new connection
-// leads.
+// A balancer may drop connections without a word. With a client made from Options, one visit
+// then waits for ReadTimeout (1 second), and all connections that were idle at that time are
+// replaced. A connection that is idle for 2 minutes is closed. If the server says that it has
+// become a replica, all idle connections are closed, and the write is sent by a new connection,
+// which may lead to the new primary.
 //
-// With a Client, all that is up to the client. Set ReadTimeout to 1 second and IdleTimeout
-// to 2 minutes, and MaxRedirects of a ClusterClient to -1. Otherwise a ClusterClient makes a
-// write again whose answer was lost, and what another request has changed meanwhile may be
-// lost. For the same reason a client of another type must make no retries (MaxRetries -1).
-// The retries of a [github.com/go-redis/redis/v8.Client] are made by the store, as many as
-// its MaxRetries says. A hook that is added to it after the start is not called.
+// With a Client, all that is up to the client. Set ReadTimeout to 1 second and IdleTimeout to 2
+// minutes, and MaxRedirects of a ClusterClient to -1. Otherwise a ClusterClient sends a write
+// again if the answer was lost, which may undo what another request has changed in between. For
+// the same reason a client of another type must make no retries (MaxRetries -1). The retries of
+// a [github.com/go-redis/redis/v8.Client] are made by the store, as many as its MaxRetries
+// says. A hook that is added to it after the start is not called.
 //
 // # Rights
 //
@@ -66,10 +67,10 @@
 // With Options.OwnerKey also +time +zadd +zrem +zremrangebyscore +zrange. New returns an error
 // that names the command that the server refuses.
 //
-// That is what this package and go-redis 8 send to Redis 7, for a Cluster with
-// ClusterOptions.ClusterSlots, too. Without those, a ClusterClient sends CLUSTER SLOTS, which
-// is +cluster|slots. It also sends COMMAND, and does without an answer. With ReadOnly it sends
-// READONLY. A user of Sentinel needs the commands that
+// These are all commands that this package and go-redis 8 send to Redis 7. They are enough for
+// a Cluster, too, if ClusterOptions.ClusterSlots is set. Without it, a ClusterClient also sends
+// CLUSTER SLOTS, which needs +cluster|slots, and COMMAND, which may be refused. With ReadOnly
+// it sends READONLY. A user of Sentinel needs the commands that
 // https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/ lists for clients.
 //
 // # Owners
@@ -78,9 +79,10 @@
 // "flamego::session::owner:" and the owner as text, which is never the key of a session. The
 // members are the session IDs, and the score of a member is when its session ends, in
 // milliseconds by the clock of the server, plus a minute. Each write removes the members that
-// are past, and the set ends with its last member. What a logout leaves in the set goes when
-// the owner is listed, or gets new sessions, each of which removes up to four, or else when the
-// session would have ended. A program that counts keys by the KeyPrefix counts the sets, too.
+// are past, and the set ends with its last member. A logout leaves the member of its session in
+// the set. It is removed when the owner is listed, by new sessions of the owner (each removes
+// up to four), or when the session would have ended. A program that counts keys by the
+// KeyPrefix counts the sets, too.
 //
 // The script that writes a session writes the set, so no write costs another round trip. The
 // list of an owner is one script, which reads the set, and the data and the time to live of
@@ -91,10 +93,10 @@
 // A server that evicts keys when its memory is full may evict a set. Then its sessions are
 // missing in the list until they are used again.
 //
-// On a Cluster all that is so if the KeyPrefix has a hash tag, such as "{session}:". Without a
-// hash tag a set is in another slot than its sessions. Then
-//   - a write and an extend cost one more round trip, for the set, which comes ahead. A renewal
-//     and a change of owner cost two, as the old member goes last.
+// On a Cluster all of this holds if the KeyPrefix has a hash tag, such as "{session}:". Without
+// a hash tag a set is in another slot than its sessions. Then
+//   - a write and an extend cost one more round trip, since the set is written first. A renewal
+//     and a change of owner cost two more, since the old member is removed last.
 //   - a list costs two round trips: one for the set, and one for each 256 sessions.
 //   - a session that gets a new ID is for a moment under neither ID, and a list may miss it. So
 //     a session that is renewed while all sessions of its owner are ended may survive.
@@ -156,12 +158,13 @@ type Config struct {
 	// Client is a client to share, which the store never closes. What it should be set
 	// to is in the package doc. Default is a new client made from Options.
 	Client redis.UniversalClient
-	// Options are the settings for a new client. They are copied. If they are not
-	// set, DialTimeout is 2 seconds, ReadTimeout 1 second, IdleTimeout 2 minutes and
-	// IdleCheckFrequency 30 seconds: shorter than in go-redis, so that few connections
-	// are dead, and one that is leaves time for a second one. WriteTimeout is that of
-	// ReadTimeout, PoolSize 10 for each processor. MaxRetries is 3, and -1 for none. TCP
-	// keep-alive is that of Go, 15 seconds. Default is none, which is an error if there is no Client either.
+	// Options are the settings for a new client. They are copied. If they are not set,
+	// DialTimeout is 2 seconds, ReadTimeout 1 second, IdleTimeout 2 minutes and
+	// IdleCheckFrequency 30 seconds: shorter than in go-redis, so that few connections are
+	// dead, and that after a dead one there is time to try another. WriteTimeout is the same as
+	// ReadTimeout, PoolSize is 10 for each processor, and MaxRetries is 3 (-1 means none). TCP
+	// keep-alive is that of Go, 15 seconds. Default is none, which is an error if there is no
+	// Client either.
 	Options *Options
 	// KeyPrefix is what every key starts with. Default is "session:".
 	KeyPrefix string

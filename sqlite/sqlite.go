@@ -27,17 +27,16 @@
 //	CREATE INDEX sessions_owner_idx ON sessions (owner) WHERE owner IS NOT NULL;
 //
 // InitTable adds them to a table of any age. Without InitTable, or if the file cannot be
-// written, a missing column is an error at start, which has the two statements. A missing
-// index alone is no error: lists read the whole table then. The column is the store's: a
-// column owner that is no text or is NOT NULL is an error at start. Processes without
-// OwnerKey, and those of the old library, go on using the table. What they insert has no
-// owner.
+// written, a missing column is an error at start, which has the two statements. A missing index
+// alone is no error: lists read the whole table then. The column belongs to the store: it is an
+// error at start if the table has a column owner already that is no TEXT or is NOT NULL.
+// Processes without OwnerKey, and those of the old library, go on using the table. What they
+// insert has no owner.
 //
-// A store writes by one connection, for which its operations queue up. SQLite has only
-// one writer at a time anyway, and refuses other writers at once unless it is told to
-// wait. So that it waits for other processes, a DSN without a busy_timeout gets a
-// busy_timeout of 100 ms. After that the store tries an operation again, until its
-// context is done.
+// A store has one connection that writes, and its writes wait for each other. SQLite allows
+// only one writer at a time anyway: it refuses a write while another process writes, unless it
+// is told to wait. So a DSN without a busy_timeout gets a busy_timeout of 100 ms. If that is
+// not enough, the store tries the operation again, until its context is done.
 //
 // Unless the DSN has a journal_mode, the store gives the file a write-ahead log: the
 // journal_mode WAL, which stays with the file and puts an "-wal" and an "-shm" file
@@ -61,24 +60,24 @@
 //
 // # Another file in its place
 //
-// If another file is put in the place of the database while the store uses it, as when a
-// backup is brought back, the store goes on with the new file: at the next write, or 0.2 ms
-// later. It removes the "-wal" and "-shm" file of the old one, which must not be applied
-// to the new one. While there is no file, each operation is an error, and no file is made. Put
-// the new file there by a rename. Nothing can tell that the bytes of the open file are
-// overwritten, as "cp" does: that damages any database of SQLite. With a DB, all this is up
+// If another file is put in the place of the database while the store uses it, for example to
+// restore a backup, the store goes on with the new file. The next write goes there, and reads
+// do after 0.2 ms. The store removes the "-wal" and "-shm" file of the old one, which must not
+// be applied to the new one. While there is no file, each operation is an error, and no file is
+// made. Put the new file there by a rename. Nothing can tell that the bytes of the open file
+// are overwritten, as "cp" does: that damages any database of SQLite. With a DB, all this is up
 // to the app.
 //
 // # Errors
 //
-// The Initer returns an error for a file that cannot be opened, parameters that
-// the driver finds not valid, and a name that cannot be that of a table. (SQLite says nothing
-// about a pragma that it does not know, such as one with a typo.) No error holds the
-// DSN or any part of it, or the message of SQLite, which may repeat data: the code says
-// more. Without InitTable a missing table is an error of the first operation, and of the start
-// with Options.OwnerKey. If somebody
-// else writes for as long as the operation may take, the error says so. It may be the
-// handler itself, by a transaction that is still open when the response begins.
+// The Initer returns an error for a file that cannot be opened, for parameters that the driver
+// refuses, and for a name that cannot be that of a table. (SQLite says nothing about a pragma
+// that it does not know, such as one with a typo.) No error holds any part of the DSN, or the
+// message of SQLite, which may repeat data. Instead it has the code of SQLite, and what the
+// code means. Without InitTable a missing table is an error of the first operation, and of the
+// start with Options.OwnerKey. If somebody else writes for as long as the operation may take,
+// the error says so. It may be the handler itself, by a transaction that is still open when the
+// response begins.
 //
 // # Limits
 //

@@ -14,10 +14,10 @@ import (
 	"github.com/flamego/session/internal/redact"
 )
 
-// lookAgain is for how long a connection that only reads takes the file for the same. To
-// look takes a microsecond, which is a tenth of a read but little of this time. A request
-// that begins in this time after the file was replaced is like one that has begun before:
-// the session that it has read may have ended.
+// lookAgain is how long a connection that only reads does not look whether the file was
+// replaced. A look takes a microsecond, which is a tenth of a read, so not every read looks. A
+// request that begins within this time after the file was replaced is like one that began
+// before: the session that it has read may have ended.
 const lookAgain = 200 * time.Microsecond
 
 // watch looks whether the path of a database still leads to the file that is open. If it

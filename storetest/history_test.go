@@ -88,9 +88,8 @@ func TestHistoriesInFiles(t *testing.T) {
 	})
 }
 
-// TestHistoriesStepByStep has the clients take turns before each operation of the
-// backend too, so that chance decides between any two of them, and a seed that
-// fails fails again.
+// TestHistoriesStepByStep has the clients take turns before each operation of the backend too,
+// so that chance decides between any two of them, and a seed that has failed fails again.
 func TestHistoriesStepByStep(t *testing.T) {
 	playMany(t, 150, func(t *testing.T, seed uint64, size int) {
 		synctest.Test(t, func(t *testing.T) {

@@ -67,16 +67,16 @@ const (
 	TwoSteps
 )
 
-// Run tests the stores that open makes against all rules, but for those that do not apply
+// Run tests the stores that open makes against all rules, except those that do not apply
 // because of a trait.
 //
 // Some rules are about what only a store of this module, or one of session.NewStore, can do:
-// "owner/...", most of "life/..." and some of "update/...". For other stores they are
-// skipped: if session.New, with an option that the rule sets, returns an error that is
-// errors.ErrUnsupported. So are the rules "owner/..." for a backend that is no
-// session.OwnerIndex. Each of them is a subtest that says so: go test -v shows them as
-// skipped, with the error. A store that is meant to have owners and has none fails
-// a test that calls session.New with Options.OwnerKey.
+// "owner/...", most of "life/..." and some of "update/...". For other stores they are skipped:
+// Run knows such a store by session.New, which, with an option that the rule sets, returns an
+// error that is errors.ErrUnsupported. So are the rules "owner/..." for a backend that is no
+// session.OwnerIndex. go test -v shows each of them as skipped, with the error. If a store is
+// meant to have owners, add a test that session.New with Options.OwnerKey returns no error:
+// otherwise nobody notices that the rules are skipped.
 func Run(t *testing.T, open Open, traits ...Trait) {
 	var waiting sync.WaitGroup
 	for _, rule := range rules {

@@ -35,23 +35,23 @@
 // # Model
 //
 // Keys and values are those of package redis, so both find the sessions of the other. Each
-// operation is one script and one round trip, if the client sends a script by its hash and
-// only by its text when the server does not know the hash, as the clients above do.
-// The client belongs to the app: the store never closes it.
+// operation is one script and one round trip, if the client sends the hash of a script, and its
+// text only to a server that does not know the hash, as the clients above do. The client
+// belongs to the app: the store never closes it.
 //
 // # Owners
 //
-// With Options.OwnerKey the sessions of an owner are in a sorted set, as package redis has it:
-// nothing costs another round trip, and a list is one. The rights that it takes are listed
-// there. The scripts that list, and that write an entry, read keys that they find in the set. A
-// server that wants to know all keys of a script beforehand refuses that, though perhaps only once an
-// owner has several sessions.
+// With Options.OwnerKey the sessions of an owner are in a sorted set, as in package redis,
+// whose doc lists the rights that this takes. No operation costs another round trip, and a list
+// is one. The scripts that list, and that write an entry, read keys that they find in the set.
+// A server that wants to know all keys of a script beforehand refuses that, though perhaps only
+// once an owner has several sessions.
 //
-// On a Cluster all that is so if the KeyPrefix has a hash tag, such as "{session}:". Without a
-// hash tag what package redis says of that holds: a write and an extend cost one more round
-// trip, a renewal and a change of owner two, and a list may miss a session that gets a new ID
-// at that moment. A list is one script for the set and one for each session, up to 16 at the
-// same time. If the client is that of a Cluster and Cluster is not set, New returns an error.
+// On a Cluster all of this holds if the KeyPrefix has a hash tag, such as "{session}:". Without
+// a hash tag, as in package redis, a write and an extend cost one more round trip, a renewal
+// and a change of owner cost two more, and a list may miss a session that gets a new ID at that
+// moment. A list is one script for the set and one for each session, up to 16 at the same time.
+// If the client is that of a Cluster and Cluster is not set, New returns an error.
 //
 // # Retries
 //
@@ -69,10 +69,10 @@
 // set, when the server refuses a command that the store needs, naming the command, and when
 // Eval fails. For a server that is still starting it waits for 5 seconds.
 //
-// No error says what an error reply or the client quotes, which may be keys, data, or a part
-// of the password. Replies are recognized in the errors of go-redis, rueidis and valkey-go:
-// of those, an error has the code, such as NOPERM, and what that means. Of others it has the
-// Go type. errors.As finds the original.
+// No error repeats the text of an error reply or of the client, which may quote keys, data, or
+// a part of the password. For the errors of go-redis, rueidis and valkey-go it has the code of
+// the reply, such as NOPERM, and says what the code means. For any other error it has the Go
+// type. errors.As finds the original.
 //
 // An operation ends when its context does, even if Eval goes on.
 //

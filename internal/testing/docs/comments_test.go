@@ -217,7 +217,7 @@ func TestCommentLinks(t *testing.T) {
 				for _, mention := range pageMention.FindAllString(group.Text(), -1) {
 					assert.FileExists(t, filepath.Join(root, mention), p.at(group.Pos()))
 				}
-				for _, text := range texts(links.Parse(group.Text()).Content) {
+				for _, text := range parts(links.Parse(group.Text()).Content) {
 					switch text := text.(type) {
 					case comment.Plain:
 						for _, match := range docLink.FindAllStringSubmatch(string(text), -1) {
@@ -251,8 +251,8 @@ func imported(p *pkg, file *ast.File, name string) (string, bool) {
 	return comment.DefaultLookupPackage(name)
 }
 
-// texts returns the parts of all paragraphs and headings.
-func texts(blocks []comment.Block) []comment.Text {
+// parts returns the parts of all paragraphs and headings.
+func parts(blocks []comment.Block) []comment.Text {
 	var all []comment.Text
 	for _, block := range blocks {
 		switch block := block.(type) {
@@ -262,7 +262,7 @@ func texts(blocks []comment.Block) []comment.Text {
 			all = append(all, block.Text...)
 		case *comment.List:
 			for _, item := range block.Items {
-				all = append(all, texts(item.Content)...)
+				all = append(all, parts(item.Content)...)
 			}
 		}
 	}

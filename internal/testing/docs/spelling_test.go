@@ -78,29 +78,47 @@ func misspelt(t *testing.T, words []string) []string {
 func words(t *testing.T) map[string]string {
 	t.Helper()
 	at := make(map[string]string)
-	add := func(file string, line int, text string, isName map[string]bool) {
-		for _, word := range proseOf(text) {
-			if at[word] == "" && !isName[word] {
-				at[word] = fmt.Sprintf("%s:%d", file, line)
+	for _, p := range texts(t) {
+		for i, line := range p.lines {
+			for _, word := range proseOf(line) {
+				if at[word] == "" && !p.names[word] {
+					at[word] = p.at(i)
+				}
 			}
 		}
 	}
+	return at
+}
+
+// text is a page, or a comment of Go code.
+type text struct {
+	file  string
+	line  int // of the first one
+	lines []string
+	names map[string]bool // that the Go code has
+}
+
+func (t text) at(i int) string { return fmt.Sprintf("%s:%d", t.file, t.line+i) }
+
+// texts returns what people read in American English, without code.
+func texts(t *testing.T) []text {
+	t.Helper()
+	var all []text
 	for _, p := range pages(t) {
 		if strings.HasSuffix(p.name, ".zh.md") {
 			continue
 		}
-		for i, line := range p.withoutCode() {
-			add(p.name, i+1, linkTarget.ReplaceAllString(htmlTag.ReplaceAllString(line, " "), "]"), nil)
+		lines := p.withoutCode()
+		for i, line := range lines {
+			lines[i] = linkTarget.ReplaceAllString(htmlTag.ReplaceAllString(line, " "), "]")
 		}
+		all = append(all, text{p.name, 1, lines, nil})
 	}
 	names := make(map[string]map[string]bool) // by folder
-	goFiles := files(t, ".go")
-	fset := token.NewFileSet()
-	parsed := make(map[string]*ast.File)
-	for _, name := range goFiles {
+	for _, name := range files(t, ".go") {
+		fset := token.NewFileSet()
 		file, err := parser.ParseFile(fset, filepath.Join(root, name), nil, parser.ParseComments|parser.SkipObjectResolution)
 		require.NoError(t, err)
-		parsed[name] = file
 		dir := filepath.Dir(name)
 		if names[dir] == nil {
 			names[dir] = make(map[string]bool)
@@ -111,15 +129,32 @@ func words(t *testing.T) map[string]string {
 			}
 			return true
 		})
+		for _, group := range file.Comments {
+			all = append(all, text{name, fset.Position(group.Pos()).Line, lines(group), names[dir]})
+		}
 	}
-	for _, name := range goFiles {
-		for _, group := range parsed[name].Comments {
-			for i, text := range lines(group) {
-				add(name, fset.Position(group.Pos()).Line+i, text, names[filepath.Dir(name)])
+	return all
+}
+
+// No word stands twice in a row.
+func TestDoubledWords(t *testing.T) {
+	t.Parallel()
+	for _, text := range texts(t) {
+		last := ""
+		for i, line := range text.lines {
+			fields := strings.Fields(line)
+			if len(fields) == 0 {
+				last = ""
+			}
+			for _, word := range fields {
+				word = strings.ToLower(word)
+				if strings.Trim(word, punctuation+",;") == last && prose.MatchString(last) {
+					assert.Fail(t, "doubled word", "%s: %q", text.at(i), last)
+				}
+				last = word
 			}
 		}
 	}
-	return at
 }
 
 // lines returns the text of comments by line. Those of code, directives and the output of
