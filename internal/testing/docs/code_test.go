@@ -35,6 +35,7 @@ var known = map[string]string{
 	"strings":   "strings",
 	"syscall":   "syscall",
 	"testing":   "testing",
+	"synctest":  "testing/synctest",
 	"time":      "time",
 	"flamego":   "github.com/flamego/flamego",
 	"goredis":   "github.com/go-redis/redis/v8",
@@ -107,7 +108,7 @@ func TestCode(t *testing.T) {
 			blocks++
 			switch {
 			case b.lang != "go" || fromProgram.MatchString(b.intro):
-			case strings.HasPrefix(b.code, "package "):
+			case isProgram(b.code):
 				add(path.Join(folder, fmt.Sprint("program", b.line)), "main.go", line+b.code)
 			default:
 				add(folder, "given.go", given)
@@ -122,6 +123,12 @@ func TestCode(t *testing.T) {
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	assert.NoError(t, err, "%s", out)
+}
+
+// isProgram reports whether there is a package clause, perhaps below a comment.
+func isProgram(code string) bool {
+	_, err := parser.ParseFile(token.NewFileSet(), "", code, parser.PackageClauseOnly)
+	return err == nil
 }
 
 // piece makes a file of statements or declarations.

@@ -121,7 +121,7 @@ func texts(t *testing.T) []text {
 		require.NoError(t, err)
 		dir := filepath.Dir(name)
 		if names[dir] == nil {
-			names[dir] = make(map[string]bool)
+			names[dir] = map[string]bool{filepath.Base(dir): true}
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
 			if id, ok := n.(*ast.Ident); ok {
