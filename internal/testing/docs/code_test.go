@@ -22,17 +22,23 @@ import (
 var known = map[string]string{
 	"context":   "context",
 	"sql":       "database/sql",
+	"json":      "encoding/json",
 	"gob":       "encoding/gob",
 	"errors":    "errors",
 	"fmt":       "fmt",
 	"template":  "html/template",
+	"io":        "io",
 	"log":       "log",
+	"slog":      "log/slog",
 	"http":      "net/http",
 	"httptest":  "net/http/httptest",
+	"url":       "net/url",
 	"os":        "os",
 	"signal":    "os/signal",
 	"slices":    "slices",
+	"strconv":   "strconv",
 	"strings":   "strings",
+	"sync":      "sync",
 	"syscall":   "syscall",
 	"testing":   "testing",
 	"synctest":  "testing/synctest",
@@ -73,8 +79,9 @@ var (
 // open is that of a store of one's own.
 func open[Config any](context.Context, Config) (session.Backend, error) { return nil, nil }
 
-// sessionOf is what an app has kept with a user.
+// sessionOf is what an app has kept with a user, and settle what it does for an order.
 func sessionOf(string) string { return "" }
+func settle(string)           {}
 
 func main() {}
 `
