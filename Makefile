@@ -11,6 +11,7 @@ BENCH    := internal/bench
 APPS     := internal/testing/apps
 DRIVERS  := internal/testing/drivers
 CLIENTS  := internal/testing/clients
+BROWSER  := internal/testing/browser
 BUILD    := .build
 NEWEST   := github.com/flamego/flamego@v1.13.0
 
@@ -26,7 +27,7 @@ test: deps fmt vet test-all test-modules test-32bit test-newest bench-once ## In
 # apt-get runs only when something is missing. FerretDB is in no distribution, so
 # it is built here, once per machine. The C compiler is for the race detector.
 .PHONY: deps
-deps: ## Install the servers that the tests need (Debian, Ubuntu), build FerretDB
+deps: ## Install the servers and Chromium that the tests need (Debian, Ubuntu), build FerretDB
 	@set -e; need="$$(go run $(SERVERS) missing)"; \
 	echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1 || need="$$need gcc libc6-dev"; \
 	if [ -n "$$need" ]; then \
@@ -63,6 +64,7 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 	cd $(APPS) && go vet ./...
 	cd $(DRIVERS) && go vet ./...
 	cd $(CLIENTS) && go vet ./...
+	cd $(BROWSER) && go vet ./...
 
 # With CI=true a server that is missing fails its tests instead of skipping them. Most tests wait, for
 # servers and for sessions to expire: so there are more at a time than processors.
@@ -72,8 +74,8 @@ test-all: ## Run all tests on all servers
 
 # At the same time, as they wait more than they work.
 .PHONY: test-modules
-test-modules: deps ## Run test-apps, test-clients and test-drivers
-	$(MAKE) -j3 --output-sync=target test-apps test-clients test-drivers
+test-modules: deps ## Run test-apps, test-clients, test-drivers and browser
+	$(MAKE) -j4 --output-sync=target test-apps test-clients test-drivers browser
 
 .PHONY: test-apps
 test-apps: deps ## Build and visit apps as users have them, with other middleware
@@ -87,6 +89,20 @@ test-clients: deps ## Run the conformance suite with other clients of Redis
 .PHONY: test-drivers
 test-drivers: deps ## Run the SQL stores on pools of other drivers
 	cd $(DRIVERS) && CGO_ENABLED=1 CI=true go test -race -shuffle=on ./...
+
+# Where Chromium cannot be installed by apt, as on Ubuntu, this says so and goes on, but not
+# in CI. Another browser is named by CHROMIUM=/path.
+.PHONY: browser
+browser: deps ## Visit the example login in a real Chromium
+	@if go run $(SERVERS) chromium; then \
+		cd $(BROWSER) && CI=true go test -race -shuffle=on -parallel 4 ./...; \
+	else \
+		echo "NOT TESTED in a browser." >&2; [ -z "$$CI" ]; \
+	fi
+
+.PHONY: screenshots
+screenshots: deps ## Write docs/login.png and docs/login-dark.png anew
+	cd $(BROWSER) && CI=true SCREENSHOTS=$(CURDIR)/docs go test -count 1 -run TestScreenshots .
 
 # An int has 32 bits here. The race detector does not know 386, nor does any server
 # run on it.
