@@ -36,6 +36,7 @@ func TestCDN(t *testing.T) {
 		alice, bob, nobody := newProfile(t), newProfile(t), newProfile(t)
 		visitors := map[string]*tab{"Alice": alice, "Bob": bob}
 		for first, b := range visitors {
+			b.mayFetch()
 			b.signUp(address, first+" "+name(t), false)
 		}
 		require.NotEqual(t, alice.sid(), bob.sid())

@@ -101,9 +101,13 @@ func open(t *testing.T, parent context.Context, opts ...chromedp.ContextOption) 
 	b.ctx = ctx
 	require.NoError(t, chromedp.Do(ctx))
 	call(b, log.Enable, struct{}{})
-	// The tests run scripts in pages whose policy allows none.
-	call(b, page.SetBypassCSP, page.SetBypassCSPParams{Enabled: true})
 	return b
+}
+
+// mayFetch has the pages from the next one on let scripts fetch, whatever their policy says.
+func (b *tab) mayFetch() {
+	b.Helper()
+	call(b, page.SetBypassCSP, page.SetBypassCSPParams{Enabled: true})
 }
 
 // listen notes what would be red in the console.

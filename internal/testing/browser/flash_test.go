@@ -79,6 +79,7 @@ func TestFlashBesideOtherRequests(t *testing.T) {
 func TestFlashOfParallelRequests(t *testing.T) {
 	onEachStore(t, func(t *testing.T, app *site) {
 		b := newProfile(t)
+		b.mayFetch()
 		b.signUp(app.url, name(t), false)
 		eval[string](b, `fetch("/signout", {method: "POST", redirect: "manual"}).then(response => response.type)`)
 		shown := eval[int](b, `Promise.all([...Array(8)].map(() => fetch("/signin").then(response => response.text())))
