@@ -12,6 +12,7 @@ APPS     := internal/testing/apps
 DRIVERS  := internal/testing/drivers
 CLIENTS  := internal/testing/clients
 WITH     := docs/examples/with
+BROWSER  := internal/testing/browser
 BUILD    := .build
 NEWEST   := github.com/flamego/flamego@v1.13.0
 
@@ -67,6 +68,7 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 	cd $(DRIVERS) && go vet ./...
 	cd $(CLIENTS) && go vet ./...
 	cd $(WITH) && go vet ./...
+	cd $(BROWSER) && go vet ./...
 
 # With CI=true a server that is missing fails its tests instead of skipping them. Most tests wait, for
 # servers and for sessions to expire: so there are more at a time than processors.
@@ -76,8 +78,8 @@ test-all: ## Run all tests on all servers
 
 # At the same time, as they wait more than they work.
 .PHONY: test-modules
-test-modules: deps ## Run test-apps, test-clients, test-drivers and test-with
-	$(MAKE) -j4 --output-sync=target test-apps test-clients test-drivers test-with
+test-modules: deps ## Run test-apps, test-clients, test-drivers, test-with and browser
+	$(MAKE) -j3 --output-sync=target test-drivers test-clients browser test-apps test-with
 
 .PHONY: test-apps
 test-apps: deps ## Build and visit apps as users have them, with other middleware
@@ -95,6 +97,20 @@ test-drivers: deps ## Run the SQL stores on pools of other drivers
 .PHONY: test-with
 test-with: deps ## Run the examples with other libraries (docs/examples/with)
 	cd $(WITH) && CI=true go test -race -shuffle=on -timeout 5m ./...
+
+# Where Chromium cannot be installed by apt, as on Ubuntu, this says so and goes on, but not
+# in CI. Another browser is named by CHROMIUM=/path.
+.PHONY: browser
+browser: deps ## Visit the example login in a real Chromium
+	@if go run $(SERVERS) chromium; then \
+		cd $(BROWSER) && CI=true go test -race -shuffle=on -parallel 4 ./...; \
+	else \
+		echo "NOT TESTED in a browser." >&2; [ -z "$$CI" ]; \
+	fi
+
+.PHONY: screenshots
+screenshots: deps ## Write docs/login.png and docs/login-dark.png anew
+	cd $(BROWSER) && CI=true SCREENSHOTS=$(CURDIR)/docs go test -count 1 -run TestScreenshots .
 
 # An int has 32 bits here. The race detector does not know 386, nor does any server
 # run on it.

@@ -27,6 +27,7 @@ var walks = []struct {
 	{"devices", walkDevices},
 	{"sudo", walkSudo},
 	{"cart", walkCart},
+	{"login", walkLogin},
 }
 
 func TestWalks(t *testing.T) {
@@ -158,6 +159,20 @@ func walkCart(t *testing.T, open func() visitor) {
 	assert.Contains(t, page, "160 x pen")
 	assert.Contains(t, page, "1 x book")
 	assert.Contains(t, other.get("/"), "Clicks: 0")
+}
+
+// The tests beside the program have the rest.
+func walkLogin(t *testing.T, open func() visitor) {
+	v, other := open(), open()
+	assert.Equal(t, "/signin", v.Get("/").Header().Get("Location"))
+	assert.Equal(t, http.StatusSeeOther, v.post("/signup", form("name", "alice", "password", users.Password)).Code)
+	assert.Contains(t, v.get("/"), "Hello, alice")
+	assert.Contains(t, v.get("/session"), "SQLite")
+	assert.Equal(t, http.StatusUnauthorized, other.post("/signin", form("name", "alice", "password", "wrong")).Code)
+	assert.Equal(t, http.StatusSeeOther, other.post("/signin", form("name", "alice", "password", users.Password)).Code)
+	assert.Contains(t, other.get("/"), "Hello, alice")
+	assert.Equal(t, http.StatusSeeOther, v.post("/signout", "").Code)
+	assert.Equal(t, "/signin", v.Get("/").Header().Get("Location"))
 }
 
 // post sends a form.

@@ -118,7 +118,7 @@ func lookPath(program string, folders ...string) (string, bool) {
 }
 
 // Missing returns the Debian packages of the servers whose programs are not
-// installed.
+// installed, and that of Chromium.
 func Missing() []string {
 	var pkgs []string
 	for _, k := range kinds {
@@ -128,6 +128,9 @@ func Missing() []string {
 		if _, err := k.find(); err != nil {
 			pkgs = append(pkgs, k.pkg)
 		}
+	}
+	if _, err := FindChromium(); errors.Is(err, errMissing) && !chromiumIsSnap() {
+		pkgs = append(pkgs, "chromium")
 	}
 	return pkgs
 }

@@ -46,6 +46,7 @@ http {
 	fastcgi_temp_path "%[1]s/fastcgi";
 	uwsgi_temp_path "%[1]s/uwsgi";
 	scgi_temp_path "%[1]s/scgi";
+	proxy_cache_path "%[1]s/cache" keys_zone=cdn:1m;
 	proxy_http_version 1.0;
 	server {
 		listen %[2]s;
@@ -69,6 +70,18 @@ http {
 			proxy_http_version 1.1;
 			proxy_buffering off;
 			proxy_pass http://127.0.0.1:$port$path$is_args$args;
+		}
+	}
+	server {
+		listen %[2]s;
+		server_name ~^app-(?<app>\d+)\.localhost$;
+		location / {
+			proxy_http_version 1.1;
+			proxy_set_header Host $http_host;
+			proxy_cache cdn;
+			proxy_ignore_headers Vary Set-Cookie;
+			add_header X-Cache $upstream_cache_status always;
+			proxy_pass http://127.0.0.1:$app;
 		}
 	}
 }

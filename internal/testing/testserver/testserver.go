@@ -58,7 +58,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -77,11 +79,28 @@ func Main(m *testing.M) {
 	Reexec()
 	underMain.Store(true)
 	code := m.Run()
-	if err := own.stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = max(code, 1)
+	atEnd.mu.Lock()
+	defer atEnd.mu.Unlock()
+	for _, stop := range append(slices.Clone(atEnd.stops), own.stop) {
+		if err := stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
 	}
 	os.Exit(code)
+}
+
+var atEnd struct {
+	mu    sync.Mutex
+	stops []func() error
+}
+
+// AtEnd has Main call a function after the tests, before it ends the servers: to end what the
+// tests of a package share.
+func AtEnd(stop func() error) {
+	atEnd.mu.Lock()
+	defer atEnd.mu.Unlock()
+	atEnd.stops = append(atEnd.stops, stop)
 }
 
 // Postgres returns the address of a PostgreSQL server, as
@@ -136,6 +155,10 @@ func Mongo(t testing.TB) string {
 //	/http10-tls/PORT/path         to an app with TLS
 //	/http11/PORT/path             proxy_http_version 1.1
 //	/http11-unbuffered/PORT/path  both
+//
+// The host app-PORT.localhost, with the port of the address, is a CDN in front of an app. It keeps
+// what Cache-Control lets it keep, and heeds neither Vary nor Set-Cookie, as some do. The header
+// X-Cache is HIT if the response is from the cache.
 func Nginx(t testing.TB) string {
 	t.Helper()
 	return address(t, &own, nginx)

@@ -2,8 +2,9 @@
 //
 //	servers start    starts the four servers on fixed ports, for work by hand
 //	servers stop     ends them
-//	servers missing  lists the Debian packages of servers that are not installed
+//	servers missing  lists the Debian packages of servers and Chromium that are not installed
 //	servers build    builds FerretDB, unless that was done before
+//	servers chromium prints the path of Chromium
 //
 // It works on the checkout that it is run in. An error goes to standard error
 // and makes the exit code 1.
@@ -31,10 +32,15 @@ func main() {
 		err = testserver.Stop(os.Stdout)
 	case "missing":
 		fmt.Println(strings.Join(testserver.Missing(), " "))
+	case "chromium":
+		var path string
+		if path, err = testserver.FindChromium(); err == nil {
+			fmt.Println(path)
+		}
 	case "build":
 		_, err = testserver.BuildFerretDB()
 	default:
-		err = fmt.Errorf("usage: servers start | stop | missing | build")
+		err = fmt.Errorf("usage: servers start | stop | missing | build | chromium")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

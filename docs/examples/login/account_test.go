@@ -1,0 +1,204 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session/internal/testing/webapp"
+)
+
+func TestSignUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.signedUp(" Alice ")
+	page := b.page("/")
+	assert.Contains(t, page, "Welcome, Alice. Your account is made.")
+	assert.Contains(t, page, "Hello, Alice")
+	assert.NotContains(t, b.page("/"), "Welcome", "the second time")
+
+	for name, want := range map[string]struct {
+		name, password string
+		code           int
+		text           string
+	}{
+		"taken":              {"Alice", password, http.StatusConflict, "This name is taken."},
+		"taken in this case": {"aLICE", password, http.StatusConflict, "This name is taken."},
+		"no name":            {"  ", password, http.StatusUnprocessableEntity, "A name has 1 to 40 characters"},
+		"long name":          {strings.Repeat("a", 41), password, http.StatusUnprocessableEntity, "A name has 1 to 40 characters"},
+		"invisible":          {"ali\u202ece", password, http.StatusUnprocessableEntity, "A name has 1 to 40 characters"},
+		"no text":            {"ali\xffce", password, http.StatusUnprocessableEntity, "A name has 1 to 40 characters"},
+		"no password":        {"bob", "", http.StatusUnprocessableEntity, "needs at least 8 characters"},
+		"short password":     {"bob", "ööööööö", http.StatusUnprocessableEntity, "needs at least 8 characters"},
+		"long password":      {"bob", strings.Repeat("a", 73), http.StatusUnprocessableEntity, "at most 72 bytes count"},
+		"long in bytes":      {"bob", strings.Repeat("ö", 37), http.StatusUnprocessableEntity, "at most 72 bytes count"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := s.visitor()
+			w := b.post("/signup", "name", want.name, "password", want.password)
+			assert.Equal(t, want.code, w.Code)
+			assert.Contains(t, w.Body.String(), `role="alert" id="error">`)
+			assert.Contains(t, w.Body.String(), want.text)
+			assert.Contains(t, w.Body.String(), `aria-describedby="error"`)
+			assert.False(t, b.isIn())
+		})
+	}
+	w := s.visitor().post("/signup", "name", "bob", "password", strings.Repeat("ö", 36))
+	assert.Equal(t, "/", w.Header().Get("Location"), "72 bytes")
+}
+
+// Of two who want a name at the same time one gets it.
+func TestDoubleSignUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	codes := make([]int, 8)
+	var all sync.WaitGroup
+	for i := range codes {
+		b := s.visitor()
+		all.Go(func() { codes[i] = b.post("/signup", "name", "alice", "password", password).Code })
+	}
+	all.Wait()
+	count := make(map[int]int)
+	for _, code := range codes {
+		count[code]++
+	}
+	assert.Equal(t, map[int]int{http.StatusSeeOther: 1, http.StatusConflict: 7}, count)
+}
+
+func TestSignIn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signedUp("alice")
+	b := s.visitor()
+	for _, form := range [][2]string{{"alice", "wrong horse"}, {"nobody", password}, {"nobody", "nobody"}, {"", ""}, {"alice' OR 'a'='a", password}} {
+		w := b.post("/signin", "name", form[0], "password", form[1])
+		assert.Equal(t, http.StatusUnauthorized, w.Code, form)
+		assert.Contains(t, w.Body.String(), "The name or the password is wrong.", form)
+		assert.False(t, b.isIn(), form)
+	}
+
+	// The page that was asked for comes after the sign-in. The ID from before is dead.
+	require.Equal(t, "/signin", b.Get("/devices").Header().Get("Location"))
+	before := b.Cookie
+	require.NotEmpty(t, before)
+	assert.Equal(t, "/devices", b.post("/signin", "name", "Alice", "password", password).Header().Get("Location"))
+	assert.NotEqual(t, before, b.Cookie)
+	assert.True(t, b.isIn())
+	thief := s.visitor()
+	thief.Cookie = before
+	assert.False(t, thief.isIn(), "the old ID")
+	thief.Cookie = before
+	assert.Equal(t, "/", thief.post("/signin", "name", "alice", "password", password).Header().Get("Location"), "the page that another session has asked for")
+}
+
+// A path that browsers would take for a host is not where a sign-in leads.
+func TestReturnToThisSite(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signedUp("alice")
+	b := s.visitor()
+	require.Equal(t, "/signin", b.Get("//devices").Header().Get("Location"))
+	assert.Equal(t, "/devices", b.post("/signin", "name", "alice", "password", password).Header().Get("Location"))
+}
+
+// bcrypt reads 72 bytes. A password that goes on after them is another one all the same.
+func TestLongPassword(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	long := strings.Repeat("a", 72)
+	b := s.visitor()
+	require.Equal(t, "/", b.post("/signup", "name", "alice", "password", long).Header().Get("Location"))
+	assert.Equal(t, http.StatusUnauthorized, b.post("/signin", "name", "alice", "password", long+"b").Code)
+	assert.Equal(t, http.StatusSeeOther, b.post("/signin", "name", "alice", "password", long).Code)
+}
+
+func TestRemember(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signedUp("alice")
+	b := s.visitor()
+	maxAge := func(form ...string) int {
+		w := b.post(form[0], form[1:]...)
+		require.Len(t, w.Result().Cookies(), 1)
+		return w.Result().Cookies()[0].MaxAge
+	}
+	signIn := []string{"/signin", "name", "alice", "password", password}
+	remembered := append(signIn, "remember", "on")
+	assert.Equal(t, 30*24*60*60, maxAge(remembered...))
+	assert.Contains(t, b.page("/session"), "<dt>Lifetime</dt><dd>30 days")
+	assert.Contains(t, b.page("/session"), "in 30 days")
+	assert.Equal(t, 0, maxAge(signIn...), "a sign-in without it takes it back")
+	assert.Contains(t, b.page("/session"), "<dt>Lifetime</dt><dd>30 minutes")
+	assert.Contains(t, b.page("/session"), "in 30 minutes")
+	assert.Equal(t, 30*24*60*60, maxAge(remembered...))
+	assert.Equal(t, 0, maxAge("/signout"), "so does a sign-out")
+}
+
+func TestSignOut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b, other := s.signedUp("alice"), s.signedIn("alice")
+	tab := s.visitor()
+	tab.Cookie = b.Cookie
+	require.Equal(t, "/signin", b.post("/signout").Header().Get("Location"))
+	assert.Contains(t, b.page("/signin"), `role="status">You are signed out.`)
+	assert.NotContains(t, b.page("/signin"), "You are signed out.", "the second time")
+	assert.False(t, b.isIn())
+	assert.False(t, tab.isIn(), "another tab")
+	assert.True(t, other.isIn(), "another device")
+	assert.Equal(t, "/signin", s.visitor().post("/signout").Header().Get("Location"), "nobody is signed in")
+}
+
+// Nothing of one user is left for the next one in the same browser.
+func TestNextUser(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signedUp("bob")
+	b := s.signedUp("alice")
+	b.page("/")
+	assert.Contains(t, b.page("/"), "<strong>2</strong> visits")
+	b.post("/signin", "name", "bob", "password", password)
+	assert.Contains(t, b.page("/"), "<strong>1</strong> visit")
+}
+
+func TestVisits(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.signedUp("alice")
+	const tabs, visits = 8, 5
+	var all sync.WaitGroup
+	for range tabs {
+		tab := s.visitor()
+		tab.Cookie = b.Cookie
+		all.Go(func() {
+			for range visits {
+				assert.Equal(t, http.StatusOK, tab.Get("/").Code)
+			}
+		})
+	}
+	all.Wait()
+	assert.Contains(t, b.page("/"), "<strong>41</strong> visits")
+}
+
+// What a visitor has typed or sent is text on every page.
+func TestEscaping(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const script = `<script>alert("1")</script>`
+	b := s.visitor()
+	r := webapp.Form("/signup", "name=%3Cscript%3Ealert(%221%22)%3C/script%3E&password=correct+horse")
+	r.Header.Set("User-Agent", script)
+	require.Equal(t, "/", b.Do(r).Header().Get("Location"))
+	for _, path := range []string{"/", "/devices", "/session", "/password", "/confirm"} {
+		assert.NotContains(t, b.page(path), "<script", path)
+	}
+	assert.Contains(t, b.page("/"), "&lt;script&gt;")
+	assert.Contains(t, b.page("/devices"), "&lt;script&gt;")
+	w := b.post("/signin", "name", `"><script>`, "password", "wrong horse")
+	assert.NotContains(t, w.Body.String(), "<script")
+	assert.NotContains(t, w.Body.String(), "wrong horse")
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"database/sql"
+	"errors"
+	"io/fs"
+	"log"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/flamego/flamego"
+
+	"github.com/flamego/session"
+)
+
+const (
+	idleLifetime     = 30 * time.Minute    // without a request
+	rememberLifetime = 30 * 24 * time.Hour // the same, after "remember me"
+	maxLifetime      = 90 * 24 * time.Hour // however much the session is used
+	confirmLifetime  = 10 * time.Minute    // after which some pages ask for the password again
+)
+
+// The keys of a session. It has the ID of the user and nothing that is in the table of the
+// users: a name that is copied here would be an old one some day.
+const (
+	keyUser        = "user_id"     // int64
+	keyCredentials = "credentials" // int64, the version of the password
+	keyDevice      = "device"      // string
+	keyRemembered  = "remembered"  // bool
+	keyVisits      = "visits"      // int
+	keyReturnTo    = "return_to"   // string, the page to show after a password
+)
+
+// sessionOptions returns the options of the sessions, but for the store.
+func sessionOptions(https bool) session.Options {
+	return session.Options{
+		Cookie: session.CookieOptions{
+			// A visitor who only looks at the sign-in page has no cookie.
+			WhenStored: true,
+			Secure:     https,
+		},
+		MaxLifetime: maxLifetime,
+		// What is stored for a visitor who never comes back, as a bot, is soon gone.
+		FirstLifetime: 10 * time.Minute,
+		// With these the app finds the sessions of a user. An eleventh sign-in ends the oldest.
+		OwnerKey: keyUser,
+		MaxOwned: 10,
+		// The visitor gets a page, and the log says why.
+		FailFunc: func(w http.ResponseWriter, _ *http.Request) {
+			showError(w, http.StatusInternalServerError)
+		},
+		ErrorFunc: func(err error) { log.Print(err) },
+	}
+}
+
+// app has what its handlers need.
+type app struct {
+	users *users
+	store string // the value of -store
+}
+
+// newApp returns the app with its middleware and its addresses.
+func newApp(people *users, sessions *session.Manager, store string) *flamego.Flame {
+	a := &app{users: people, store: store}
+	f := flamego.New()
+	f.Use(flamego.Recovery())
+	f.Use(setHeaders)
+	// Before the sessions: these files are the same for all visitors, so caches may keep them.
+	f.Use(flamego.Static(flamego.StaticOptions{
+		FileSystem:   http.FS(static()),
+		Prefix:       "static",
+		CacheControl: func() string { return "public, max-age=300" },
+	}))
+	// Before the sessions, too: a form that another site has posted is refused before anything
+	// is loaded or changed.
+	f.Use(refuseCrossOrigin())
+	f.Use(sessions.Handler())
+	f.Use(newView)
+
+	f.Get("/", a.signedIn, a.home)
+	f.Get("/session", a.signedIn, a.sessionPage)
+	f.Get("/signup", a.signUpPage)
+	f.Post("/signup", a.signUp)
+	f.Get("/signin", a.signInPage)
+	f.Post("/signin", a.signIn)
+	f.Post("/signout", a.signedIn, a.signOut)
+	f.Get("/password", a.signedIn, a.passwordPage)
+	f.Post("/password", a.signedIn, a.changePassword)
+	f.Get("/confirm", a.signedIn, a.confirmPage)
+	f.Post("/confirm", a.signedIn, a.confirm)
+	f.Get("/devices", a.signedIn, a.devices)
+	f.Post("/devices/end", a.signedIn, a.confirmed, a.endDevice)
+	f.Post("/devices/end-others", a.signedIn, a.confirmed, a.endOtherDevices)
+	f.NotFound(func(w http.ResponseWriter) { showError(w, http.StatusNotFound) })
+	return f
+}
+
+// setHeaders sets the headers that all responses have.
+func setHeaders(w http.ResponseWriter) {
+	h := w.Header()
+	// The pages have styles and an icon, and forms that post to this site. Nothing else loads,
+	// and no other site can show them in a frame.
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	// Not "no-referrer": with that, browsers post the forms of this very site with "Origin: null",
+	// which looks like another site where they send no Sec-Fetch-Site, that is without HTTPS.
+	h.Set("Referrer-Policy", "same-origin")
+}
+
+// refuseCrossOrigin is the protection against forms of other sites (CSRF). It goes by the headers
+// Sec-Fetch-Site and Origin, so the forms need no token. (Behind a proxy that changes Host, tell
+// it the address that visitors see, by AddTrustedOrigin.)
+func refuseCrossOrigin() flamego.Handler {
+	protection := http.NewCrossOriginProtection()
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := protection.Check(r); err != nil {
+			log.Printf("%s %s: %v", r.Method, r.URL.Path, err)
+			showError(w, http.StatusForbidden)
+		}
+	}
+}
+
+// signedIn lets those pass who know the password that the user has now.
+func (a *app) signedIn(c flamego.Context, r *http.Request, s session.Session, v *view) {
+	id, _ := session.Value[int64](s, keyUser)
+	credentials, _ := session.Value[int64](s, keyCredentials)
+	u, err := a.users.load(r.Context(), id)
+	switch {
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		v.fail(err)
+	case err == nil && u.Credentials == credentials:
+		v.User = &u
+	default:
+		// The session of somebody with an old password is not destroyed here: it may be that of
+		// the device that is just changing the password, by another request.
+		if r.Method == http.MethodGet && r.URL.Path != "/" {
+			s.Set(keyReturnTo, path.Clean(r.URL.Path)) // as "//devices" would be a host
+		}
+		c.Redirect("/signin", http.StatusSeeOther)
+	}
+}
+
+func static() fs.FS {
+	sub, err := fs.Sub(web, "web/static")
+	if err != nil {
+		panic(err) // of a wrong path only
+	}
+	return sub
+}
