@@ -1,7 +1,7 @@
 # The commands of this repository; "make help" lists them. "make test" is the one
 # that everybody runs: people, .ci/run and the GitHub workflow.
 
-.DEFAULT_GOAL := test
+.DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
@@ -73,7 +73,7 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 # With CI=true a server that is missing fails its tests instead of skipping them. Most tests wait, for
 # servers and for sessions to expire: so there are more at a time than processors.
 .PHONY: test-all
-test-all: ## Run all tests on all servers
+test-all: deps ## Run all tests on all servers
 	CI=true go test -race -shuffle=on -parallel 6 ./...
 
 # At the same time, as they wait more than they work.

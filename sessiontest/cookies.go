@@ -59,8 +59,9 @@ func (j *jar) addTo(r *http.Request, all bool) {
 	}
 }
 
-// isBelow reports whether a cookie with the first path is sent to the second one.
+// isBelow reports whether a cookie with the first path is sent to the second one, as RFC 6265 has it in
+// section 5.1.4.
 func isBelow(folder, path string) bool {
-	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(folder, "/"))
-	return ok && (rest == "" || rest[0] == '/') || folder == "/"
+	rest, ok := strings.CutPrefix(path, folder)
+	return ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(folder, "/"))
 }

@@ -27,16 +27,16 @@ func newApp() (*flamego.Flame, *session.Manager) {
 	f := flamego.Classic()
 	f.Use(sessions.Handler())
 
-	f.Post("/login", func(w http.ResponseWriter, r *http.Request, s session.Session) error {
+	f.Post("/login", func(w http.ResponseWriter, r *http.Request, s session.Session) {
 		if r.PostFormValue("password") != "secret" {
 			http.Error(w, "Wrong password", http.StatusUnauthorized)
-			return nil
+			return
 		}
 		if err := s.RegenerateID(w, r); err != nil {
-			return err
+			app.Fail(w, err)
+			return
 		}
 		s.Set("user_id", 456)
-		return nil
 	})
 	f.Get("/profile", func(s session.Session, flash session.Flash) (int, string) {
 		if s.Get("user_id") == nil {

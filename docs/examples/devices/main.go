@@ -69,6 +69,7 @@ func newApp(sessions *session.Manager, people *users.Table) *flamego.Flame {
 			app.Fail(w, err)
 			return
 		}
+		s.Flush() // nothing stays of another user
 		s.Set("user_id", user.ID)
 		s.Set("credentials", user.Credentials) // of the row whose password was checked
 		s.Set("device", r.UserAgent())

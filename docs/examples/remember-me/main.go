@@ -55,6 +55,7 @@ func newApp(sessions *session.Manager, people *users.Table) *flamego.Flame {
 			app.Fail(w, err)
 			return
 		}
+		s.Flush() // nothing stays of another user
 		s.Set("user_id", user.ID)
 		lifetime := time.Duration(0) // that of the Config, until the browser is closed
 		if r.PostFormValue("remember") != "" {

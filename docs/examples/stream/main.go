@@ -40,6 +40,7 @@ func newApp(stopping context.Context, sessions *session.Manager, people *users.T
 			app.Fail(w, err)
 			return
 		}
+		s.Flush() // nothing stays of another user
 		s.Set("user_id", user.ID)
 	})
 	f.Post("/logout", func(w http.ResponseWriter, r *http.Request, s session.Session) {

@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"log"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/flamego/flamego"
@@ -57,6 +58,7 @@ func newApp(sessions *session.Manager, people *users.Table) *flamego.Flame {
 			app.Fail(w, err)
 			return
 		}
+		s.Flush() // nothing stays of another user
 		s.Set("user_id", user.ID)
 		c.Redirect("/", http.StatusSeeOther)
 	})
@@ -76,7 +78,7 @@ func newApp(sessions *session.Manager, people *users.Table) *flamego.Flame {
 			return
 		}
 		if r.Method == http.MethodGet {
-			s.Set("return_to", r.URL.RequestURI())
+			s.Set("return_to", "/"+strings.TrimLeft(r.URL.RequestURI(), "/")) // "//keys" would be a host
 		}
 		c.Redirect("/confirm", http.StatusSeeOther)
 	}

@@ -32,5 +32,9 @@ func TestFiveMinutes(t *testing.T) {
 			assert.Equal(t, "Logged in as alice", v.Get("/").Body.String())
 			assert.Equal(t, "/keys", v.Do(webapp.Form("/confirm", "password="+users.Password)).Header().Get("Location"))
 		}
+
+		time.Sleep(5 * time.Minute)
+		v.Get("//keys")
+		assert.Equal(t, "/keys", v.Do(webapp.Form("/confirm", "password="+users.Password)).Header().Get("Location"), "no other host")
 	})
 }

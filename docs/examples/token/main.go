@@ -25,7 +25,10 @@ func options() session.Options {
 		MaxLifetime: 180 * 24 * time.Hour,
 		IDLength:    25, // 129 bits
 		ReadIDFunc: func(r *http.Request) string {
-			token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+			scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+			if !strings.EqualFold(scheme, "Bearer") {
+				return ""
+			}
 			return token
 		},
 		WriteIDFunc: func(http.ResponseWriter, *http.Request, string, bool) {
@@ -59,6 +62,7 @@ func newApp(sessions *session.Manager, people *users.Table) *flamego.Flame {
 			app.Fail(w, err)
 			return
 		}
+		s.Flush() // nothing stays of another user
 		s.Set("user_id", user.ID)
 		answer(w, http.StatusOK, map[string]string{"token": s.ID()})
 	})

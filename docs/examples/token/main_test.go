@@ -39,7 +39,7 @@ func TestToken(t *testing.T) {
 		assert.Len(t, got.Token, 25)
 		return got.Token
 	}
-	me := func(token string) int { return do(httptest.NewRequest("GET", "/me", nil), token).Code }
+	me := func(token string) int { return do(httptest.NewRequest(http.MethodGet, "/me", nil), token).Code }
 
 	for _, wrong := range []string{"", "wrong", strings.Repeat("a", 25)} {
 		assert.Equal(t, http.StatusUnauthorized, me(wrong))
@@ -49,6 +49,11 @@ func TestToken(t *testing.T) {
 	phone, tablet := login(""), login("")
 	assert.NotEqual(t, phone, tablet)
 	assert.Equal(t, http.StatusOK, me(phone))
+	for header, status := range map[string]int{"bearer " + phone: http.StatusOK, phone: http.StatusUnauthorized, "Basic " + phone: http.StatusUnauthorized} {
+		r := httptest.NewRequest(http.MethodGet, "/me", nil)
+		r.Header.Set("Authorization", header)
+		assert.Equal(t, status, do(r, "").Code, header)
+	}
 
 	again := login(phone)
 	assert.Equal(t, http.StatusUnauthorized, me(phone), "the old token")

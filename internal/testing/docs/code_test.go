@@ -63,12 +63,10 @@ var known = map[string]string{
 const given = `package main
 
 import (
-	"context"
 	"database/sql"
+	"net/http"
 
 	"github.com/flamego/flamego"
-
-	"github.com/flamego/session"
 )
 
 var (
@@ -76,12 +74,11 @@ var (
 	db *sql.DB
 )
 
-// open is that of a store of one's own.
-func open[Config any](context.Context, Config) (session.Backend, error) { return nil, nil }
-
-// sessionOf is what an app has kept with a user, and settle what it does for an order.
-func sessionOf(string) string { return "" }
-func settle(string)           {}
+// sessionOf is what an app has kept with a user, settle what it does for an order, and fail
+// how it answers with an error.
+func sessionOf(string) string         { return "" }
+func settle(string)                   {}
+func fail(http.ResponseWriter, error) {}
 
 func main() {}
 `

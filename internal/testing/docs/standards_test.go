@@ -10,11 +10,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The tests that docs/security.md names in its tables of standards exist, and so do the
-// rules of package storetest.
+// The tests that the README and docs/security.md name in their tables exist, and so do the rules
+// of package storetest.
 func TestNamedTests(t *testing.T) {
 	t.Parallel()
 	_, tables, _ := strings.Cut(read(t, "docs/security.md"), "\n## Standards\n")
+	_, table, _ := strings.Cut(read(t, "README.md"), "\n## Why this one\n")
+	inREADME := regexp.MustCompile(`\[(Test[A-Z]\w*|[a-z ]+/[a-z ,]+)\]\(([^)]+)\)`).FindAllStringSubmatch(table, -1)
+	require.Greater(t, len(inREADME), 8)
+	for _, match := range inREADME {
+		assert.Contains(t, read(t, match[2]), match[1], "README.md: the link %s", match[0])
+	}
 	exist := make(map[string]bool)
 	definition := regexp.MustCompile(`(?m)^func ((?:Test|Example)\w+)\(|\bname: +"([a-z ]+/[^"]+)"`)
 	for _, name := range files(t, ".go") {

@@ -42,7 +42,8 @@ func Initer() session.Initer {
 }
 
 // backend keeps each record under its session ID: the time of its expiry, the owner, the
-// data. Each operation is one transaction.
+// data. Each operation is one transaction. It takes milliseconds and cannot be interrupted, so
+// nothing looks at the contexts.
 type backend struct {
 	db     *bolt.DB
 	bucket []byte

@@ -27,9 +27,16 @@ var profilePage = template.Must(template.New("profile").Parse(`<!DOCTYPE html><t
 
 // identify names the visitor for Csrfer. A token is good for all sessions that have the same
 // value here: by "user_id" those of one user, but also all those where nobody is logged in.
-func identify(s session.Session) {
-	if s.Get("visitor") == nil {
+//
+// Who posts without a session has seen no form. It may be a visitor whom another site makes post:
+// then the browser holds back the cookie, and a new session would replace the good one.
+func identify(w http.ResponseWriter, r *http.Request, s session.Session) {
+	switch {
+	case s.Get("visitor") != nil:
+	case r.Method == http.MethodGet:
 		s.Set("visitor", rand.Text())
+	default:
+		http.Error(w, "Bad Request: no token", http.StatusBadRequest)
 	}
 }
 

@@ -52,6 +52,12 @@ func TestForm(t *testing.T) {
 	assert.Equal(t, http.StatusBadRequest, post(alice, foreign).StatusCode, "a token that somebody else got")
 	assert.Contains(t, alice.Get(server, "/profile").Body, "Who are you?")
 
+	// As another site makes her browser post, without her cookie.
+	held := visitor.New(t, server).Post(server, "/profile", "name=Mallory")
+	assert.Equal(t, http.StatusBadRequest, held.StatusCode)
+	assert.Empty(t, held.Cookies(), "it would replace the one that she has")
+	assert.Equal(t, 2, stored(), "alice's and mallory's")
+
 	saved := post(alice, token)
 	assert.Equal(t, http.StatusOK, saved.StatusCode)
 	assert.Contains(t, saved.Body, "Hello, Alice.")

@@ -73,7 +73,7 @@ func (a *app) socket(w http.ResponseWriter, r *http.Request, s session.Session) 
 	defer close(closed)
 	go a.watch(conn, closed, s.ID(), name, &active)
 
-	ctx := context.WithoutCancel(r.Context())
+	ctx := context.WithoutCancel(r.Context()) // that of the request is not for a connection that was taken over
 	for {
 		_, text, err := conn.Read(ctx)
 		if err != nil {
