@@ -18,7 +18,7 @@ import (
 	"github.com/flamego/session/docs/examples/internal/app"
 )
 
-var page = template.Must(template.New("page").Parse(`<!DOCTYPE html><title>Cart</title>
+var page = template.Must(template.New("page").Parse(`<!DOCTYPE html><html lang="en"><title>Cart</title>
 <p>Clicks: {{.Clicks}}
 <form method="post" action="/click"><button>Click</button></form>
 <ul>

@@ -19,7 +19,7 @@ import (
 	"github.com/flamego/session/docs/examples/internal/users"
 )
 
-var loginPage = template.Must(template.New("login").Parse(`<!DOCTYPE html><title>Log in</title>
+var loginPage = template.Must(template.New("login").Parse(`<!DOCTYPE html><html lang="en"><title>Log in</title>
 <form method="post" action="/login">
 <p><label>Name <input name="name" value="alice"></label>
 <p><label>Password <input name="password" type="password"></label> (correct horse)
@@ -28,7 +28,7 @@ var loginPage = template.Must(template.New("login").Parse(`<!DOCTYPE html><title
 </form>
 `))
 
-var homePage = template.Must(template.New("home").Parse(`<!DOCTYPE html><title>Home</title>
+var homePage = template.Must(template.New("home").Parse(`<!DOCTYPE html><html lang="en"><title>Home</title>
 <p>Logged in as {{.Name}}
 <form method="post" action="/logout"><button>Log out</button></form>
 `))

@@ -20,7 +20,7 @@ import (
 	"github.com/flamego/session/docs/examples/internal/users"
 )
 
-var loginPage = template.Must(template.New("login").Parse(`<!DOCTYPE html><title>Log in</title>
+var loginPage = template.Must(template.New("login").Parse(`<!DOCTYPE html><html lang="en"><title>Log in</title>
 <form method="post" action="/login">
 <p><label>Name <input name="name" value="alice"></label>
 <p><label>Password <input name="password" type="password"></label> (correct horse)
@@ -28,7 +28,7 @@ var loginPage = template.Must(template.New("login").Parse(`<!DOCTYPE html><title
 </form>
 `))
 
-var confirmPage = template.Must(template.New("confirm").Parse(`<!DOCTYPE html><title>Confirm</title>
+var confirmPage = template.Must(template.New("confirm").Parse(`<!DOCTYPE html><html lang="en"><title>Confirm</title>
 <form method="post" action="/confirm">
 <p><label>Your password, once more <input name="password" type="password"></label>
 <p><button>Go on</button>

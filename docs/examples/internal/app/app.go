@@ -25,6 +25,7 @@ func Serve(f *flamego.Flame, sessions *session.Manager) {
 	defer cancel()
 	go func() {
 		<-ctx.Done()
+		cancel() // a second Ctrl-C ends the process at once
 		f.Stop()
 	}()
 	f.Run()

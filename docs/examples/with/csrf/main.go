@@ -16,7 +16,7 @@ import (
 	"github.com/flamego/session"
 )
 
-var profilePage = template.Must(template.New("profile").Parse(`<!DOCTYPE html><title>Profile</title>
+var profilePage = template.Must(template.New("profile").Parse(`<!DOCTYPE html><html lang="en"><title>Profile</title>
 <p>{{if .Name}}Hello, {{.Name}}.{{else}}Who are you?{{end}}
 <form method="post" action="/profile">
 <input type="hidden" name="_csrf" value="{{.Token}}">
@@ -46,7 +46,7 @@ func newApp(opts session.Options) *flamego.Flame {
 
 	f.Get("/", func(w http.ResponseWriter) string {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		return `<!DOCTYPE html><title>Home</title><p><a href="/profile">Profile</a>`
+		return `<!DOCTYPE html><html lang="en"><title>Home</title><p><a href="/profile">Profile</a>`
 	})
 
 	// Csrfer stores a token for whoever asks for a page behind it. So it is only on the pages

@@ -23,7 +23,7 @@ import (
 	"github.com/flamego/session"
 )
 
-var homePage = template.Must(template.New("home").Parse(`<!DOCTYPE html><title>Home</title>
+var homePage = template.Must(template.New("home").Parse(`<!DOCTYPE html><html lang="en"><title>Home</title>
 {{range .Messages}}<p>{{.}}
 {{end}}{{if .Name}}<p>Logged in as {{.Name}}
 <form method="post" action="/logout"><button>Log out</button></form>

@@ -20,7 +20,7 @@ import (
 	"github.com/flamego/session/sqlite"
 )
 
-var homePage = template.Must(template.New("home").Parse(`<!DOCTYPE html><title>Home</title>
+var homePage = template.Must(template.New("home").Parse(`<!DOCTYPE html><html lang="en"><title>Home</title>
 {{if .}}<p>Logged in as {{.}}
 <form method="post" action="/logout"><button>Log out</button></form>
 {{else}}<p>Not logged in{{end}}

@@ -20,7 +20,7 @@ import (
 	"github.com/flamego/session"
 )
 
-var page = template.Must(template.New("page").Parse(`<!DOCTYPE html><title>Echo</title>
+var page = template.Must(template.New("page").Parse(`<!DOCTYPE html><html lang="en"><title>Echo</title>
 {{if .}}<p>You are {{.}}
 <form method="post" action="/logout"><button>Log out</button></form>
 <form id="form"><label>Message <input id="text" autocomplete="off"></label> <button>Send</button></form>
@@ -174,6 +174,7 @@ func main() {
 	a.routes(f)
 	go func() {
 		<-ctx.Done()
+		cancel() // a second Ctrl-C ends the process at once
 		f.Stop()
 	}()
 	f.Run()
