@@ -102,7 +102,7 @@ test-with: deps ## Run the examples with other libraries (docs/examples/with)
 # in CI. Another browser is named by CHROMIUM=/path.
 .PHONY: browser
 browser: deps ## Visit the example login in a real Chromium
-	@if go run $(SERVERS) chromium; then \
+	@if [ -n "$$CHROMIUM" ] || go run $(SERVERS) chromium; then \
 		cd $(BROWSER) && CI=true go test -race -shuffle=on -parallel 4 ./...; \
 	else \
 		echo "NOT TESTED in a browser." >&2; [ -z "$$CI" ]; \

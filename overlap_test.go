@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
 // The first request of a visitor is still writing its response when the second
@@ -29,6 +30,50 @@ func TestFirstRequestStreams(t *testing.T) {
 		require.Equal(t, 1, get(t, a.Store(), sid, "a"))
 		require.Equal(t, 2, get(t, a.Store(), sid, "b"))
 	})
+}
+
+// afterLoad is a backend that calls a function once, between a load and its answer.
+type afterLoad struct {
+	*mapbackend.Backend
+	then func()
+}
+
+func (b *afterLoad) Load(ctx context.Context, sid string) (session.Record, bool, error) {
+	rec, found, err := b.Backend.Load(ctx, sid)
+	if then := b.then; then != nil {
+		b.then = nil
+		then()
+	}
+	return rec, found, err
+}
+
+// A visitor has a cookie, and nothing is stored yet. While one request looks for the session and
+// does not find it, another one stores it: the first one joins it, and does not take the ID for an
+// unknown one, which would replace the cookie and lose what the other one has set.
+func TestStoredBehindTheLoad(t *testing.T) {
+	b := &afterLoad{Backend: mapbackend.New()}
+	a := newApp(t, backendOptions(b))
+	cookie := a.visit(func(session.Session) {}) // stores nothing
+	b.then = func() { a.once(cookie, func(s session.Session) string { s.Set("b", 2); return "ok" }) }
+	w := a.once(cookie, func(s session.Session) string { s.Set("a", 1); return "ok" })
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Empty(t, w.Header().Values("Set-Cookie"))
+	require.Equal(t, 1, get(t, a.Store(), sidOf(cookie), "a"))
+	require.Equal(t, 2, get(t, a.Store(), sidOf(cookie), "b"))
+}
+
+// The same, but a logout has ended the session by then: it stays so.
+func TestDestroyedBehindTheLoad(t *testing.T) {
+	b := &afterLoad{Backend: mapbackend.New()}
+	a := newApp(t, backendOptions(b))
+	cookie := a.visit(func(session.Session) {}) // stores nothing
+	b.then = func() {
+		a.once(cookie, func(s session.Session) string { s.Set("b", 2); return "ok" })
+		a.once(cookie, func(s session.Session, w http.ResponseWriter, r *http.Request) error { return session.Destroy(w, r, s) })
+	}
+	w := a.once(cookie, func(s session.Session) string { s.Set("a", 1); return "ok" })
+	require.Equal(t, http.StatusOK, w.Code)
+	require.False(t, a.Store().Exist(context.Background(), sidOf(cookie)))
 }
 
 // A request that renews an ID under which nothing was stored when it began takes along

@@ -106,7 +106,14 @@ func (rq *request) load(r *http.Request) error {
 		if sid == "" {
 			break
 		}
+		issued := rq.m.issued.has(sid)
 		sess, status, err := rq.read(r.Context(), sid)
+		if err == nil && status == commit.Gone && issued {
+			if issued = rq.m.issued.has(sid); !issued {
+				// Another request has stored the first thing under this ID since it was looked for.
+				sess, status, err = rq.read(r.Context(), sid)
+			}
+		}
 		switch {
 		case err != nil:
 			return err
@@ -115,7 +122,7 @@ func (rq *request) load(r *http.Request) error {
 			return nil
 		case status == commit.Renewed:
 			rq.sess, rq.inStore = sess, status
-		case rq.m.mayUse(sid):
+		case issued || rq.m.mayUse(sid):
 			if ours == "" {
 				ours = sid
 			}

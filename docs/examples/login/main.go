@@ -9,6 +9,9 @@
 //
 // FLAMEGO_ADDR (host:port) is where it serves, by default port 2830. Ctrl-C ends it.
 //
+// An app on the internet needs more than this one has: it limits how often a password may be
+// tried, and can send a new one.
+//
 // What to read first: app.go has the options of the sessions and the order of the middleware,
 // account.go has the sign-in, devices.go has the sessions of a user.
 package main

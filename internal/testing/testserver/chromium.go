@@ -18,6 +18,12 @@ const ChromiumVariable = "CHROMIUM"
 func Chromium(t testing.TB) string {
 	t.Helper()
 	path, err := FindChromium()
+	return needed(t, path, err)
+}
+
+// needed returns the path, or skips or fails the test as a missing server does.
+func needed(t testing.TB, path string, err error) string {
+	t.Helper()
 	if err == nil {
 		return path
 	}
@@ -30,6 +36,12 @@ func Chromium(t testing.TB) string {
 
 // FindChromium returns the path of Chromium, or an error that says how to install it.
 func FindChromium() (string, error) {
+	return findChromium(osRelease, "/usr/bin", "/opt/google/chrome", "/usr/local/bin")
+}
+
+const osRelease = "/etc/os-release"
+
+func findChromium(release string, folders ...string) (string, error) {
 	if path := os.Getenv(ChromiumVariable); path != "" {
 		found, err := exec.LookPath(path)
 		if err != nil {
@@ -39,12 +51,12 @@ func FindChromium() (string, error) {
 	}
 	// A snap is no use: it sees no other temporary folder than its own.
 	for _, program := range []string{"chromium", "google-chrome", "google-chrome-stable"} {
-		path, ok := lookPath(program, "/usr/bin", "/opt/google/chrome", "/usr/local/bin")
+		path, ok := lookPath(program, folders...)
 		if ok && !isSnap(path) {
 			return path, nil
 		}
 	}
-	if chromiumIsSnap() {
+	if chromiumIsSnap(release) {
 		return "", fmt.Errorf("testserver: Chromium is %w. That of this system is a snap, which cannot be used: "+
 			"install the Debian package of Google Chrome (google.com/chrome), or any other Chromium, and name it by %s=/path",
 			errMissing, ChromiumVariable)
@@ -59,10 +71,10 @@ func isSnap(path string) bool {
 	return strings.HasPrefix(path, "/snap/") || filepath.Base(path) == "snap"
 }
 
-// chromiumIsSnap reports whether this is Ubuntu, or made of it, whose package of Chromium
-// installs a snap.
-func chromiumIsSnap() bool {
-	release, err := os.ReadFile("/etc/os-release")
+// chromiumIsSnap reports whether the system is Ubuntu, or made of it, whose package of Chromium
+// installs a snap. The file says which system it is.
+func chromiumIsSnap(file string) bool {
+	release, err := os.ReadFile(file)
 	if err != nil {
 		return false
 	}

@@ -129,7 +129,7 @@ func Missing() []string {
 			pkgs = append(pkgs, k.pkg)
 		}
 	}
-	if _, err := FindChromium(); errors.Is(err, errMissing) && !chromiumIsSnap() {
+	if _, err := FindChromium(); errors.Is(err, errMissing) && !chromiumIsSnap(osRelease) {
 		pkgs = append(pkgs, "chromium")
 	}
 	return pkgs

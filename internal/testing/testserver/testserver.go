@@ -58,7 +58,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -80,8 +79,10 @@ func Main(m *testing.M) {
 	underMain.Store(true)
 	code := m.Run()
 	atEnd.mu.Lock()
-	defer atEnd.mu.Unlock()
-	for _, stop := range append(slices.Clone(atEnd.stops), own.stop) {
+	stops := atEnd.stops
+	atEnd.mu.Unlock()
+	stops = append(stops, own.stop)
+	for _, stop := range stops {
 		if err := stop(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)
