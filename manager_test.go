@@ -106,10 +106,10 @@ func TestBadOptions(t *testing.T) {
 		`"__Secure-" needs`:               {Cookie: session.CookieOptions{Name: "__secure-s"}},
 		"argument of type *session.Memor": {Config: (*session.MemoryConfig)(nil)},
 		"IDLength is 256":                 {IDLength: 256},
-		"want a config of type session.M": {Config: session.FileConfig{}},
-		"want a config of type session.F": {Initer: session.FileIniter(), Config: &session.FileConfig{}},
-		"refused by the database":         {Initer: failingIniter},
-		"returned no store":               {Initer: func(context.Context, ...interface{}) (session.Store, error) { return nil, nil }},
+		"want a config of type session.MemoryConfig and an IDWriter: do Options.Initer and Options.Config belong together?": {Config: session.FileConfig{}},
+		"want a config of type session.FileConfig and an IDWriter: the config must not be a pointer":                        {Initer: session.FileIniter(), Config: &session.FileConfig{}},
+		"refused by the database": {Initer: failingIniter},
+		"returned no store":       {Initer: func(context.Context, ...interface{}) (session.Store, error) { return nil, nil }},
 	} {
 		m, err := session.New(opts)
 		require.Nil(t, m)

@@ -81,11 +81,19 @@ func initArgs[C any](args []interface{}) (config C, given bool, writer IDWriter,
 		case C:
 			config, given = arg, true
 		default:
-			return config, false, nil, fmt.Errorf("unexpected argument of type %T, want a config of type %T and an IDWriter", arg, config)
+			return config, false, nil, fmt.Errorf("unexpected argument of type %T, want a config of type %T and an IDWriter%s", arg, config, hint[C](arg))
 		}
 	}
 	if writer == nil {
 		return config, given, nil, errors.New("IDWriter not given")
 	}
 	return config, given, writer, nil
+}
+
+// hint says what is probably wrong with an argument that is not the Config C.
+func hint[C any](arg interface{}) string {
+	if _, ok := arg.(*C); ok {
+		return ": the config must not be a pointer"
+	}
+	return ": do Options.Initer and Options.Config belong together?"
 }

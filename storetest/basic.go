@@ -9,6 +9,20 @@ import (
 	"github.com/flamego/session"
 )
 
+// oneStorage is the first rule. Where it is broken, half of the others are, and none says why.
+var oneStorage = rule{
+	name: "basic/one storage",
+	text: "Two stores on the same storage see the same sessions: session.New is called twice with what Open returned. (A store that can share its storage with no other one has the trait Private.)",
+	not:  []Trait{Private},
+	check: func(e *env) {
+		b := e.another()
+		e.set("session1", "key", 1)
+		b.want("session1", "key", 1)
+		b.destroy("session1")
+		e.wantExist("session1", false)
+	},
+}
+
 var basicRules = []rule{
 	{
 		name: "basic/absent is empty",
@@ -142,18 +156,6 @@ var basicRules = []rule{
 			if !bytes.Equal(got, all) {
 				e.Error("the bytes read are not the bytes saved")
 			}
-		},
-	},
-	{
-		name: "basic/one storage",
-		text: "Two stores on the same storage see the same sessions.",
-		not:  []Trait{Private},
-		check: func(e *env) {
-			b := e.another()
-			e.set("session1", "key", 1)
-			b.want("session1", "key", 1)
-			b.destroy("session1")
-			e.wantExist("session1", false)
 		},
 	},
 }

@@ -78,6 +78,9 @@ const (
 // meant to have owners, add a test that session.New with Options.OwnerKey returns no error:
 // otherwise nobody notices that the rules are skipped.
 func Run(t *testing.T, open Open, traits ...Trait) {
+	if !oneStorage.skips(traits) && !t.Run(oneStorage.name, func(t *testing.T) { oneStorage.run(t, open, traits...) }) {
+		return
+	}
 	var waiting sync.WaitGroup
 	for _, rule := range rules {
 		switch {
@@ -146,7 +149,7 @@ func (r rule) run(t testing.TB, open Open, traits ...Trait) {
 	r.check(e)
 }
 
-// rules are all rules.
+// rules are all rules but oneStorage.
 var rules = slices.Concat(basicRules, deathRules, mergeRules, badInputRules, requestRules, endingRules, historyRules, loadRules,
 	lifeRules, ownLifeRules, updateRules, ownerRules, ownerLoadRules)
 

@@ -224,7 +224,7 @@ func openSeparate(_ testing.TB, lifetime time.Duration) session.Options {
 func brokenRules(open Open, names []string) (broken []string) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for _, rule := range rules {
+	for _, rule := range append(slices.Clone(rules), oneStorage) {
 		if !slices.Contains(names, rule.name) {
 			continue
 		}

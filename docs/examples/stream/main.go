@@ -94,6 +94,6 @@ func main() {
 	}
 	stopping, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	context.AfterFunc(stopping, cancel) // a second Ctrl-C ends the process at once
+	context.AfterFunc(stopping, cancel)                          // a second Ctrl-C ends the process at once
 	app.Serve(newApp(stopping, sessions, users.New()), sessions) // which ends by these signals, too
 }

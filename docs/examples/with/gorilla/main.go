@@ -122,6 +122,18 @@ func (old *former) takeAlong(w http.ResponseWriter, r *http.Request, s session.S
 	for key, value := range was.Values {
 		s.Set(key, value)
 	}
+
+	// A slow page may come here before a logout in another tab, and answer after it. So look once
+	// more when the response begins.
+	id, _ := was.Values["user_id"].(int)
+	cookie, _ := r.Cookie(old.cookie) // was is from it
+	w.(flamego.ResponseWriter).Before(func(w flamego.ResponseWriter) {
+		if !writtenAt(cookie.Value).After(old.people.LoggedOut(id)) {
+			if err := session.Destroy(w, r, s); err != nil {
+				log.Print(err)
+			}
+		}
+	})
 }
 
 // end deletes the old session of a visitor, which is a cookie, and a file of a FilesystemStore.
@@ -139,6 +151,14 @@ func (old *former) end(w http.ResponseWriter, r *http.Request) (int, error) {
 func fail(w http.ResponseWriter, err error) {
 	log.Print(err)
 	http.Error(w, "Internal Server Error", http.StatusInternalServerError)
+}
+
+// refuseCrossOrigin keeps forms of other sites from logging a visitor out. They may bring the old
+// cookie.
+func refuseCrossOrigin(w http.ResponseWriter, r *http.Request) {
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		http.Error(w, "Forbidden", http.StatusForbidden)
+	}
 }
 
 func options(dir string) session.Options {
@@ -170,7 +190,7 @@ func newApp(m *session.Manager, old *former) *flamego.Flame {
 			}
 		})
 	}, old.takeAlong) // all routes but the logout
-	f.Post("/logout", func(c flamego.Context, w http.ResponseWriter, r *http.Request, s session.Session) {
+	f.Post("/logout", refuseCrossOrigin, func(c flamego.Context, w http.ResponseWriter, r *http.Request, s session.Session) {
 		id, err := old.end(w, r)
 		if err != nil {
 			fail(w, err)

@@ -168,6 +168,54 @@ func TestLogoutFirst(t *testing.T) {
 	})
 }
 
+// A slow page that has only the old cookie, and answers after a move and a logout in another tab, logs
+// nobody in. If nobody logs out, its cookie is as good as the other.
+func TestSlowPage(t *testing.T) {
+	eachStore(t, func(t *testing.T, a *apps, _ int) {
+		requests := make(chan [2]chan struct{}, 1)
+		a.flame.Get("/slow", a.old.takeAlong, func() string {
+			r := <-requests
+			close(r[0])
+			<-r[1]
+			return "slow"
+		})
+		for _, logsOut := range []bool{false, true} {
+			a.old.people.loggedOut = make(map[int]time.Time) // as if it were long ago
+			begun, goOn := make(chan struct{}), make(chan struct{})
+			requests <- [2]chan struct{}{begun, goOn}
+			v, _ := a.login(t)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				v.Get(a.now, "/slow")
+			}()
+			<-begun
+			assert.Contains(t, a.home(t, v), in)
+			want := in
+			if logsOut {
+				assert.Contains(t, v.Post(a.now, "/logout", "").Body, out)
+				want = out
+			}
+			close(goOn)
+			<-ended
+			assert.Contains(t, a.home(t, v), want)
+		}
+	})
+}
+
+// A form of another site, which may bring the old cookie, logs nobody out.
+func TestForgedLogout(t *testing.T) {
+	eachStore(t, func(t *testing.T, a *apps, _ int) {
+		v, old := a.login(t)
+		r, err := http.NewRequest(http.MethodPost, a.now.URL+"/logout", nil)
+		require.NoError(t, err)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		answer := visitor.New(t, a.now, old).Do(r)
+		assert.Equal(t, http.StatusForbidden, answer.StatusCode)
+		assert.Contains(t, a.home(t, v), in)
+	})
+}
+
 // Pages that a browser opens at once all find the visitor logged in, and each response has a
 // cookie that is good.
 func TestFirstAtOnce(t *testing.T) {

@@ -49,55 +49,75 @@ func (c skipBroken) Decode(b []byte) (time.Time, map[string]interface{}, error) 
 	return deadline, values, nil
 }
 
+// keyFormer is the key under which a session has the token of the one that it was moved from.
+const keyFormer = "scs_token"
+
 // takeAlong is middleware that copies the session of a visitor from scs, key by key. The old
-// session stays until the browser has shown the new cookie: the first response may be lost, and
-// a browser that sends several requests at once needs the old one for each of them.
+// session stays until the visitor logs out: the first response may be lost, and a browser that sends
+// several requests at once needs the old one for each of them.
 func takeAlong(old *scs.SessionManager) flamego.Handler {
 	return func(w http.ResponseWriter, r *http.Request, s session.Session) {
 		cookie, err := r.Cookie(old.Cookie.Name)
 		if err != nil {
 			return
 		}
-		if s.Get("user_id") != nil {
-			if err := endFormer(old, w, r); err != nil {
-				fail(w, err)
-			}
+		if s.Get("user_id") != nil { // the browser has the new cookie, and needs the old one no more
+			old.WriteSessionCookie(r.Context(), w, "", time.Time{}) // with no time: an expired one
 			return
 		}
-
-		ctx, err := old.Load(r.Context(), cookie.Value)
+		was, err := loggedIn(old, r, cookie.Value)
 		if err != nil {
 			fail(w, err)
 			return
 		}
-		if !old.Exists(ctx, "user_id") || time.Now().After(old.Deadline(ctx)) {
-			return // over, or never logged in
+		if was == nil {
+			return
 		}
 		if err := s.RegenerateID(w, r); err != nil {
 			fail(w, err)
 			return
 		}
-		for _, key := range old.Keys(ctx) {
-			s.Set(key, old.Get(ctx, key))
+		for _, key := range old.Keys(was) {
+			s.Set(key, old.Get(was, key))
 		}
+		s.Set(keyFormer, cookie.Value)
+
+		// A slow page may come here before a logout in another tab, and answer after it. So look once
+		// more when the response begins.
+		w.(flamego.ResponseWriter).Before(func(w flamego.ResponseWriter) {
+			if was, err := loggedIn(old, r, cookie.Value); err != nil || was == nil {
+				if err := session.Destroy(w, r, s); err != nil {
+					log.Print(err)
+				}
+			}
+		})
 	}
 }
 
+// loggedIn returns the context of an old session, or nil if that is over, or one of nobody.
+func loggedIn(old *scs.SessionManager, r *http.Request, token string) (context.Context, error) {
+	ctx, err := old.Load(context.WithoutCancel(r.Context()), token)
+	if err != nil || !old.Exists(ctx, "user_id") || time.Now().After(old.Deadline(ctx)) {
+		return nil, err
+	}
+	return ctx, nil
+}
+
 // endFormer deletes the session that scs has of the visitor, and its cookie.
-func endFormer(old *scs.SessionManager, w http.ResponseWriter, r *http.Request) error {
-	cookie, err := r.Cookie(old.Cookie.Name)
-	if err != nil {
+func endFormer(old *scs.SessionManager, w http.ResponseWriter, r *http.Request, s session.Session) error {
+	token, _ := session.Value[string](s, keyFormer)
+	if cookie, err := r.Cookie(old.Cookie.Name); err == nil {
+		token = cookie.Value
+		old.WriteSessionCookie(r.Context(), w, "", time.Time{})
+	}
+	if token == "" {
 		return nil
 	}
-	ctx, err := old.Load(context.WithoutCancel(r.Context()), cookie.Value)
+	ctx, err := old.Load(context.WithoutCancel(r.Context()), token)
 	if err != nil {
 		return err
 	}
-	if err := old.Destroy(ctx); err != nil {
-		return err
-	}
-	old.WriteSessionCookie(ctx, w, "", time.Time{}) // with no time: an expired one
-	return nil
+	return old.Destroy(ctx)
 }
 
 func fail(w http.ResponseWriter, err error) {
@@ -136,7 +156,7 @@ func newApp(sessions *session.Manager, old *scs.SessionManager) *flamego.Flame {
 		})
 	}, takeAlong(old)) // all routes but the logout
 	f.Post("/logout", func(c flamego.Context, w http.ResponseWriter, r *http.Request, s session.Session) {
-		if err := endFormer(old, w, r); err != nil {
+		if err := endFormer(old, w, r, s); err != nil {
 			fail(w, err)
 			return
 		}
