@@ -86,7 +86,7 @@ func TestBadConfig(t *testing.T) {
 		},
 		"no IDWriter":    {[]interface{}{mongo.Config{}}, "IDWriter not given"},
 		"nothing":        {[]interface{}{writer}, "config of type mongo.Config not given"},
-		"foreign config": {[]interface{}{writer, session.FileConfig{}}, "unexpected argument of type session.FileConfig, want a config of type mongo.Config and an IDWriter"},
+		"foreign config": {[]interface{}{writer, session.FileConfig{}}, "unexpected argument of type session.FileConfig, want a config of type mongo.Config and an IDWriter: do Options.Initer and Options.Config belong together?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

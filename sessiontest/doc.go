@@ -53,4 +53,7 @@
 // A handler that takes over the connection, as for a WebSocket, cannot do so in Do. It needs the
 // server of package httptest, and Cookies has what its client must send. Of a handler that panics,
 // Do keeps no cookie. The sessions of the visitors stay in the store until they expire.
+//
+// With ID functions of the app, a new ID is not noticed if the app calls RegenerateID without the
+// request, or if the handler of Do is a proxy that makes another request of it.
 package sessiontest

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/flamego/flamego"
 	bolt "go.etcd.io/bbolt"
@@ -13,7 +14,7 @@ import (
 )
 
 func main() {
-	db, err := bolt.Open("app.bolt", 0o600, nil)
+	db, err := bolt.Open("app.bolt", 0o600, &bolt.Options{Timeout: time.Second}) // if another process has it open
 	if err != nil {
 		log.Fatal(err)
 	}
