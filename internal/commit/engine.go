@@ -100,7 +100,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, e
 	if c.Origin.lost != nil {
 		a = c.Origin.lost.attempt
 	} else if void, err := e.prepare(c, &a); void || err != nil {
-		c.unsent = try == 0 && err != nil
+		c.unsent = err != nil
 		return false, err
 	}
 	if err := deadline.Err(ctx); err != nil { // before the store can leave us in doubt
