@@ -106,14 +106,7 @@ func (rq *request) load(r *http.Request) error {
 		if sid == "" {
 			break
 		}
-		issued := rq.m.issued.has(sid)
-		sess, status, err := rq.read(r.Context(), sid)
-		if err == nil && status == commit.Gone && issued {
-			if issued = rq.m.issued.has(sid); !issued {
-				// Another request has stored the first thing under this ID since it was looked for.
-				sess, status, err = rq.read(r.Context(), sid)
-			}
-		}
+		sess, status, usable, err := rq.lookUp(r.Context(), sid)
 		switch {
 		case err != nil:
 			return err
@@ -122,7 +115,7 @@ func (rq *request) load(r *http.Request) error {
 			return nil
 		case status == commit.Renewed:
 			rq.sess, rq.inStore = sess, status
-		case issued || rq.m.mayUse(sid):
+		case usable:
 			if ours == "" {
 				ours = sid
 			}
@@ -143,6 +136,24 @@ func (rq *request) load(r *http.Request) error {
 	var err error
 	rq.sess, err = rq.m.adapter.create(r.Context(), sid, rq.created)
 	return err
+}
+
+// lookUp is read for an ID that a client has sent. If nothing is stored under the ID, lookUp also
+// reports whether a session may begin there.
+func (rq *request) lookUp(ctx context.Context, sid string) (sess Session, status commit.Status, usable bool, err error) {
+	issued := rq.m.issued.has(sid)
+	sess, status, err = rq.read(ctx, sid)
+	if err != nil || status != commit.Gone {
+		return sess, status, false, err
+	}
+	if issued && !rq.m.issued.has(sid) {
+		// Another request has stored the first thing under this ID since read has looked.
+		issued = false
+		if sess, status, err = rq.read(ctx, sid); err != nil || status != commit.Gone {
+			return sess, status, false, err
+		}
+	}
+	return sess, status, issued || rq.m.mayUse(sid), nil
 }
 
 // read returns the session with the ID and what the store knows of the ID. What cannot be
