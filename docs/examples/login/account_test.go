@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -30,8 +31,11 @@ func TestSignUp(t *testing.T) {
 		"taken in this case": {"aLICE", password, http.StatusConflict, "This name is taken."},
 		"no name":            {"  ", password, http.StatusUnprocessableEntity, "A name has 1 to 40 characters"},
 		"long name":          {strings.Repeat("a", 41), password, http.StatusUnprocessableEntity, "A name has 1 to 40 characters"},
+		"two lines":          {"ali\nce", password, http.StatusUnprocessableEntity, "A name has 1 to 40 characters"},
 		"invisible":          {"ali\u202ece", password, http.StatusUnprocessableEntity, "A name has 1 to 40 characters"},
 		"no text":            {"ali\xffce", password, http.StatusUnprocessableEntity, "A name has 1 to 40 characters"},
+		"two forms":          {"\u00d6laf", password, http.StatusUnprocessableEntity, "letters from A to Z"},
+		"look-alike":         {"\u0430lice", password, http.StatusUnprocessableEntity, "letters from A to Z"}, // Cyrillic
 		"no password":        {"bob", "", http.StatusUnprocessableEntity, "needs at least 8 characters"},
 		"short password":     {"bob", "ööööööö", http.StatusUnprocessableEntity, "needs at least 8 characters"},
 		"long password":      {"bob", strings.Repeat("a", 73), http.StatusUnprocessableEntity, "at most 72 bytes count"},
@@ -43,11 +47,14 @@ func TestSignUp(t *testing.T) {
 			assert.Equal(t, want.code, w.Code)
 			assert.Contains(t, w.Body.String(), `role="alert" id="error">`)
 			assert.Contains(t, w.Body.String(), want.text)
-			assert.Contains(t, w.Body.String(), `aria-describedby="error"`)
+			assert.Contains(t, w.Body.String(), "<title>Error: Sign up")
+			wrong := regexp.MustCompile(`id="([a-z]+)"[^>]* aria-invalid="true" aria-describedby="error" autofocus>`).FindAllStringSubmatch(w.Body.String(), -1)
+			require.Len(t, wrong, 1)
+			assert.Equal(t, want.password == password, wrong[0][1] == "name")
 			assert.False(t, b.isIn())
 		})
 	}
-	w := s.visitor().post("/signup", "name", "bob", "password", strings.Repeat("ö", 36))
+	w := s.visitor().post("/signup", "name", "Bob.O_Neil-2", "password", strings.Repeat("ö", 36))
 	assert.Equal(t, "/", w.Header().Get("Location"), "72 bytes")
 }
 
@@ -190,15 +197,71 @@ func TestEscaping(t *testing.T) {
 	s := newSite(t)
 	const script = `<script>alert("1")</script>`
 	b := s.visitor()
-	r := webapp.Form("/signup", "name=%3Cscript%3Ealert(%221%22)%3C/script%3E&password=correct+horse")
+	r := webapp.Form("/signup", "name=alice&password=correct+horse")
 	r.Header.Set("User-Agent", script)
 	require.Equal(t, "/", b.Do(r).Header().Get("Location"))
 	for _, path := range []string{"/", "/devices", "/session", "/password", "/confirm"} {
 		assert.NotContains(t, b.page(path), "<script", path)
 	}
-	assert.Contains(t, b.page("/"), "&lt;script&gt;")
 	assert.Contains(t, b.page("/devices"), "&lt;script&gt;")
-	w := b.post("/signin", "name", `"><script>`, "password", "wrong horse")
-	assert.NotContains(t, w.Body.String(), "<script")
-	assert.NotContains(t, w.Body.String(), "wrong horse")
+	for _, path := range []string{"/signin", "/signup"} {
+		w := b.post(path, "name", `"><script>`, "password", "wrong horse")
+		assert.NotContains(t, w.Body.String(), "<script", path)
+		assert.Contains(t, w.Body.String(), "&gt;&lt;script&gt;", path)
+		assert.NotContains(t, w.Body.String(), "wrong horse", path)
+	}
+}
+
+// Who is signed in needs no page to sign in by, but may sign in as somebody else.
+func TestSignedInAlready(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signedUp("bob")
+	b := s.signedUp("alice")
+	for _, path := range []string{"/signin", "/signup"} {
+		assert.Equal(t, "/", b.Get(path).Header().Get("Location"), path)
+	}
+	w := b.post("/signin", "name", "bob", "password", "wrong horse")
+	assert.Contains(t, w.Body.String(), ">Sign out</button>", "alice still is")
+	assert.Equal(t, "/", b.post("/signin", "name", "bob", "password", password).Header().Get("Location"))
+	assert.Contains(t, b.page("/"), "Hello, bob")
+	assert.Equal(t, http.StatusOK, s.visitor().Get("/signup").Code)
+}
+
+// The sessions of a deleted user are not those of the next new one.
+func TestDeletedUser(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.signedUp("alice")
+	_, err := s.users.db.ExecContext(t.Context(), "DELETE FROM users WHERE name = 'alice'")
+	require.NoError(t, err)
+	assert.False(t, b.isIn())
+	assert.Contains(t, s.signedUp("bob").page("/"), "Hello, bob")
+	assert.False(t, b.isIn())
+}
+
+// A flash is shown once, whatever page comes next.
+func TestFlash(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const welcome = "Your account is made."
+	w := s.signedUp("alice").Get("/nothing")
+	assert.Equal(t, http.StatusNotFound, w.Code)
+	assert.Contains(t, w.Body.String(), welcome)
+
+	// Redirects leave it for the page that they lead to.
+	b := s.signedUp("bob")
+	require.Equal(t, "/", b.Get("/signin").Header().Get("Location"))
+	assert.Contains(t, b.page("/"), welcome)
+	assert.NotContains(t, b.page("/"), welcome)
+	b.post("/signout")
+	require.Equal(t, "/signin", b.Get("/devices").Header().Get("Location"))
+	assert.Contains(t, b.page("/signin"), "You are signed out.")
+	assert.NotContains(t, b.page("/signin"), "You are signed out.")
+
+	b = s.signedUp("carol")
+	require.NoError(t, s.users.db.Close())
+	w = b.Get("/")
+	assert.Equal(t, http.StatusInternalServerError, w.Code)
+	assert.Contains(t, w.Body.String(), welcome)
 }

@@ -34,12 +34,13 @@ const (
 
 // sessionOptions returns the options of the sessions, but for the store.
 func sessionOptions(https bool) session.Options {
-	return session.Options{
+	opts := session.Options{
 		Cookie: session.CookieOptions{
 			// A visitor who only looks at the sign-in page has no cookie.
 			WhenStored: true,
-			Secure:     https,
 		},
+		// 129 bits, as the default of 16 characters has 82. OWASP ASVS 5 asks for 128 (7.2.3).
+		IDLength:    25,
 		MaxLifetime: maxLifetime,
 		// What is stored for a visitor who never comes back, as a bot, is soon gone.
 		FirstLifetime: 10 * time.Minute,
@@ -48,10 +49,16 @@ func sessionOptions(https bool) session.Options {
 		MaxOwned: 10,
 		// The visitor gets a page, and the log says why.
 		FailFunc: func(w http.ResponseWriter, _ *http.Request) {
-			showError(w, http.StatusInternalServerError)
+			(&view{w: w}).showError(http.StatusInternalServerError)
 		},
 		ErrorFunc: func(err error) { log.Print(err) },
 	}
+	if https {
+		opts.Cookie.Secure = true
+		// Browsers take a cookie of such a name only from this very host, and by HTTPS.
+		opts.Cookie.Name = "__Host-session"
+	}
+	return opts
 }
 
 // app has what its handlers need.
@@ -63,7 +70,11 @@ type app struct {
 // newApp returns the app with its middleware and its addresses.
 func newApp(people *users, sessions *session.Manager, store string) *flamego.Flame {
 	a := &app{users: people, store: store}
+	// In the default, "development", the page of a panic shows code and the stack to strangers.
+	// The log has them in any case.
+	flamego.SetEnv(flamego.EnvTypeProd)
 	f := flamego.New()
+	f.AutoHead(true) // what answers GET answers HEAD
 	f.Use(flamego.Recovery())
 	f.Use(setHeaders)
 	// Before the sessions: these files are the same for all visitors, so caches may keep them.
@@ -77,22 +88,23 @@ func newApp(people *users, sessions *session.Manager, store string) *flamego.Fla
 	f.Use(refuseCrossOrigin())
 	f.Use(sessions.Handler())
 	f.Use(newView)
+	f.Use(a.loadUser)
 
-	f.Get("/", a.signedIn, a.home)
-	f.Get("/session", a.signedIn, a.sessionPage)
-	f.Get("/signup", a.signUpPage)
+	f.Get("/", signedIn, a.home)
+	f.Get("/session", signedIn, a.sessionPage)
+	f.Get("/signup", signedOut, a.signUpPage)
 	f.Post("/signup", a.signUp)
-	f.Get("/signin", a.signInPage)
+	f.Get("/signin", signedOut, a.signInPage)
 	f.Post("/signin", a.signIn)
-	f.Post("/signout", a.signedIn, a.signOut)
-	f.Get("/password", a.signedIn, a.passwordPage)
-	f.Post("/password", a.signedIn, a.changePassword)
-	f.Get("/confirm", a.signedIn, a.confirmPage)
-	f.Post("/confirm", a.signedIn, a.confirm)
-	f.Get("/devices", a.signedIn, a.devices)
-	f.Post("/devices/end", a.signedIn, a.confirmed, a.endDevice)
-	f.Post("/devices/end-others", a.signedIn, a.confirmed, a.endOtherDevices)
-	f.NotFound(func(w http.ResponseWriter) { showError(w, http.StatusNotFound) })
+	f.Post("/signout", signedIn, a.signOut)
+	f.Get("/password", signedIn, a.passwordPage)
+	f.Post("/password", signedIn, a.changePassword)
+	f.Get("/confirm", signedIn, a.confirmPage)
+	f.Post("/confirm", signedIn, a.confirm)
+	f.Get("/devices", signedIn, a.devices)
+	f.Post("/devices/end", signedIn, confirmed, a.endDevice)
+	f.Post("/devices/end-others", signedIn, confirmed, a.endOtherDevices)
+	f.NotFound(func(v *view) { v.showError(http.StatusNotFound) })
 	return f
 }
 
@@ -115,36 +127,53 @@ func refuseCrossOrigin() flamego.Handler {
 	protection := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := protection.Check(r); err != nil {
-			log.Printf("%s %s: %v", r.Method, r.URL.Path, err)
-			showError(w, http.StatusForbidden)
+			log.Printf("%s %q: %v", r.Method, r.URL.Path, err) // quoted, as it may have line breaks
+			(&view{w: w}).showError(http.StatusForbidden)
 		}
 	}
 }
 
-// signedIn lets those pass who know the password that the user has now.
-func (a *app) signedIn(c flamego.Context, r *http.Request, s session.Session, v *view) {
-	id, _ := session.Value[int64](s, keyUser)
+// loadUser finds out who is signed in: somebody who knows the password that the user has now.
+func (a *app) loadUser(r *http.Request, s session.Session, v *view) {
+	id, ok := session.Value[int64](s, keyUser)
+	if !ok {
+		return
+	}
 	credentials, _ := session.Value[int64](s, keyCredentials)
 	u, err := a.users.load(r.Context(), id)
 	switch {
-	case err != nil && !errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
 		v.fail(err)
-	case err == nil && u.Credentials == credentials:
+	case u.Credentials == credentials:
 		v.User = &u
-	default:
 		// The session of somebody with an old password is not destroyed here: it may be that of
 		// the device that is just changing the password, by another request.
-		if r.Method == http.MethodGet && r.URL.Path != "/" {
-			s.Set(keyReturnTo, path.Clean(r.URL.Path)) // as "//devices" would be a host
-		}
-		c.Redirect("/signin", http.StatusSeeOther)
+	}
+}
+
+// signedIn lets those pass who are signed in.
+func signedIn(c flamego.Context, r *http.Request, s session.Session, v *view) {
+	if v.User != nil {
+		return
+	}
+	if r.Method == http.MethodGet && r.URL.Path != "/" {
+		s.Set(keyReturnTo, path.Clean(r.URL.Path)) // as "//devices" would be a host
+	}
+	v.redirect(c, s, "/signin")
+}
+
+// signedOut lets those pass who are not signed in.
+func signedOut(c flamego.Context, s session.Session, v *view) {
+	if v.User != nil {
+		v.redirect(c, s, "/")
 	}
 }
 
 func static() fs.FS {
 	sub, err := fs.Sub(web, "web/static")
 	if err != nil {
-		panic(err) // of a wrong path only
+		panic(err) // cannot happen: the path is a constant
 	}
 	return sub
 }

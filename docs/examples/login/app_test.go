@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"database/sql"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/flamego/flamego"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
@@ -23,7 +27,8 @@ const password = "correct horse"
 type site struct {
 	t        *testing.T
 	url      string // where there is a network
-	handler  http.Handler
+	https    bool
+	handler  *flamego.Flame
 	sessions *session.Manager
 	users    *users
 	// sessionsDB is apart from that of the users, so that a test can close it.
@@ -45,7 +50,7 @@ func (s *site) open(store, dsn string) {
 	var err error
 	s.users, err = newUsers(newDB(s.t), bcrypt.MinCost)
 	require.NoError(s.t, err)
-	s.sessions, err = openSessions(sessionOptions(false), store, dsn, s.sessionsDB)
+	s.sessions, err = openSessions(sessionOptions(s.https), store, dsn, s.sessionsDB)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { assert.NoError(s.t, s.sessions.Close()) })
 	s.handler = newApp(s.users, s.sessions, store)
@@ -170,18 +175,77 @@ func TestUsersDown(t *testing.T) {
 	}
 }
 
-// Only a cookie for HTTPS has the attribute Secure, as browsers do not keep it without.
+// Only a cookie for HTTPS has the attribute Secure and the name that needs it, as browsers do not
+// keep it without.
 func TestSecure(t *testing.T) {
 	t.Parallel()
-	assert.True(t, sessionOptions(true).Cookie.Secure)
-	assert.False(t, sessionOptions(false).Cookie.Secure)
+	for https, want := range map[bool]string{
+		false: `^flamego_session=[0-9a-z]{25}; Path=/; HttpOnly; SameSite=Lax$`,
+		true:  `^__Host-session=[0-9a-z]{25}; Path=/; HttpOnly; Secure; SameSite=Lax$`,
+	} {
+		s := &site{t: t, https: https}
+		s.open("memory", "")
+		w := s.visitor().post("/signup", "name", "alice", "password", password)
+		require.Len(t, w.Header().Values("Set-Cookie"), 1)
+		assert.Regexp(t, want, w.Header().Get("Set-Cookie"))
+	}
+}
+
+// The page of a panic has neither the stack nor the value. The log has both.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.handler.Get("/panic", func() { panic("the value") })
+	w := s.visitor().Get("/panic")
+	assert.Equal(t, http.StatusInternalServerError, w.Code)
+	assert.Equal(t, "Internal Server Error", w.Body.String())
+}
+
+// logged returns what a function has logged. It is for tests that run alone.
+func logged(t *testing.T, f func()) string {
+	t.Helper()
+	var text bytes.Buffer
+	log.SetOutput(&text)
+	defer log.SetOutput(os.Stderr)
+	f()
+	return text.String()
+}
+
+// What a visitor has sent does not begin a line of the log.
+func TestLogLines(t *testing.T) {
+	s := &site{t: t}
+	s.open("memory", "")
+	b := s.visitor()
+	lines := logged(t, func() {
+		r := webapp.Form("/signin%0Asecond%20line", "")
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		require.Equal(t, http.StatusForbidden, b.Do(r).Code)
+	})
+	assert.Contains(t, lines, `POST "/signin\nsecond line": cross-origin`)
+	assert.Equal(t, 1, strings.Count(lines, "\n"), lines)
+}
+
+// HEAD gets what GET gets, without the body, which is no error.
+func TestHead(t *testing.T) {
+	s := &site{t: t}
+	s.open("memory", "")
+	b := s.signedUp("alice")
+	lines := logged(t, func() {
+		for path, want := range map[string]int{"/": http.StatusOK, "/devices": http.StatusOK, "/signin": http.StatusSeeOther, "/nothing": http.StatusNotFound} {
+			w := b.Do(httptest.NewRequest(http.MethodHead, path, http.NoBody))
+			assert.Equal(t, want, w.Code, path)
+			assert.Empty(t, w.Body.String(), path)
+		}
+	})
+	assert.Empty(t, lines)
+	assert.Contains(t, b.page("/"), "Your account is made.", "HEAD shows no flash")
 }
 
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := s.signedUp("alice")
-	for _, path := range []string{"/", "/session", "/devices", "/password", "/confirm", "/signin", "/nothing"} {
+	for _, path := range []string{"/", "/session", "/devices", "/password", "/confirm", "/nothing"} {
 		h := b.Get(path).Header()
 		assert.Equal(t, "no-store", h.Get("Cache-Control"), path)
 		assert.Equal(t, "nosniff", h.Get("X-Content-Type-Options"), path)

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -40,9 +41,9 @@ func (a *app) endDevice(c flamego.Context, r *http.Request, s session.Session, s
 		c.Redirect("/signin", http.StatusSeeOther)
 		return
 	case ended:
-		s.SetFlash("The device is logged out.")
+		s.SetFlash("The device is signed out.")
 	default:
-		s.SetFlash("That device was logged out already.")
+		s.SetFlash("That device was signed out already.")
 	}
 	c.Redirect("/devices", http.StatusSeeOther)
 }
@@ -53,26 +54,38 @@ func (a *app) endOtherDevices(c flamego.Context, r *http.Request, s session.Sess
 		v.fail(err)
 		return
 	}
-	s.SetFlash(loggedOut(ended))
+	s.SetFlash(othersSignedOut(ended))
 	c.Redirect("/devices", http.StatusSeeOther)
 }
 
+// othersSignedOut says how many other sessions were ended.
+func othersSignedOut(n int) string {
+	switch n {
+	case 0:
+		return "No other device was signed in."
+	case 1:
+		return "One other device is signed out."
+	}
+	return fmt.Sprintf("%d other devices are signed out.", n)
+}
+
 // confirmed lets those pass who have given the password lately: whoever finds a browser that is
-// signed in cannot sign out its owner. IssuedAt is the time of that, as this app renews the ID
-// where a password was checked, and while somebody is signed in nowhere else.
-func (a *app) confirmed(c flamego.Context, s session.Session) {
+// signed in cannot sign out its owner. The app renews the ID only after a check of the password,
+// and at a sign-out. So IssuedAt is the time of the last check.
+func confirmed(c flamego.Context, s session.Session, v *view) {
 	if time.Since(session.IssuedAt(s)) < confirmLifetime {
 		return
 	}
 	s.Set(keyReturnTo, "/devices") // what was posted is lost: the visitor presses the button again
-	c.Redirect("/confirm", http.StatusSeeOther)
+	v.redirect(c, s, "/confirm")
 }
 
 func (a *app) confirmPage(v *view) { v.show("confirm.html") }
 
 func (a *app) confirm(c flamego.Context, w http.ResponseWriter, r *http.Request, s session.Session, v *view) {
-	if !v.User.hasPassword(r.PostFormValue("password")) {
-		v.showAgain("confirm.html", errPassword)
+	// A real app limits how often a password may be tried.
+	if !a.users.hasPassword(*v.User, r.PostFormValue("current")) {
+		v.showAgain("confirm.html", errCurrent)
 		return
 	}
 	if err := s.RegenerateID(w, r); err != nil { // from now on IssuedAt is now

@@ -51,19 +51,19 @@ func TestDevices(t *testing.T) {
 	// One of them ends. A stranger cannot do that.
 	theirs := phone.handles()[0]
 	stranger.post("/devices/end", "handle", theirs)
-	assert.Contains(t, stranger.page("/devices"), "That device was logged out already.")
+	assert.Contains(t, stranger.page("/devices"), "That device was signed out already.")
 	assert.True(t, phone.isIn())
 	assert.Equal(t, "/devices", laptop.post("/devices/end", "handle", theirs).Header().Get("Location"))
-	assert.Contains(t, laptop.page("/devices"), "The device is logged out.")
+	assert.Contains(t, laptop.page("/devices"), "The device is signed out.")
 	assert.False(t, phone.isIn())
 	assert.True(t, tablet.isIn())
 	laptop.post("/devices/end", "handle", theirs)
-	assert.Contains(t, laptop.page("/devices"), "That device was logged out already.")
+	assert.Contains(t, laptop.page("/devices"), "That device was signed out already.")
 
 	// All others end.
 	phone = s.signedIn("alice")
 	assert.Equal(t, "/devices", laptop.post("/devices/end-others").Header().Get("Location"))
-	assert.Contains(t, laptop.page("/devices"), "2 other devices are logged out.")
+	assert.Contains(t, laptop.page("/devices"), "2 other devices are signed out.")
 	assert.False(t, phone.isIn())
 	assert.False(t, tablet.isIn())
 	assert.True(t, laptop.isIn())
@@ -98,7 +98,7 @@ func TestChangePassword(t *testing.T) {
 		{password, "short", "needs at least 8 characters"},
 		{password, strings.Repeat("a", 73), "at most 72 bytes count"},
 	} {
-		w := laptop.post("/password", "password", form[0], "new", form[1])
+		w := laptop.post("/password", "current", form[0], "password", form[1])
 		assert.Contains(t, w.Body.String(), form[2])
 		assert.GreaterOrEqual(t, w.Code, 400)
 		assert.NotContains(t, w.Body.String(), "battery staple")
@@ -106,14 +106,30 @@ func TestChangePassword(t *testing.T) {
 	}
 
 	before := laptop.Cookie
-	require.Equal(t, "/", laptop.post("/password", "password", password, "new", "battery staple").Header().Get("Location"))
-	assert.Contains(t, laptop.page("/"), "Your password is changed. One other device is logged out.")
+	require.Equal(t, "/", laptop.post("/password", "current", password, "password", "battery staple").Header().Get("Location"))
+	assert.Contains(t, laptop.page("/"), "Your password is changed. All other devices are signed out.")
 	assert.NotEqual(t, before, laptop.Cookie)
 	assert.False(t, phone.isIn())
 	assert.True(t, laptop.isIn())
 	assert.Len(t, laptop.handles(), 1)
 	assert.Equal(t, http.StatusUnauthorized, phone.post("/signin", "name", "alice", "password", password).Code)
 	assert.Equal(t, "/session", phone.post("/signin", "name", "alice", "password", "battery staple").Header().Get("Location"))
+}
+
+// If the other sessions cannot be removed, they are signed out all the same, and the visitor is
+// told that the password is changed.
+func TestChangePasswordWithoutEnd(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	laptop, phone := s.signedUp("alice"), s.signedIn("alice")
+	_, err := s.sessionsDB.ExecContext(t.Context(), "CREATE TRIGGER full BEFORE DELETE ON sessions BEGIN SELECT RAISE(ABORT, 'no'); END")
+	require.NoError(t, err)
+	laptop.page("/")
+	laptop.post("/devices/end-others")
+	require.True(t, phone.isIn(), "nothing can be removed")
+	require.Equal(t, "/", laptop.post("/password", "current", password, "password", "battery staple").Header().Get("Location"))
+	assert.Contains(t, laptop.page("/"), "Your password is changed. All other devices are signed out.")
+	assert.False(t, phone.isIn())
 }
 
 // The version of the credentials locks out a session even if nobody ends it, as that of a sign-in
@@ -132,7 +148,7 @@ func TestOldCredentials(t *testing.T) {
 	require.ErrorIs(t, err, errChanged, "the row is not what it was when the password was checked")
 
 	phone.post("/signin", "name", "alice", "password", "battery staple")
-	assert.Len(t, phone.handles(), 1, "the other one is no device that is logged in")
+	assert.Len(t, phone.handles(), 1, "the other one is no device that is signed in")
 }
 
 // Ten minutes after the password the pages that end sessions ask for it. The time is a fake one,
@@ -152,13 +168,14 @@ func TestConfirm(t *testing.T) {
 			require.Equal(t, "/confirm", laptop.post(path, "handle", other).Header().Get("Location"))
 		}
 		assert.True(t, phone.isIn())
-		w := laptop.post("/confirm", "password", "wrong horse")
+		assert.Contains(t, laptop.page("/confirm"), "in the last 10 minutes")
+		w := laptop.post("/confirm", "current", "wrong horse")
 		assert.Equal(t, http.StatusUnauthorized, w.Code)
 		assert.Contains(t, w.Body.String(), "This is not your current password.")
 		require.Equal(t, "/confirm", laptop.post("/devices/end-others").Header().Get("Location"))
 
 		before := laptop.Cookie
-		require.Equal(t, "/devices", laptop.post("/confirm", "password", password).Header().Get("Location"))
+		require.Equal(t, "/devices", laptop.post("/confirm", "current", password).Header().Get("Location"))
 		assert.NotEqual(t, before, laptop.Cookie)
 		assert.Contains(t, laptop.page("/devices"), "Thank you. You can go on now.")
 		require.Equal(t, "/devices", laptop.post("/devices/end-others").Header().Get("Location"))
@@ -177,7 +194,7 @@ func TestSessionPage(t *testing.T) {
 	b.page("/")
 	page := b.page("/session")
 	assert.Contains(t, page, "<dd>SQLite</dd>")
-	assert.Contains(t, page, "<dt>Issued</dt><dd>"+time.Now().UTC().Format("2 Jan 2006"))
+	assert.Regexp(t, `<dt>Issued</dt><dd><time datetime="20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ">`+time.Now().UTC().Format("2 Jan 2006"), page)
 	for _, key := range []string{"user_id", "credentials", "device", "remembered", "visits"} {
 		assert.Contains(t, page, "<code>"+key+"</code>")
 	}

@@ -7,7 +7,8 @@
 //
 //	go run ./docs/examples/login -store redis -dsn redis://127.0.0.1:6379/0
 //
-// FLAMEGO_ADDR (host:port) is where it serves, by default port 2830. Ctrl-C ends it.
+// It serves this machine only, at http://localhost:2830. FLAMEGO_ADDR (host:port) is another
+// address: with 0.0.0.0:2830, other machines reach it, too. Ctrl-C ends it.
 //
 // An app on the internet needs more than this one has: it limits how often a password may be
 // tried, and can send a new one.
@@ -17,7 +18,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -30,7 +33,7 @@ func main() {
 	file := flag.String("db", "login.db", "`file` of the SQLite database with the users")
 	store := flag.String("store", "sqlite", "where the sessions are: memory, file, sqlite, postgres, mysql, redis or mongo")
 	dsn := flag.String("dsn", "", "the folder, file or server of the -store")
-	https := flag.Bool("https", false, "visitors come by HTTPS: the cookie gets the attribute Secure")
+	https := flag.Bool("https", false, "visitors come by HTTPS, and the cookie by nothing else")
 	flag.Parse()
 	if err := run(*file, *store, *dsn, *https); err != nil {
 		log.Fatal(err)
@@ -39,32 +42,36 @@ func main() {
 
 // run serves until it is interrupted or terminated. Then it waits for the requests that are
 // under way.
-func run(file, store, dsn string, https bool) error {
+func run(file, store, dsn string, https bool) (err error) {
 	db, err := openDB(file)
 	if err != nil {
 		return fmt.Errorf("open the database %s (-db): %w", file, err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	people, err := newUsers(db, passwordCost)
+	if err != nil {
+		return fmt.Errorf("make the table of the users in %s (-db): %w", file, err)
 	}
 	sessions, err := openSessions(sessionOptions(https), store, dsn, db)
 	if err != nil {
 		return err
 	}
-	people, err := newUsers(db, passwordCost)
-	if err != nil {
-		return fmt.Errorf("make the table of the users in %s (-db): %w", file, err)
-	}
+	defer func() { err = errors.Join(err, sessions.Close()) }() // before the database, which they may use
 
-	log.Printf("Users are in %s, sessions in %s. Ctrl-C ends the app.", file, stores[store].title)
 	f := newApp(people, sessions, store)
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	go func() {
 		<-ctx.Done()
+		cancel() // a second Ctrl-C ends the process at once
 		f.Stop()
 	}()
-	f.Run() // says at which address, and returns when the requests have ended
-
-	if err := sessions.Close(); err != nil {
+	// By default Flamego serves other machines, too.
+	addr := cmp.Or(os.Getenv("FLAMEGO_ADDR"), "127.0.0.1:2830")
+	if err := os.Setenv("FLAMEGO_ADDR", addr); err != nil {
 		return err
 	}
-	return db.Close() // the sessions may have used it until now
+	log.Printf("Listening at %s. Users are in %s, sessions in %s. Ctrl-C ends the app.", addr, file, stores[store].title)
+	f.Run() // returns when the requests have ended
+	return nil
 }

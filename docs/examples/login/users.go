@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/bcrypt"
@@ -30,25 +30,29 @@ const (
 	passwordCost = bcrypt.DefaultCost
 	minPassword  = 8  // characters
 	maxPassword  = 72 // bytes: bcrypt reads no more of a password
-	maxName      = 40 // characters
 )
+
+// Names are of ASCII: NOCASE knows the cases of no other letters, and other letters may be written
+// in several ways that look the same.
+var nameRule = regexp.MustCompile(`^[A-Za-z0-9._-]{1,40}$`)
 
 // inputError is an error that the visitor is told, as it is about what the visitor has sent.
 type inputError struct {
 	status int
+	field  string // of the form
 	text   string
 }
 
 func (e inputError) Error() string { return e.text }
 
 var (
-	errName     = inputError{http.StatusUnprocessableEntity, fmt.Sprintf("A name has 1 to %d characters, all of them visible.", maxName)}
-	errShort    = inputError{http.StatusUnprocessableEntity, fmt.Sprintf("The password is too short: it needs at least %d characters.", minPassword)}
-	errLong     = inputError{http.StatusUnprocessableEntity, fmt.Sprintf("The password is too long: at most %d bytes count. That is as many characters, or fewer with accents, other scripts or emoji.", maxPassword)}
-	errTaken    = inputError{http.StatusConflict, "This name is taken. Please choose another one."}
-	errWrong    = inputError{http.StatusUnauthorized, "The name or the password is wrong."}
-	errPassword = inputError{http.StatusUnauthorized, "This is not your current password."}
-	errChanged  = inputError{http.StatusConflict, "The password was just changed on another device."}
+	errName    = inputError{http.StatusUnprocessableEntity, "name", "A name has 1 to 40 characters: letters from A to Z, digits, and . _ -"}
+	errShort   = inputError{http.StatusUnprocessableEntity, "password", fmt.Sprintf("The password is too short: it needs at least %d characters.", minPassword)}
+	errLong    = inputError{http.StatusUnprocessableEntity, "password", fmt.Sprintf("The password is too long: at most %d bytes count. That is as many characters, or fewer with accents, other scripts or emoji.", maxPassword)}
+	errTaken   = inputError{http.StatusConflict, "name", "This name is taken. Please choose another one."}
+	errWrong   = inputError{http.StatusUnauthorized, "password", "The name or the password is wrong."}
+	errCurrent = inputError{http.StatusUnauthorized, "current", "This is not your current password."}
+	errChanged = inputError{http.StatusConflict, "current", "The password was just changed on another device."}
 )
 
 // openDB opens the database file, which only this user of the machine may read: it has the
@@ -71,6 +75,8 @@ type users struct {
 	db    *sql.DB
 	cost  int    // of a hash
 	dummy []byte // a hash that no password of a user has
+
+	compare func(hash, password []byte) error // bcrypt.CompareHashAndPassword, but in a test
 }
 
 func newUsers(db *sql.DB, cost int) (*users, error) {
@@ -78,19 +84,21 @@ func newUsers(db *sql.DB, cost int) (*users, error) {
 	if err != nil {
 		return nil, err
 	}
+	// AUTOINCREMENT gives no ID a second time. Without it, a new user may get that of a deleted one,
+	// and with it the sessions in which the deleted one was signed in.
 	_, err = db.Exec(`CREATE TABLE IF NOT EXISTS users (
-		id          INTEGER PRIMARY KEY,
+		id          INTEGER PRIMARY KEY AUTOINCREMENT,
 		name        TEXT NOT NULL UNIQUE COLLATE NOCASE,
 		password    BLOB NOT NULL,
 		credentials INTEGER NOT NULL DEFAULT 1
 	)`)
-	return &users{db: db, cost: cost, dummy: dummy}, err
+	return &users{db: db, cost: cost, dummy: dummy, compare: bcrypt.CompareHashAndPassword}, err
 }
 
 // add makes a new user.
 func (t *users) add(ctx context.Context, name, password string) (user, error) {
 	name = strings.TrimSpace(name)
-	if name == "" || utf8.RuneCountInString(name) > maxName || !isVisible(name) {
+	if !nameRule.MatchString(name) {
 		return user{}, errName
 	}
 	hash, err := t.hash(password)
@@ -104,10 +112,6 @@ func (t *users) add(ctx context.Context, name, password string) (user, error) {
 		return user{}, errTaken
 	}
 	return u, err
-}
-
-func isVisible(name string) bool {
-	return utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 func (t *users) hash(password string) ([]byte, error) {
@@ -142,7 +146,7 @@ func (t *users) check(ctx context.Context, name, password string) (user, error) 
 		}
 		u.hash = t.dummy
 	}
-	if !u.hasPassword(password) || !known {
+	if !t.hasPassword(u, password) || !known {
 		return user{}, errWrong
 	}
 	return u, nil
@@ -150,8 +154,8 @@ func (t *users) check(ctx context.Context, name, password string) (user, error) 
 
 // hasPassword checks the length too: bcrypt alone would take every password that begins with
 // the right 72 bytes.
-func (u user) hasPassword(password string) bool {
-	return bcrypt.CompareHashAndPassword(u.hash, []byte(password)) == nil && len(password) <= maxPassword
+func (t *users) hasPassword(u user, password string) bool {
+	return t.compare(u.hash, []byte(password)) == nil && len(password) <= maxPassword
 }
 
 // setPassword changes the password of a user, and returns the user with the new version of the

@@ -24,12 +24,16 @@ var pages = parsePages()
 
 func parsePages() map[string]*template.Template {
 	layout := template.Must(template.New("layout.html").Funcs(template.FuncMap{
-		"date": func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 MST") },
-		"span": span,
+		"date":        func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05 MST") },
+		"rfc3339":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"span":        span,
+		"remember":    func() string { return span(rememberLifetime) },
+		"confirm":     func() string { return span(confirmLifetime) },
+		"minPassword": func() int { return minPassword },
 	}).ParseFS(web, "web/layout.html"))
 	names, err := web.ReadDir("web/pages")
 	if err != nil {
-		panic(err) // of a wrong path only
+		panic(err) // cannot happen: the path is a constant
 	}
 	pages := make(map[string]*template.Template)
 	for _, name := range names {
@@ -56,8 +60,10 @@ func span(d time.Duration) string {
 // view is what a page shows. Each request has one.
 type view struct {
 	User  *user  // who is signed in, or nil
+	Path  string // of the request
 	Flash string // what the request before has left for this one
 	Error string // what is wrong with the form
+	Wrong string // the field that Error is about
 	Name  string // as it was typed into the form
 	Data  any    // of the page
 
@@ -65,11 +71,19 @@ type view struct {
 }
 
 // newView takes the flash in one place, so that no page forgets to show it: a flash is given to
-// the next page whatever that is, and once.
-func newView(c flamego.Context, w http.ResponseWriter, flash session.Flash) {
-	v := &view{w: w}
+// the next page whatever that is, also that of an error, and once.
+func newView(c flamego.Context, w http.ResponseWriter, r *http.Request, flash session.Flash) {
+	v := &view{Path: r.URL.Path, w: w}
 	v.Flash, _ = flash.(string)
 	c.Map(v)
+}
+
+// redirect leads to another page, which shows the flash that was for this one.
+func (v *view) redirect(c flamego.Context, s session.Session, to string) {
+	if v.Flash != "" {
+		s.SetFlash(v.Flash)
+	}
+	c.Redirect(to, http.StatusSeeOther)
 }
 
 // show answers with a page.
@@ -82,24 +96,15 @@ func (v *view) showAgain(page string, err error) {
 		v.fail(err)
 		return
 	}
-	v.Error = bad.text
+	v.Error, v.Wrong = bad.text, bad.field
 	v.write(page, bad.status)
-}
-
-func (v *view) write(page string, status int) {
-	var text bytes.Buffer
-	if err := pages[page].Execute(&text, v); err != nil {
-		v.fail(err)
-		return
-	}
-	writeHTML(v.w, status, &text)
 }
 
 // fail answers a request that cannot go on because of an error, which is for the log and not
 // for the visitor.
 func (v *view) fail(err error) {
 	log.Print(err)
-	showError(v.w, http.StatusInternalServerError)
+	v.showError(http.StatusInternalServerError)
 }
 
 // errorTexts are what the page of an error says.
@@ -109,22 +114,25 @@ var errorTexts = map[int]string{
 	http.StatusInternalServerError: "Something is wrong on our side. Please try again in a minute.",
 }
 
-// showError answers with a page that needs no session.
-func showError(w http.ResponseWriter, status int) {
-	var text bytes.Buffer
-	if err := pages["error.html"].Execute(&text, &view{Error: errorTexts[status]}); err != nil {
-		log.Print(err)
-	}
-	writeHTML(w, status, &text)
+func (v *view) showError(status int) {
+	v.Error = errorTexts[status]
+	v.write("error.html", status)
 }
 
-func writeHTML(w http.ResponseWriter, status int, text *bytes.Buffer) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+func (v *view) write(page string, status int) {
+	var text bytes.Buffer
+	if err := pages[page].Execute(&text, v); err != nil {
+		log.Print(err)
+		http.Error(v.w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
+	}
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	// No cache keeps the page, also not that of the browser: after a sign-out "back" shows
 	// nothing of it.
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	if _, err := text.WriteTo(w); err != nil {
+	v.w.Header().Set("Cache-Control", "no-store")
+	v.w.WriteHeader(status)
+	// Not text.WriteTo: it takes for an error that the answer to HEAD has no body.
+	if _, err := v.w.Write(text.Bytes()); err != nil {
 		log.Print(err)
 	}
 }

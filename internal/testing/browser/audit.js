@@ -47,12 +47,34 @@
     if (!field.labels.length || !field.labels[0].innerText.trim()) problems.push("no label: " + name(field));
     if (field.type === "password" && !/^(current|new)-password$/.test(field.autocomplete)) problems.push("no autocomplete: " + name(field));
     if (field.type === "text" && field.autocomplete !== "username") problems.push("no autocomplete: " + name(field));
-    const described = field.getAttribute("aria-describedby");
-    if (described && !document.getElementById(described)) problems.push("described by nothing: " + name(field));
   }
+  // An error is said in the title. In a form it is that of one field, which has the focus.
+  const error = document.querySelector("#error");
+  if (document.title.startsWith("Error: ") !== !!error) problems.push("title: " + document.title);
+  const wrong = [...document.querySelectorAll("[aria-invalid=true], [aria-describedby]")];
+  if (wrong.length !== (error && error.closest("form") ? 1 : 0)) problems.push(wrong.length + " wrong fields");
+  for (const field of wrong) {
+    if (field.ariaInvalid !== "true" || field.getAttribute("aria-describedby") !== "error") problems.push("the error is not said: " + name(field));
+    if (document.activeElement !== field) problems.push("no focus: " + name(field));
+  }
+
+  // Where the page is.
+  for (const link of document.querySelectorAll("nav a")) {
+    const isHere = link.pathname === location.pathname;
+    if ((link.getAttribute("aria-current") === "page") !== isHere) problems.push("aria-current: " + name(link));
+  }
+  for (const list of document.querySelectorAll("ul")) {
+    if (getComputedStyle(list).listStyleType === "none" && list.role !== "list") problems.push("no list without bullets: " + name(list));
+  }
+  for (const element of document.querySelectorAll("time")) {
+    if (Number.isNaN(Date.parse(element.dateTime))) problems.push("no time: " + element.outerHTML);
+  }
+
   for (const element of document.querySelectorAll("a, button")) {
     if (!element.innerText.trim() && !element.ariaLabel) problems.push("no name: " + element.outerHTML);
   }
+  const buttons = [...document.querySelectorAll("button")].map(element => element.ariaLabel || element.innerText.trim());
+  if (new Set(buttons).size < buttons.length) problems.push("buttons of one name: " + buttons);
   for (const image of document.querySelectorAll("img:not([alt])")) problems.push("no alt: " + image.outerHTML);
   const ids = [...document.querySelectorAll("[id]")].map(element => element.id);
   if (new Set(ids).size < ids.length) problems.push("an id twice: " + ids);

@@ -37,7 +37,7 @@ func TestCDN(t *testing.T) {
 		visitors := map[string]*tab{"Alice": alice, "Bob": bob}
 		for first, b := range visitors {
 			b.mayFetch()
-			b.signUp(address, first+" "+name(t), false)
+			b.signUp(address, first+"-"+name(t), false)
 		}
 		require.NotEqual(t, alice.sid(), bob.sid())
 		for _, path := range []string{"/", "/session", "/devices"} {
@@ -45,7 +45,7 @@ func TestCDN(t *testing.T) {
 				b.goTo(address + path)
 				other := map[string]string{"Alice": "Bob", "Bob": "Alice"}[first]
 				html := eval[string](b, `document.documentElement.outerHTML`)
-				assert.NotContains(t, html, other+" "+name(t), path)
+				assert.NotContains(t, html, other+"-"+name(t), path)
 				assert.Contains(t, html, "Sign out", path)
 				assert.NotEqual(t, "HIT", b.fetch(path).Cache, path)
 			}

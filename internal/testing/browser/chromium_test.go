@@ -104,7 +104,7 @@ func open(t *testing.T, parent context.Context, opts ...chromedp.ContextOption) 
 	return b
 }
 
-// mayFetch has the pages from the next one on let scripts fetch, whatever their policy says.
+// mayFetch turns off the Content-Security-Policy, from the next page on.
 func (b *tab) mayFetch() {
 	b.Helper()
 	call(b, page.SetBypassCSP, page.SetBypassCSPParams{Enabled: true})

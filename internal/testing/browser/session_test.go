@@ -45,8 +45,8 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// Who is remembered is signed in after the browser was closed, and who is not is not. A profile
-// is in a folder, and each app has names of its own in it, as cookies do not know ports.
+// After a restart of the browser, only remembered users are signed in. A profile is in a folder, and
+// each app has names of its own in it, as cookies do not know ports.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	program := testserver.Chromium(t)
@@ -121,7 +121,7 @@ func TestTabs(t *testing.T) {
 	})
 }
 
-// Two profiles are two devices. "Log out everywhere else" ends one of them.
+// Two profiles are two devices. "Sign out everywhere else" ends one of them.
 func TestDevices(t *testing.T) {
 	onEachStore(t, func(t *testing.T, app *site) {
 		laptop, phone := newProfile(t), newProfile(t)
@@ -134,7 +134,7 @@ func TestDevices(t *testing.T) {
 
 		laptop.click(`form[action="/devices/end-others"] button`)
 		assert.Equal(t, "/devices", laptop.path())
-		assert.Contains(t, laptop.text(), "One other device is logged out.")
+		assert.Contains(t, laptop.text(), "One other device is signed out.")
 		assert.Equal(t, 1, eval[int](laptop, count))
 		phone.goTo(app.url + "/")
 		assert.Equal(t, "/signin", phone.path())
@@ -144,7 +144,7 @@ func TestDevices(t *testing.T) {
 		laptop.goTo(app.url + "/devices")
 		require.Equal(t, 2, eval[int](laptop, count))
 		laptop.click(`main li button:not([aria-label$="this device"])`)
-		assert.Contains(t, laptop.text(), "The device is logged out.")
+		assert.Contains(t, laptop.text(), "The device is signed out.")
 		phone.leave(chromedp.Reload())
 		assert.Equal(t, "/signin", phone.path())
 	})

@@ -176,7 +176,7 @@ func (b *tab) sign(how, address, name string, remember bool) {
 func name(t *testing.T) string {
 	return strings.Map(func(r rune) rune {
 		if r == '/' {
-			return ' '
+			return '-' // as names have no spaces
 		}
 		return r
 	}, strings.TrimPrefix(t.Name(), "Test"))
