@@ -1,10 +1,13 @@
 package main
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -110,6 +113,42 @@ func TestReturnToThisSite(t *testing.T) {
 	b := s.visitor()
 	require.Equal(t, "/signin", b.Get("//devices").Header().Get("Location"))
 	assert.Equal(t, "/devices", b.post("/signin", "name", "alice", "password", password).Header().Get("Location"))
+}
+
+// What is too large, or no form, is refused before anything is stored.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.visitor()
+	assert.Equal(t, http.StatusRequestEntityTooLarge, b.post("/signup", "name", "alice", "password", strings.Repeat("a", 1<<20)).Code)
+	r := httptest.NewRequest(http.MethodPost, "/signup", strings.NewReader("name=%zz"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	assert.Equal(t, http.StatusBadRequest, b.Do(r).Code)
+
+	// A file in a form of several parts: what is read of it ends at the limit.
+	body := &upload{}
+	r = httptest.NewRequest(http.MethodPost, "/signup", body)
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+	assert.Equal(t, http.StatusUnprocessableEntity, b.Do(r).Code)
+	assert.Less(t, body.read.Load(), int64(uploadSize))
+}
+
+// upload is the body of a form with a large file.
+type upload struct{ read atomic.Int64 }
+
+const uploadSize = 64 << 20
+
+func (u *upload) Read(p []byte) (n int, err error) {
+	switch {
+	case u.read.Load() == 0:
+		n = copy(p, "--x\r\nContent-Disposition: form-data; name=f; filename=f\r\n\r\n")
+	case u.read.Load() < uploadSize:
+		n = copy(p, strings.Repeat("a", len(p)))
+	default:
+		err = io.EOF
+	}
+	u.read.Add(int64(n))
+	return n, err
 }
 
 // bcrypt reads 72 bytes. A password that goes on after them is another one all the same.

@@ -86,6 +86,7 @@ func newApp(people *users, sessions *session.Manager, store string) *flamego.Fla
 	// Before the sessions, too: a form that another site has posted is refused before anything
 	// is loaded or changed.
 	f.Use(refuseCrossOrigin())
+	f.Use(readForm)
 	f.Use(sessions.Handler())
 	f.Use(newView)
 	f.Use(a.loadUser)
@@ -133,6 +134,20 @@ func refuseCrossOrigin() flamego.Handler {
 	}
 }
 
+// readForm reads the form of a request, within a limit: without one, anybody could fill the memory and
+// the disk.
+func readForm(w http.ResponseWriter, r *http.Request) {
+	const most = 64 << 10 // bytes
+	r.Body = http.MaxBytesReader(w, r.Body, most)
+	err := r.ParseForm()
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		(&view{w: w}).showError(http.StatusRequestEntityTooLarge)
+	case err != nil:
+		(&view{w: w}).showError(http.StatusBadRequest)
+	}
+}
+
 // loadUser finds out who is signed in: somebody who knows the password that the user has now.
 func (a *app) loadUser(r *http.Request, s session.Session, v *view) {
 	id, ok := session.Value[int64](s, keyUser)
@@ -158,7 +173,7 @@ func signedIn(c flamego.Context, r *http.Request, s session.Session, v *view) {
 		return
 	}
 	if r.Method == http.MethodGet && r.URL.Path != "/" {
-		s.Set(keyReturnTo, path.Clean(r.URL.Path)) // as "//devices" would be a host
+		s.Set(keyReturnTo, path.Clean(r.URL.EscapedPath())) // as "//devices", or "/\devices", would be a host
 	}
 	v.redirect(c, s, "/signin")
 }

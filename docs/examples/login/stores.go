@@ -28,7 +28,7 @@ var stores = map[string]struct {
 	"sqlite":   {"SQLite", "sessions.db"},
 	"postgres": {"PostgreSQL", "postgres://user:password@127.0.0.1:5432/app?sslmode=disable"},
 	"mysql":    {"MySQL", "user:password@tcp(127.0.0.1:3306)/app"},
-	"redis":    {"Redis", "redis://:password@127.0.0.1:6379/0"},
+	"redis":    {"Redis", "redis://127.0.0.1:6379/0"},
 	"mongo":    {"MongoDB", "mongodb://user:password@127.0.0.1:27017/app"},
 }
 

@@ -61,8 +61,8 @@ func TestWrongFlags(t *testing.T) {
 		{"postgres", "secret", "-dsn 'postgres://user:password@"},
 		{"mysql", "", "-dsn 'user:password@tcp("},
 		{"mysql", "secret", "-dsn 'user:password@tcp("},
-		{"redis", "", "-dsn 'redis://:password@"},
-		{"redis", "redis://:secret@host:port", "-dsn 'redis://:password@"},
+		{"redis", "", "-dsn 'redis://127.0.0.1"},
+		{"redis", "redis://:secret@host:port", "-dsn 'redis://127.0.0.1"},
 		{"mongo", "", "-dsn 'mongodb://user:password@"},
 		{"mongo", "mongodb://u:secret@host", "-dsn 'mongodb://user:password@"},
 	} {
@@ -83,6 +83,15 @@ func TestWrongFlags(t *testing.T) {
 }
 
 // The file with the passwords and the sessions is for one user of the machine.
+// A name that SQLite takes for something else would leave the passwords in another file.
+func TestDatabaseName(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", ":memory:", "file:login.db", "a?b.db"} {
+		_, err := openDB(name)
+		assert.ErrorContains(t, err, "want the name of a file", name)
+	}
+}
+
 func TestDatabaseFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "login.db")

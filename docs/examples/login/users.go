@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"regexp"
@@ -19,8 +20,9 @@ import (
 type user struct {
 	ID   int64
 	Name string
-	// Credentials is the version of the password: a new password counts it up. Sessions keep
-	// the version that they were signed in with, and are signed out when it is an old one.
+	// Credentials is the version of the password. Sessions keep the version that they were signed
+	// in with, and are signed out when it is an old one. It is a random number: one that counts
+	// would begin anew where the database is, and the sessions are not.
 	Credentials int64
 
 	hash []byte
@@ -58,6 +60,9 @@ var (
 // openDB opens the database file, which only this user of the machine may read: it has the
 // passwords, hashed, and by default the sessions.
 func openDB(file string) (*sql.DB, error) {
+	if file == "" || file == ":memory:" || strings.HasPrefix(file, "file:") || strings.Contains(file, "?") {
+		return nil, errors.New("want the name of a file, without a question mark")
+	}
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -90,7 +95,7 @@ func newUsers(db *sql.DB, cost int) (*users, error) {
 		id          INTEGER PRIMARY KEY AUTOINCREMENT,
 		name        TEXT NOT NULL UNIQUE COLLATE NOCASE,
 		password    BLOB NOT NULL,
-		credentials INTEGER NOT NULL DEFAULT 1
+		credentials INTEGER NOT NULL
 	)`)
 	return &users{db: db, cost: cost, dummy: dummy, compare: bcrypt.CompareHashAndPassword}, err
 }
@@ -106,8 +111,8 @@ func (t *users) add(ctx context.Context, name, password string) (user, error) {
 		return user{}, err
 	}
 	u := user{Name: name}
-	err = t.db.QueryRowContext(ctx, `INSERT INTO users (name, password) VALUES (?, ?)
-		ON CONFLICT DO NOTHING RETURNING id, credentials`, name, hash).Scan(&u.ID, &u.Credentials)
+	err = t.db.QueryRowContext(ctx, `INSERT INTO users (name, password, credentials) VALUES (?, ?, ?)
+		ON CONFLICT DO NOTHING RETURNING id, credentials`, name, hash, rand.Int64()).Scan(&u.ID, &u.Credentials)
 	if errors.Is(err, sql.ErrNoRows) {
 		return user{}, errTaken
 	}
@@ -165,8 +170,8 @@ func (t *users) setPassword(ctx context.Context, u user, password string) (user,
 	if u.hash, err = t.hash(password); err != nil {
 		return user{}, err
 	}
-	err = t.db.QueryRowContext(ctx, `UPDATE users SET password = ?, credentials = credentials + 1
-		WHERE id = ? AND credentials = ? RETURNING credentials`, u.hash, u.ID, u.Credentials).Scan(&u.Credentials)
+	err = t.db.QueryRowContext(ctx, `UPDATE users SET password = ?, credentials = ?
+		WHERE id = ? AND credentials = ? RETURNING credentials`, u.hash, rand.Int64(), u.ID, u.Credentials).Scan(&u.Credentials)
 	if errors.Is(err, sql.ErrNoRows) {
 		return user{}, errChanged
 	}

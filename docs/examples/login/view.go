@@ -109,9 +109,11 @@ func (v *view) fail(err error) {
 
 // errorTexts are what the page of an error says.
 var errorTexts = map[int]string{
-	http.StatusForbidden:           "This form came from another site, so nothing was done.",
-	http.StatusNotFound:            "There is no such page.",
-	http.StatusInternalServerError: "Something is wrong on our side. Please try again in a minute.",
+	http.StatusBadRequest:            "This request cannot be read, so nothing was done.",
+	http.StatusForbidden:             "This form came from another site, so nothing was done.",
+	http.StatusNotFound:              "There is no such page.",
+	http.StatusRequestEntityTooLarge: "That is too much at once, so nothing was done.",
+	http.StatusInternalServerError:   "Something is wrong on our side. Please try again in a minute.",
 }
 
 func (v *view) showError(status int) {
