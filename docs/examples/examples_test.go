@@ -185,8 +185,9 @@ func launch(t *testing.T, program, dir string, env []string, closes bool) (addre
 			require.FailNow(t, "the program ended", "%v\n%s", err, out.String())
 		case <-time.After(50 * time.Millisecond):
 		}
-		if conn, err := net.Dial("tcp", address); err == nil {
-			_ = conn.Close()
+		// Not by a dial alone: one to a port that nobody listens at yet may meet itself.
+		if resp, err := http.Head("http://" + address + "/favicon.ico"); err == nil {
+			_ = resp.Body.Close()
 			return "http://" + address, end
 		}
 	}

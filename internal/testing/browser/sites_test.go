@@ -117,8 +117,9 @@ func run(t *testing.T, store string, args []string, atEnd func(stop func() error
 	go func() { ended <- cmd.Wait() }()
 	atEnd(func() error { return end(cmd.Process, ended, &out) })
 	for limit := time.Now().Add(patience); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			require.NoError(t, conn.Close())
+		// Not by a dial alone: one to a port that nobody listens at yet may meet itself.
+		if resp, err := http.Head("http://" + address + "/favicon.ico"); err == nil {
+			require.NoError(t, resp.Body.Close())
 			return &site{store: store, url: "http://localhost:" + port, port: port}
 		}
 		select {
