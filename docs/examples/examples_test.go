@@ -161,10 +161,9 @@ func start(t *testing.T, program, dir string, env []string, closes bool) string 
 // launch is start for a program that may be stopped before the end of the test.
 func launch(t *testing.T, program, dir string, env []string, closes bool) (address string, end func()) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testserver.FreePort()
 	require.NoError(t, err)
-	address = l.Addr().String()
-	require.NoError(t, l.Close())
+	address = net.JoinHostPort("127.0.0.1", port)
 
 	var out bytes.Buffer
 	cmd := exec.Command(program)

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { testserver.Main(m) }
 func TestEmptyDB(t *testing.T) {
 	for want, config := range map[string]interface{}{
 		"postgres/anydriver: empty DB": anydriver.Config{},
-		"unexpected argument of type postgres.Config, want a config of type anydriver.Config and an IDWriter": postgres.Config{},
+		"unexpected argument of type postgres.Config, want a config of type anydriver.Config and an IDWriter: do Options.Initer and Options.Config belong together?": postgres.Config{},
 	} {
 		if _, err := session.New(session.Options{Initer: anydriver.Initer(), Config: config}); err == nil || err.Error() != want {
 			t.Errorf("%v, want %q", err, want)

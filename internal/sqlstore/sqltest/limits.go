@@ -150,7 +150,9 @@ func testMaxConns(tab *Table) {
 		_, err = b.Insert(ctx, "one", record("a", time.Minute))
 		tab.check(err)
 		tab.FillPool(b)
-		tab.race(func(i int) (bool, error) { return b.Insert(ctx, sid(i), record("a", time.Minute)) })
+		for try := 0; try == 0 || try < 100 && n > 1 && made.Load() < 2; try++ { // requests need not meet
+			tab.race(func(i int) (bool, error) { return b.Insert(ctx, sid(i), record("a", time.Minute)) })
+		}
 		tab.check(b.(interface{ Close() error }).Close())
 		if got := made.Load(); got > most || n > 1 && got < 2 {
 			tab.Errorf("MaxConns %d: %d connections, want %d at most", n, got, most)

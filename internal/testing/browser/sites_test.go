@@ -100,12 +100,9 @@ func run(t *testing.T, store string, args []string, atEnd func(stop func() error
 	t.Helper()
 	path, err := program()
 	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testserver.FreePort()
 	require.NoError(t, err)
-	address := l.Addr().String()
-	require.NoError(t, l.Close())
-	_, port, err := net.SplitHostPort(address)
-	require.NoError(t, err)
+	address := net.JoinHostPort("127.0.0.1", port)
 
 	var out bytes.Buffer
 	cmd := exec.Command(path, args...)

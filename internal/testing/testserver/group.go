@@ -102,7 +102,7 @@ func launch(k *kind, a access) (*server, access, error) {
 	fixed := a.port != ""
 	for try := 1; ; try++ {
 		if !fixed {
-			if a.port, err = freePort(); err != nil {
+			if a.port, err = FreePort(); err != nil {
 				return nil, a, fmt.Errorf("testserver: find a port for %s: %w", k.name, err)
 			}
 		}

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 )
 
 // errMissing is wrapped by the errors that say how to install a program: these
@@ -140,14 +142,16 @@ func env(name, def string) string {
 	return cmp.Or(os.Getenv(name), def)
 }
 
-// freePort returns a port that nobody uses on the loopback interface. Somebody
-// may take it before the server does; then another one is tried.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		return "", err
+// FreePort returns a port that nobody uses on the loopback interface, and that no system gives to a
+// connection that goes out: of those there are many while tests run. Another test may still take it
+// before a server does.
+func FreePort() (port string, err error) {
+	for range 100 {
+		port = strconv.Itoa(20_000 + rand.IntN(12_000))
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort(loopback, port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	return "", err
 }

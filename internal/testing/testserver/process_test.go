@@ -169,7 +169,7 @@ func TestByHand(t *testing.T) {
 	t.Chdir(otherRoot(t))
 	var ports []string
 	for _, k := range byHand() {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}

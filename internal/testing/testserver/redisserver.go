@@ -34,7 +34,7 @@ func StartRedis(t testing.TB, args ...string) *RedisServer {
 	if err != nil { // REDIS_HOST names a server, which no test may stop
 		t.Skip("no redis-server to start, apt-get install redis-server: ", err)
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func StartRedisCluster(t testing.TB, masters int) []*RedisServer {
 	const slots = 1 << 14
 	cluster := make([]*RedisServer, masters)
 	for i := range cluster {
-		bus, err := freePort()
+		bus, err := FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}
