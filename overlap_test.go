@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -55,8 +56,9 @@ func TestStoredBehindTheLoad(t *testing.T) {
 	a := newApp(t, backendOptions(b))
 	cookie := a.visit(func(session.Session) {}) // stores nothing
 	b.then = func() { a.once(cookie, func(s session.Session) string { s.Set("b", 2); return "ok" }) }
-	w := a.once(cookie, func(s session.Session) string { s.Set("a", 1); return "ok" })
+	w := a.once(cookie, func(s session.Session) string { s.Set("a", 1); return fmt.Sprint(s.Get("b")) })
 	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, "2", w.Body.String(), "it sees what is there by now")
 	require.Empty(t, w.Header().Values("Set-Cookie"))
 	require.Equal(t, 1, get(t, a.Store(), sidOf(cookie), "a"))
 	require.Equal(t, 2, get(t, a.Store(), sidOf(cookie), "b"))

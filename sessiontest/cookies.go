@@ -27,7 +27,7 @@ func (j *jar) keep(cookies []*http.Cookie, path string) {
 			}
 		}
 		if c.MaxAge != 0 {
-			s.ends = time.Now().Add(time.Duration(c.MaxAge) * time.Second)
+			s.ends = time.Now().Add(time.Duration(min(c.MaxAge, 1<<30)) * time.Second)
 		}
 		same := func(old stored) bool {
 			return old.Name == s.Name && old.Path == s.Path && old.Domain == s.Domain

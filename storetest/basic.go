@@ -15,11 +15,8 @@ var oneStorage = rule{
 	text: "Two stores on the same storage see the same sessions: session.New is called twice with what Open returned. (A store that can share its storage with no other one has the trait Private.)",
 	not:  []Trait{Private},
 	check: func(e *env) {
-		b := e.another()
 		e.set("session1", "key", 1)
-		b.want("session1", "key", 1)
-		b.destroy("session1")
-		e.wantExist("session1", false)
+		e.another().want("session1", "key", 1)
 	},
 }
 

@@ -115,7 +115,7 @@ func (e *Engine) writeNext(ctx context.Context, c *Change, sh *shard) error {
 		c.Origin.Values, c.Origin.Rest, c.Origin.Unreadable = nil, nil, false
 	}
 	err := e.write(ctx, c)
-	if c.unsent && last.id == id { // the record is as it was
+	if c.unsent && last.id == id { // the record is as it was, unless others have changed it
 		sh.keepLast(last)
 	}
 	if err == nil && c.Origin.Status == Live && !c.Vanished {

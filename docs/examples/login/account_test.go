@@ -125,11 +125,18 @@ func TestLimits(t *testing.T) {
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	assert.Equal(t, http.StatusBadRequest, b.Do(r).Code)
 
-	// A file in a form of several parts: what is read of it ends at the limit.
+	// A form of several parts is a form.
+	s.signedUp("alice")
+	r = httptest.NewRequest(http.MethodPost, "/signin", strings.NewReader("--x\r\nContent-Disposition: form-data; name=name\r\n\r\nalice\r\n"+
+		"--x\r\nContent-Disposition: form-data; name=password\r\n\r\n"+password+"\r\n--x--\r\n"))
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+	assert.Equal(t, http.StatusSeeOther, s.visitor().Do(r).Code)
+
+	// A file in one: what is read of it ends at the limit.
 	body := &upload{}
 	r = httptest.NewRequest(http.MethodPost, "/signup", body)
 	r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
-	assert.Equal(t, http.StatusUnprocessableEntity, b.Do(r).Code)
+	assert.Equal(t, http.StatusRequestEntityTooLarge, b.Do(r).Code)
 	assert.Less(t, body.read.Load(), int64(uploadSize))
 }
 

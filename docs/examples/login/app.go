@@ -137,9 +137,17 @@ func refuseCrossOrigin() flamego.Handler {
 // readForm reads the form of a request, within a limit: without one, anybody could fill the memory and
 // the disk.
 func readForm(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		return
+	}
 	const most = 64 << 10 // bytes
 	r.Body = http.MaxBytesReader(w, r.Body, most)
 	err := r.ParseForm()
+	if err == nil { // a form of several parts is not read yet
+		if err = r.ParseMultipartForm(most); errors.Is(err, http.ErrNotMultipart) {
+			err = nil
+		}
+	}
 	switch {
 	case errors.As(err, new(*http.MaxBytesError)):
 		(&view{w: w}).showError(http.StatusRequestEntityTooLarge)

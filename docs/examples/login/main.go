@@ -24,6 +24,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -68,10 +69,13 @@ func run(file, store, dsn string, https bool) (err error) {
 	}()
 	// By default Flamego serves other machines, too.
 	addr := cmp.Or(os.Getenv("FLAMEGO_ADDR"), "127.0.0.1:2830")
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return fmt.Errorf("FLAMEGO_ADDR: want host:port: %w", err)
+	}
 	if err := os.Setenv("FLAMEGO_ADDR", addr); err != nil {
 		return err
 	}
-	log.Printf("Listening at %s. Users are in %s, sessions in %s. Ctrl-C ends the app.", addr, file, stores[store].title)
+	log.Printf("Starting at %s. Users are in %s, sessions in %s. Ctrl-C ends the app.", addr, file, stores[store].title)
 	f.Run() // returns when the requests have ended
 	return nil
 }

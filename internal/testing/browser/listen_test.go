@@ -27,6 +27,6 @@ func TestListen(t *testing.T) {
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "FLAMEGO_ADDR=") })
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
-	assert.Contains(t, string(out), "Listening at "+address)
+	assert.Contains(t, string(out), "Starting at "+address)
 	assert.Contains(t, string(out), "listen tcp "+address+": ")
 }

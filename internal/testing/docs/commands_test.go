@@ -17,7 +17,7 @@ var (
 	goCommand   = regexp.MustCompile(`(?:cd ([\w./-]+) && )?go (?:run|test|build|vet) ((?:[^|#` + "`" + `\n])*)`)
 	goFolder    = regexp.MustCompile(`(?:^|\s)(\.[\w./-]*)`)
 	makeCommand = regexp.MustCompile(`(?:^|[;&(\s` + "`" + `])make ([a-z0-9-]+)`)
-	makeTarget  = regexp.MustCompile(`(?m)^([a-z0-9-]+):`)
+	makeTarget  = regexp.MustCompile(`(?m)^([a-z0-9-]+):(?:[^=]|$)`)
 	reference   = regexp.MustCompile(`\[[^\]]+\]\[([^\]]+)\]`)
 )
 
@@ -42,7 +42,8 @@ func TestCommands(t *testing.T) {
 				found++
 			}
 		}
-		for _, match := range makeCommand.FindAllStringSubmatch(text, -1) {
+		command, _, _ := strings.Cut(text, " #")
+		for _, match := range makeCommand.FindAllStringSubmatch(command, -1) {
 			assert.Contains(t, targets, match[1], "%s:%d: make %s", page, line, match[1])
 			found++
 		}

@@ -27,7 +27,9 @@ var homePage = template.Must(template.New("home").Parse(`<!DOCTYPE html><html la
 {{range .Messages}}<p>{{.}}
 {{end}}{{if .Name}}<p>Logged in as {{.Name}}
 <form method="post" action="/logout"><button>Log out</button></form>
-{{else}}<p>Not logged in{{end}}
+{{else}}<p>Not logged in
+<form method="post" action="/login"><label>Name <input name="name"></label> <button>Log in</button></form>
+{{end}}
 `))
 
 // users stands in for a column of the table of users: when each has last logged out.
@@ -37,16 +39,18 @@ type users struct {
 }
 
 // LogOut is "UPDATE users SET logged_out = ? WHERE id = ?". A new password does the same.
-func (u *users) LogOut(id int) {
+func (u *users) LogOut(id int) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.loggedOut[id] = time.Now()
+	return nil
 }
 
-func (u *users) LoggedOut(id int) time.Time {
+// LoggedOut is "SELECT logged_out FROM users WHERE id = ?".
+func (u *users) LoggedOut(id int) (time.Time, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.loggedOut[id]
+	return u.loggedOut[id], nil
 }
 
 // former is what the app before has left.
@@ -68,14 +72,19 @@ func (old *former) open(r *http.Request) (*sessions.Session, error) {
 	was, err := old.store.New(r, old.cookie)
 	var broken securecookie.Error
 	if errors.Is(err, fs.ErrNotExist) || errors.As(err, &broken) && broken.IsDecode() {
-		return nil, nil // logged out, too old, or made up
+		log.Print(err) // logged out, too old, made up, or a type that is not registered with gob
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	id, ok := was.Values["user_id"].(int)
-	if !ok || !writtenAt(cookie.Value).After(old.people.LoggedOut(id)) {
+	if !ok {
 		return nil, nil
+	}
+	loggedOut, err := old.people.LoggedOut(id)
+	if err != nil || !writtenAt(cookie.Value).After(loggedOut) {
+		return nil, err
 	}
 	return was, nil
 }
@@ -89,19 +98,18 @@ func writtenAt(cookie string) time.Time {
 	return time.Unix(unix, 0)
 }
 
-// takeAlong is middleware that copies the old session of a visitor. The old one stays until the
-// browser has shown the new cookie: the first response may be lost, and a browser that opens
-// several pages at once needs the old one for each of them.
-func (old *former) takeAlong(w http.ResponseWriter, r *http.Request, s session.Session) {
+// takeAlong is middleware that copies the old session of a visitor who opens a page, and sends the
+// browser to the page once more, with the new cookie. The old session stays until the browser shows
+// that: the first response may be lost, and a browser that opens several pages at once needs the
+// old one for each of them.
+func (old *former) takeAlong(c flamego.Context, w http.ResponseWriter, r *http.Request, s session.Session) {
 	if s.Get("user_id") != nil {
 		if _, err := old.end(w, r); err != nil {
-			fail(w, err)
+			log.Print(err) // the next request tries again
 		}
 		return
 	}
-	// Only a page that the visitor opens. The old cookie may be SameSite=None: a form or a
-	// frame of another site sends it, too.
-	if dest := r.Header.Get("Sec-Fetch-Dest"); r.Method != http.MethodGet || dest != "" && dest != "document" {
+	if !opensPage(r) {
 		return
 	}
 	was, err := old.open(r)
@@ -117,23 +125,20 @@ func (old *former) takeAlong(w http.ResponseWriter, r *http.Request, s session.S
 		return
 	}
 	if messages := was.Flashes(); len(messages) > 0 {
-		s.SetFlash(messages) // for the next page
+		s.SetFlash(messages)
 	}
 	for key, value := range was.Values {
 		s.Set(key, value)
 	}
+	c.Redirect("/"+strings.TrimLeft(r.URL.RequestURI(), "/"), http.StatusSeeOther) // "//page" would be a host
+}
 
-	// A slow page may come here before a logout in another tab, and answer after it. So look once
-	// more when the response begins.
-	id, _ := was.Values["user_id"].(int)
-	cookie, _ := r.Cookie(old.cookie) // was is from it
-	w.(flamego.ResponseWriter).Before(func(w flamego.ResponseWriter) {
-		if !writtenAt(cookie.Value).After(old.people.LoggedOut(id)) {
-			if err := session.Destroy(w, r, s); err != nil {
-				log.Print(err)
-			}
-		}
-	})
+// opensPage reports whether a request is for a page that the visitor opens. Forms that were open during
+// the switch, and what scripts fetch, find nobody logged in until then. (The old cookie may be
+// SameSite=None: a form or a frame of another site sends it, too.)
+func opensPage(r *http.Request) bool {
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	return r.Method == http.MethodGet && (dest == "" || dest == "document") && r.Header.Get("Upgrade") == ""
 }
 
 // end deletes the old session of a visitor, which is a cookie, and a file of a FilesystemStore.
@@ -189,7 +194,17 @@ func newApp(m *session.Manager, old *former) *flamego.Flame {
 				log.Print(err)
 			}
 		})
-	}, old.takeAlong) // all routes but the logout
+	}, old.takeAlong)
+	f.Post("/login", refuseCrossOrigin, func(c flamego.Context, w http.ResponseWriter, r *http.Request, s session.Session) {
+		if err := s.RegenerateID(w, r); err != nil {
+			fail(w, err)
+			return
+		}
+		s.Flush()
+		s.Set("user_id", 8) // an app with users checks a password first
+		s.Set("name", r.PostFormValue("name"))
+		c.Redirect("/", http.StatusSeeOther)
+	})
 	f.Post("/logout", refuseCrossOrigin, func(c flamego.Context, w http.ResponseWriter, r *http.Request, s session.Session) {
 		id, err := old.end(w, r)
 		if err != nil {
@@ -199,7 +214,10 @@ func newApp(m *session.Manager, old *former) *flamego.Flame {
 		if now, ok := session.Value[int](s, "user_id"); ok {
 			id = now
 		}
-		old.people.LogOut(id)
+		if err := old.people.LogOut(id); err != nil {
+			fail(w, err)
+			return
+		}
 		if err := session.Destroy(w, r, s); err != nil {
 			fail(w, err)
 			return

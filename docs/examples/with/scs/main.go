@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"log"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/sqlite3store"
@@ -23,7 +24,9 @@ import (
 var homePage = template.Must(template.New("home").Parse(`<!DOCTYPE html><html lang="en"><title>Home</title>
 {{if .}}<p>Logged in as {{.}}
 <form method="post" action="/logout"><button>Log out</button></form>
-{{else}}<p>Not logged in{{end}}
+{{else}}<p>Not logged in
+<form method="post" action="/login"><label>Name <input name="name"></label> <button>Log in</button></form>
+{{end}}
 `))
 
 // The types of values that the app before had registered.
@@ -52,11 +55,12 @@ func (c skipBroken) Decode(b []byte) (time.Time, map[string]interface{}, error) 
 // keyFormer is the key under which a session has the token of the one that it was moved from.
 const keyFormer = "scs_token"
 
-// takeAlong is middleware that copies the session of a visitor from scs, key by key. The old
-// session stays until the visitor logs out: the first response may be lost, and a browser that sends
-// several requests at once needs the old one for each of them.
+// takeAlong is middleware that copies the session of a visitor from scs, key by key, when the visitor
+// opens a page. Then it sends the browser to the page once more, with the new cookie. The old session
+// stays until the visitor logs out: the first response may be lost, and a browser that opens several
+// pages at once needs the old one for each of them.
 func takeAlong(old *scs.SessionManager) flamego.Handler {
-	return func(w http.ResponseWriter, r *http.Request, s session.Session) {
+	return func(c flamego.Context, w http.ResponseWriter, r *http.Request, s session.Session) {
 		cookie, err := r.Cookie(old.Cookie.Name)
 		if err != nil {
 			return
@@ -65,13 +69,16 @@ func takeAlong(old *scs.SessionManager) flamego.Handler {
 			old.WriteSessionCookie(r.Context(), w, "", time.Time{}) // with no time: an expired one
 			return
 		}
-		was, err := loggedIn(old, r, cookie.Value)
+		if !opensPage(r) {
+			return
+		}
+		was, err := old.Load(r.Context(), cookie.Value)
 		if err != nil {
 			fail(w, err)
 			return
 		}
-		if was == nil {
-			return
+		if !old.Exists(was, "user_id") || time.Now().After(old.Deadline(was)) {
+			return // over, or never logged in
 		}
 		if err := s.RegenerateID(w, r); err != nil {
 			fail(w, err)
@@ -81,43 +88,36 @@ func takeAlong(old *scs.SessionManager) flamego.Handler {
 			s.Set(key, old.Get(was, key))
 		}
 		s.Set(keyFormer, cookie.Value)
-
-		// A slow page may come here before a logout in another tab, and answer after it. So look once
-		// more when the response begins.
-		w.(flamego.ResponseWriter).Before(func(w flamego.ResponseWriter) {
-			if was, err := loggedIn(old, r, cookie.Value); err != nil || was == nil {
-				if err := session.Destroy(w, r, s); err != nil {
-					log.Print(err)
-				}
-			}
-		})
+		c.Redirect("/"+strings.TrimLeft(r.URL.RequestURI(), "/"), http.StatusSeeOther) // "//page" would be a host
 	}
 }
 
-// loggedIn returns the context of an old session, or nil if that is over, or one of nobody.
-func loggedIn(old *scs.SessionManager, r *http.Request, token string) (context.Context, error) {
-	ctx, err := old.Load(context.WithoutCancel(r.Context()), token)
-	if err != nil || !old.Exists(ctx, "user_id") || time.Now().After(old.Deadline(ctx)) {
-		return nil, err
-	}
-	return ctx, nil
+// opensPage reports whether a request is for a page that the visitor opens. Forms that were open during
+// the switch, and what scripts fetch, find nobody logged in until then.
+func opensPage(r *http.Request) bool {
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	return r.Method == http.MethodGet && (dest == "" || dest == "document") && r.Header.Get("Upgrade") == ""
 }
 
-// endFormer deletes the session that scs has of the visitor, and its cookie.
+// endFormer deletes the session that scs has of the visitor, and its cookie. A logout calls it, and so
+// does a login, as the visitor may have been somebody else.
 func endFormer(old *scs.SessionManager, w http.ResponseWriter, r *http.Request, s session.Session) error {
-	token, _ := session.Value[string](s, keyFormer)
+	moved, _ := session.Value[string](s, keyFormer)
+	tokens := []string{moved}
 	if cookie, err := r.Cookie(old.Cookie.Name); err == nil {
-		token = cookie.Value
+		tokens = append(tokens, cookie.Value)
 		old.WriteSessionCookie(r.Context(), w, "", time.Time{})
 	}
-	if token == "" {
-		return nil
+	for _, token := range tokens {
+		was, err := old.Load(context.WithoutCancel(r.Context()), token)
+		if err != nil {
+			return err
+		}
+		if err := old.Destroy(was); err != nil {
+			return err
+		}
 	}
-	ctx, err := old.Load(context.WithoutCancel(r.Context()), token)
-	if err != nil {
-		return err
-	}
-	return old.Destroy(ctx)
+	return nil
 }
 
 func fail(w http.ResponseWriter, err error) {
@@ -131,8 +131,8 @@ func options(db *sql.DB) session.Options {
 		Initer:      sqlite.Initer(),
 		Config:      sqlite.Config{DB: db, Table: "flamego_sessions", InitTable: true, Lifetime: day},
 		MaxLifetime: day,
-		// The sessions that a browser got for requests at once, but for the one that it keeps,
-		// end after this time.
+		// The sessions that a browser got for pages that it opened at once, but for the one that
+		// it keeps, end after this time.
 		FirstLifetime: 10 * time.Minute,
 		// A late request that has the old cookie only, and finds nothing, must not replace the
 		// new cookie.
@@ -154,7 +154,21 @@ func newApp(sessions *session.Manager, old *scs.SessionManager) *flamego.Flame {
 				log.Print(err)
 			}
 		})
-	}, takeAlong(old)) // all routes but the logout
+	}, takeAlong(old))
+	f.Post("/login", func(c flamego.Context, w http.ResponseWriter, r *http.Request, s session.Session) {
+		if err := endFormer(old, w, r, s); err != nil {
+			fail(w, err)
+			return
+		}
+		if err := s.RegenerateID(w, r); err != nil {
+			fail(w, err)
+			return
+		}
+		s.Flush()
+		s.Set("user_id", 8) // an app with users checks a password first
+		s.Set("name", r.PostFormValue("name"))
+		c.Redirect("/", http.StatusSeeOther)
+	})
 	f.Post("/logout", func(c flamego.Context, w http.ResponseWriter, r *http.Request, s session.Session) {
 		if err := endFormer(old, w, r, s); err != nil {
 			fail(w, err)

@@ -83,6 +83,19 @@ func (v *Visitor) Do(r *http.Request) Answer {
 // Client returns the client of the visitor.
 func (v *Visitor) Client() *http.Client { return v.client }
 
+// GetOnce requests a page and follows no redirect. It may be called on any goroutine, and tells the
+// status, or 0.
+func (v *Visitor) GetOnce(server *httptest.Server, path string) int {
+	client := *v.client
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := client.Get(server.URL + path)
+	if err != nil {
+		return 0
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
 // Cookie returns the cookie of a name, or nil if the visitor has none.
 func (v *Visitor) Cookie(server *httptest.Server, name string) *http.Cookie {
 	v.t.Helper()
