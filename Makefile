@@ -23,7 +23,7 @@ PLATFORMS := linux/386 linux/arm windows/amd64 darwin/arm64 freebsd/amd64
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .PHONY: test
-test: deps fmt vet test-all test-modules test-32bit test-newest bench-once ## Install what is missing, then check and test everything
+test: deps fmt vet test-all test-modules test-others ## Install what is missing, then check and test everything
 
 # apt-get runs only when something is missing. FerretDB is in no distribution, so
 # it is built here, once per machine. The C compiler is for the race detector, and
@@ -111,6 +111,11 @@ browser: deps ## Visit the example login in a real Chromium
 .PHONY: screenshots
 screenshots: deps ## Write docs/login.png and docs/login-dark.png anew
 	cd $(BROWSER) && CI=true SCREENSHOTS=$(CURDIR)/docs go test -count 1 -run TestScreenshots .
+
+# At the same time, too.
+.PHONY: test-others
+test-others: ## Run test-32bit, test-newest and bench-once
+	$(MAKE) -j3 --output-sync=target test-newest test-32bit bench-once
 
 # An int has 32 bits here. The race detector does not know 386, nor does any server
 # run on it.
