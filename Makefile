@@ -23,7 +23,7 @@ PLATFORMS := linux/386 linux/arm windows/amd64 darwin/arm64 freebsd/amd64
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .PHONY: test
-test: deps fmt vet test-all test-modules test-others ## Install what is missing, then check and test everything
+test: deps fmt vet test-all test-others ## Install what is missing, then check and test everything
 
 # apt-get runs only when something is missing. FerretDB is in no distribution, so
 # it is built here, once per machine. The C compiler is for the race detector, and
@@ -76,10 +76,10 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 test-all: deps ## Run all tests on all servers
 	CI=true go test -race -shuffle=on -parallel 6 ./...
 
-# At the same time, as they wait more than they work.
-.PHONY: test-modules
-test-modules: deps ## Run test-apps, test-clients, test-drivers, test-with and browser
-	$(MAKE) -j3 --output-sync=target test-drivers test-clients browser test-apps test-with
+# Three at a time, as they wait more than they work. The longest come first.
+.PHONY: test-others
+test-others: deps ## Run all that follows, up to bench-once
+	$(MAKE) -j3 --output-sync=target test-drivers test-clients test-newest browser test-apps test-32bit bench-once test-with
 
 .PHONY: test-apps
 test-apps: deps ## Build and visit apps as users have them, with other middleware
@@ -111,11 +111,6 @@ browser: deps ## Visit the example login in a real Chromium
 .PHONY: screenshots
 screenshots: deps ## Write docs/login.png and docs/login-dark.png anew
 	cd $(BROWSER) && CI=true SCREENSHOTS=$(CURDIR)/docs go test -count 1 -run TestScreenshots .
-
-# At the same time, too.
-.PHONY: test-others
-test-others: ## Run test-32bit, test-newest and bench-once
-	$(MAKE) -j3 --output-sync=target test-newest test-32bit bench-once
 
 # An int has 32 bits here. The race detector does not know 386, nor does any server
 # run on it.

@@ -133,6 +133,9 @@ func (r rule) run(t testing.TB, open Open, traits ...Trait) {
 	if e.opts.ErrorFunc == nil {
 		e.opts.ErrorFunc = func(err error) { t.Logf("ErrorFunc is told: %v", err) }
 	}
+	if e.opts.Timeout == 0 {
+		e.opts.Timeout = time.Minute // the rules are about what a store does, not about how fast the server is
+	}
 	if r.ours {
 		e.require(func(o *session.Options) { o.MaxLifetime = long })
 	}
