@@ -17,9 +17,11 @@
 // about: basic, dead (what has ended stays so), merge, update, life, owner, bad input,
 // request, flash, destroy, id, load, history. The last plays random histories of several
 // clients on one session and checks what they saw. The rules that wait for an expiry, since
-// stores keep their own clocks, run first and all at once, the others then in parallel, as
-// many at a time as go test allows. On two cores the whole takes some twenty-five seconds.
-// Run it with -race. The environment variable STORETEST_FULL=1 makes it play all rounds of
+// stores keep their own clocks, run all at once, the others then in parallel, as many at a time
+// as go test allows. Before them "basic/one storage" runs alone: if it is broken, most others
+// would be, and the run ends there. An operation may take a minute, unless Open sets
+// Options.Timeout. On two cores the whole takes some twenty-five seconds. Run it with -race.
+// The environment variable STORETEST_FULL=1 makes it play all rounds of
 // the rules that otherwise stop after two seconds, STORETEST_SEED replays a history.
 //
 // A store of six methods that saves blindly, whatever happened since it read, breaks
