@@ -16,10 +16,11 @@ import (
 type storeAdapter interface {
 	// read returns what the store knows of the ID, and the session, which is empty if the
 	// ID was given up, and nil if the store does not know it. With an error that is
-	// errUnreadable it returns a session as well, with what can be decoded.
-	read(ctx context.Context, sid string) (Session, commit.Status, error)
+	// errUnreadable it returns a session as well, with what can be decoded. A session of a
+	// store of ours is in the room.
+	read(ctx context.Context, sid string, room *BaseSession) (Session, commit.Status, error)
 	// create returns a new session. It is fresh if nobody else knows its ID.
-	create(ctx context.Context, sid string, fresh bool) (Session, error)
+	create(ctx context.Context, sid string, fresh bool, room *BaseSession) (Session, error)
 	// attach tells the session of a request which request that is, and returns the
 	// Store that the handlers receive.
 	attach(rq *request) Store
@@ -56,12 +57,16 @@ type requestSession struct {
 	// Set when the request is opened, and fixed then.
 	sess    Session
 	base    *BaseSession // the one in sess, nil if there is none
+	room    BaseSession  // of sess, if a store of ours has made it; in one piece with the request
 	created bool         // the request brought no ID that is good
 
 	extended bool          // nothing more is to be done to extend the session
 	inStore  commit.Status // what the store has under lastID
+	returned bool          // the flash was given back
+	closed   bool          // nothing is committed any more
+	failed   bool          // the session could not be saved: nothing is committed any more
 	lastID   string        // the ID that the session was read under, or the last save has used
-	savedAs  []byte        // what Encode returned after the last save; only with foreignAdapter
+	savedAs  *[]byte       // what Encode returned after the last save; only with foreignAdapter
 }
 
 func (rs *requestSession) stored() bool { return rs.inStore == commit.Live }
@@ -88,29 +93,29 @@ type ownAdapter struct {
 	touching *sync.Map // the IDs that are being extended
 }
 
-func (a ownAdapter) read(ctx context.Context, sid string) (Session, commit.Status, error) {
-	b, err := a.load(ctx, sid)
-	if b == nil || b.origin.Status == commit.Gone { // nobody else has the session yet, so no lock
+func (a ownAdapter) read(ctx context.Context, sid string, room *BaseSession) (Session, commit.Status, error) {
+	err := a.load(ctx, sid, room)
+	if room.origin.Status == commit.Gone { // nobody else has the session yet, so no lock
 		return nil, commit.Gone, err
 	}
-	return b, b.origin.Status, err
+	return room, room.origin.Status, err
 }
 
-func (a ownAdapter) create(_ context.Context, sid string, fresh bool) (Session, error) {
-	b := a.newSession(sid)
-	b.fresh = fresh
-	return b, nil
+func (a ownAdapter) create(_ context.Context, sid string, fresh bool, room *BaseSession) (Session, error) {
+	a.begin(room, sid)
+	room.fresh = fresh
+	return room, nil
 }
 
 func (a ownAdapter) attach(rq *request) Store {
 	rq.base.request = rq
-	rq.store = requestStore{Store: rq.m.store, rq: rq}
+	rq.store.rq = rq
 	return &rq.store
 }
 
 func (a ownAdapter) takeFlash(ctx context.Context, rs *requestSession) (Flash, error) {
 	rs.base.Delete(state.FlashKey)
-	c, err := a.commit(context.WithoutCancel(ctx), rs.base, commit.IfFlash)
+	flash, err := a.commit(context.WithoutCancel(ctx), rs.base, commit.IfFlash)
 	if rest := (*state.RestError)(nil); errors.As(err, &rest) {
 		// It waits for a process that may write the session. The visitor need not.
 		rs.base.undo(false)
@@ -120,7 +125,7 @@ func (a ownAdapter) takeFlash(ctx context.Context, rs *requestSession) (Flash, e
 		return nil, err
 	}
 	rs.inStore, rs.extended = rs.base.view().inStore, true
-	return c.Flash, nil
+	return flash, nil
 }
 
 func (a ownAdapter) giveFlash(ctx context.Context, rs *requestSession, flash Flash) error {
@@ -191,9 +196,7 @@ func (a ownAdapter) touch(ctx context.Context, rs *requestSession) error {
 }
 
 func (a ownAdapter) lookUp(ctx context.Context, sid string) (own time.Duration, live bool) {
-	b, _ := a.load(ctx, sid)
-	if b == nil || b.origin.Status != commit.Live {
-		return 0, false
-	}
-	return b.origin.own, true
+	var b BaseSession
+	_ = a.load(ctx, sid, &b)
+	return b.origin.own, b.origin.Status == commit.Live
 }

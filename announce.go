@@ -25,11 +25,12 @@ type announcement struct {
 	clientOwn int32
 
 	// Room for values of headers, which saves allocations.
-	cookieRoom, varyRoom, cacheRoom [1]string
+	cookieRoom, setRoom, varyRoom, cacheRoom [1]string
 }
 
-// introduce tells the client the ID of its session, before the handlers.
-func (rq *request) introduce(r *http.Request) {
+// introduce tells the client the ID of its session, before the handlers. A new ID comes with
+// its line of Set-Cookie.
+func (rq *request) introduce(r *http.Request, line string) {
 	m, w := rq.m, rq.Context.ResponseWriter()
 	if rq.created {
 		m.issued.add(rq.lastID)
@@ -41,17 +42,16 @@ func (rq *request) introduce(r *http.Request) {
 		rq.clientID = rq.lastID
 		rq.clientOwn = seconds(rq.ownLifetime())
 	default:
-		line := m.cookie.line(rq.lastID, 0)
 		m.cookie.putInRequest(r, line, rq.cookieRoom[:0])
 		switch {
 		case m.cookie.WhenStored:
-		case len(rq.unknown) > 0:
+		case rq.unknown != nil:
 			rq.offered = isPage(r) // of many requests for its parts none must replace what the page got
 		default:
 			rq.offered = !m.readsCookie || !m.cookie.isHeldBack(r)
 		}
 		if rq.offered {
-			m.cookie.replace(w.Header(), line)
+			m.cookie.replace(w.Header(), line, rq.setRoom[:0])
 		}
 	}
 }
@@ -151,7 +151,7 @@ func (rq *request) withdraw(begun bool) {
 	line := m.cookie.line(rq.lastID, 0)
 	m.cookie.putInRequest(rq.Request().Request, line, nil)
 	if rq.offered {
-		m.cookie.replace(h, line)
+		m.cookie.replace(h, line, nil)
 	}
 }
 
@@ -161,15 +161,12 @@ func (rq *request) seal() {
 	rq.mu.Lock()
 	defer rq.mu.Unlock()
 	h := rq.Context.ResponseWriter().Header()
-	if rq.refresh && !rq.closed && rq.err == nil { // a goroutine has saved since the commit
+	if rq.refresh && !rq.closed && !rq.failed { // a goroutine has saved since the commit
 		rq.announce(rq.m.adapter.view(&rq.requestSession))
 	}
 	rq.sealCookie(h)
 	if rq.m.readsCookie && !variesByCookie(h) {
-		if h["Vary"] == nil {
-			h["Vary"] = rq.varyRoom[:0]
-		}
-		h["Vary"] = append(h["Vary"], "Cookie")
+		addTo(h, "Vary", "Cookie", rq.varyRoom[:0])
 	}
 	rq.sealed = true
 }

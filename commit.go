@@ -22,14 +22,14 @@ type ownStore interface {
 	configure(o *Options) error
 	// rules returns what the options say of the sessions.
 	rules() *rules
-	// newSession returns a session with nothing in it, without asking anybody.
-	newSession(sid string) *BaseSession
-	// load returns the session with the ID: Exist and Read in one. With an error
-	// that is errUnreadable it returns a session as well, with what can be decoded.
-	load(ctx context.Context, sid string) (*BaseSession, error)
+	// begin makes b a session with nothing in it, without asking anybody.
+	begin(b *BaseSession, sid string)
+	// load makes b the session with the ID: Exist and Read in one. After an error nothing is
+	// known of the ID, and its status is Gone. Only with errUnreadable b holds what can be decoded.
+	load(ctx context.Context, sid string, b *BaseSession) error
 	// commit brings the changes of a session into the store, if the condition holds
-	// there, and returns what became of them.
-	commit(ctx context.Context, s *BaseSession, when commit.Condition) (*commit.Change, error)
+	// there. It returns the flash that the changes have taken.
+	commit(ctx context.Context, s *BaseSession, when commit.Condition) (Flash, error)
 	// extend makes a session that was read live for its whole time from now on.
 	extend(ctx context.Context, s *BaseSession) error
 	// owned returns the live sessions of an owner, with nothing in them that is not stored.
@@ -52,12 +52,12 @@ type origin struct {
 //
 // To a store that it was not read from, a session is new with all that it holds. If it
 // was read from another store, it is only copied, and still belongs to that store.
-func (s *BaseSession) checkOut(store ownStore, when commit.Condition) *commit.Change {
+func (s *BaseSession) checkOut(store ownStore, when commit.Condition, c *commit.Change) {
 	s.committing.Lock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	c := &commit.Change{ID: s.sid, When: when, First: s.first}
+	c.ID, c.When, c.First = s.sid, when, s.first
 	if s.origin.store == store {
 		c.Log, c.Origin, c.Values, c.Vanished = s.log, s.origin.Origin, s.base, s.vanished
 		if s.fresh {
@@ -74,7 +74,6 @@ func (s *BaseSession) checkOut(store ownStore, when commit.Condition) *commit.Ch
 		s.pending, s.log = s.log, state.Log{}
 		s.changes++
 	}
-	return c
 }
 
 // checkIn takes back what became of the changes. Those that were committed are what
@@ -115,7 +114,7 @@ func (s *BaseSession) stored() (sid string, values state.Values, whole bool) {
 func (s *BaseSession) likeness() *BaseSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &BaseSession{sid: s.origin.ID, encode: s.encode, base: s.base, origin: s.origin}
+	return &BaseSession{sid: s.origin.ID, funcs: s.funcs, base: s.base, origin: s.origin}
 }
 
 // setFirst says whether the session is that of a visitor who was not here before.
@@ -152,7 +151,7 @@ func (s *BaseSession) undo(sent bool) {
 
 // settle marks the changes as saved, for a store that does not do so itself; unless
 // there are more changes by now than the count says.
-func (s *BaseSession) settle(count int) {
+func (s *BaseSession) settle(count uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.changes != count || s.log.IsEmpty() {
@@ -168,7 +167,7 @@ func (s *BaseSession) settle(count int) {
 
 // writeThrough makes the changes to the data that the session was made with, for a store
 // that keeps that data. It returns the number of changes for settle.
-func (s *BaseSession) writeThrough() int {
+func (s *BaseSession) writeThrough() uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if shared, ok := s.base.(state.Shared); ok {
@@ -216,12 +215,14 @@ func (s *BaseSession) isEmpty() bool {
 	return !sets && len(s.data()) == 0
 }
 
-// orNone returns a session as the interface, which is nil if there is none.
-func orNone(s *BaseSession, err error) (Session, error) {
-	if s == nil {
+// readSession is Read of a store of ours.
+func readSession(ctx context.Context, store ownStore, sid string) (Session, error) {
+	b := new(BaseSession)
+	err := store.load(ctx, sid, b)
+	if err != nil && b.origin.Status == commit.Gone {
 		return nil, err
 	}
-	return s, err
+	return b, err
 }
 
 // toSave returns the BaseSession in a session that somebody saves. A session of

@@ -147,6 +147,12 @@ func (c *cookie) value(part string) (string, bool) {
 	return val, ok
 }
 
+// withNewID returns a new ID and its line of Set-Cookie.
+func (c *cookie) withNewID(length int) (line, sid string, err error) {
+	sid, line, err = newIDBetween(c.head, c.tail, length)
+	return line, sid, err
+}
+
 // line returns the cookie as a line of Set-Cookie, for a session that has a lifetime of its
 // own or, if that is zero, the usual one.
 func (c *cookie) line(sid string, own time.Duration) string {
@@ -175,7 +181,7 @@ func (c *cookie) write(h http.Header, sid string, own time.Duration) {
 			return
 		}
 	}
-	c.replace(h, c.line(sid, own))
+	c.replace(h, c.line(sid, own), nil)
 }
 
 // putInRequest makes the cookie of a Set-Cookie line one of the request, in place of
@@ -223,7 +229,7 @@ func (c *cookie) putInRequest(r *http.Request, setCookie string, room []string) 
 func (c *cookie) expire(h http.Header) {
 	gone := c.cookie("")
 	gone.MaxAge = -1
-	c.replace(h, gone.String())
+	c.replace(h, gone.String(), nil)
 }
 
 // drop takes our Set-Cookie back.
@@ -236,11 +242,20 @@ func (c *cookie) drop(h http.Header) {
 	h["Set-Cookie"] = kept
 }
 
-func (c *cookie) replace(h http.Header, line string) {
+// replace makes the line the one that sets our cookie. The list has room for it; it may be nil.
+func (c *cookie) replace(h http.Header, line string, room []string) {
 	if c.isIn(h) {
 		c.drop(h)
 	}
-	h["Set-Cookie"] = append(h["Set-Cookie"], line)
+	addTo(h, "Set-Cookie", line, room)
+}
+
+// addTo adds a line to a header. If the header has none, the line goes into the room.
+func addTo(h http.Header, key, line string, room []string) {
+	if lines := h[key]; len(lines) > 0 {
+		room = lines
+	}
+	h[key] = append(room, line)
 }
 
 // isIn reports whether the response sets the cookie.

@@ -38,7 +38,7 @@ func (a foreignAdapter) bound(ctx context.Context) (context.Context, context.Can
 // read first asks whether the session exists: some stores create what they are asked to read,
 // here under an ID that the client may have chosen. A store that cannot be asked says that
 // nothing exists; then it returns an error from create.
-func (a foreignAdapter) read(ctx context.Context, sid string) (Session, commit.Status, error) {
+func (a foreignAdapter) read(ctx context.Context, sid string, _ *BaseSession) (Session, commit.Status, error) {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
 	if a.store.Exist(ctx, sid) {
@@ -59,7 +59,7 @@ func (a foreignAdapter) read(ctx context.Context, sid string) (Session, commit.S
 	return sess, commit.Renewed, err
 }
 
-func (a foreignAdapter) create(ctx context.Context, sid string, _ bool) (Session, error) {
+func (a foreignAdapter) create(ctx context.Context, sid string, _ bool, _ *BaseSession) (Session, error) {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
 	return a.session(ctx, sid)
@@ -128,7 +128,7 @@ func (a foreignAdapter) changed(rs *requestSession) bool {
 		return rs.sess.HasChanged()
 	}
 	data, err := rs.sess.Encode()
-	return err != nil || !sameData(data, rs.savedAs)
+	return err != nil || !sameData(data, *rs.savedAs)
 }
 
 // sameData compares what two sessions were encoded to. Gob writes a map in any
@@ -180,7 +180,7 @@ func (a foreignAdapter) write(ctx context.Context, rs *requestSession) error {
 		a.ended.addNow(rs.lastID)
 		return a.store.Destroy(ctx, rs.lastID)
 	}
-	count := 0
+	var count uint32
 	if rs.base != nil {
 		count = rs.base.writeThrough()
 	}
@@ -211,7 +211,10 @@ func (a foreignAdapter) write(ctx context.Context, rs *requestSession) error {
 	if rs.base != nil {
 		rs.base.settle(count)
 	} else if rs.sess.HasChanged() {
-		rs.savedAs, _ = rs.sess.Encode()
+		rs.savedAs = nil
+		if data, err := rs.sess.Encode(); err == nil {
+			rs.savedAs = &data
+		}
 	}
 	return nil
 }

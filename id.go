@@ -51,6 +51,13 @@ func isIDChar(c byte) bool {
 // newID returns a random session ID of the given length, or of the default
 // length if that is less than the minimum. 16 characters hold 82 bits.
 func newID(length int) (string, error) {
+	sid, _, err := newIDBetween("", "", length)
+	return sid, err
+}
+
+// newIDBetween returns a new ID and a text that has the ID between head and tail. The ID is a
+// piece of the text: that is one allocation for both.
+func newIDBetween(head, tail string, length int) (sid, text string, err error) {
 	if length < minSIDLength {
 		length = defaultIDLength
 	}
@@ -61,12 +68,13 @@ func newID(length int) (string, error) {
 	for len(id) < length {
 		if random.left == 0 {
 			if err := random.refill(); err != nil {
-				return "", err
+				return "", "", err
 			}
 		}
 		id = random.appendTo(id, length)
 	}
-	return string(id), nil
+	text = head + string(id) + tail
+	return text[len(head) : len(head)+len(id)], text, nil
 }
 
 // randomSource is crypto/rand; tests make it fail.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"sync/atomic"
 
 	"github.com/flamego/flamego"
 
@@ -41,9 +42,11 @@ var (
 	writerType        = reflect.TypeFor[http.ResponseWriter]()
 )
 
-// inject maps all of it, and registers the hook for the first byte. A missing flash is
-// a nil of its type: a plain nil would make Flamego search for a service that fits
+// noFlash is a nil of the type: a plain nil would make Flamego search for a service that fits
 // interface{}.
+var noFlash = reflect.Zero(flashType)
+
+// inject maps all of it, and registers the hook for the first byte.
 func (rq *request) inject() {
 	c, w := rq.Context, rq.Context.ResponseWriter()
 	rq.writer = writer{ResponseWriter: w, rq: rq}
@@ -55,16 +58,39 @@ func (rq *request) inject() {
 	if rq.base != nil {
 		c.Set(baseType, reflect.ValueOf(rq.base))
 	}
-	c.Set(flashType, reflect.ValueOf(&rq.flash).Elem())
+	if rq.flash != nil {
+		c.Set(flashType, reflect.ValueOf(rq.flash).Elem())
+	} else {
+		c.Set(flashType, noFlash)
+	}
 	c.Set(storeType, reflect.ValueOf(&rq.asStore).Elem())
 	c.Set(writerType, reflect.ValueOf(&rq.asWriter).Elem())
 	c.Set(contextType, reflect.ValueOf(&rq.asContext).Elem())
-	if handle, ok := c.Value(returnHandlerType).Interface().(flamego.ReturnHandler); ok {
-		c.Set(returnHandlerType, reflect.ValueOf(flamego.ReturnHandler(
-			func(_ flamego.Context, vals []reflect.Value) { handle(rq, vals) },
-		)))
-	}
+	rq.m.returns.wrap(c)
 	w.Before(rq.beforeHeader)
+}
+
+// returnWrapper makes a ReturnHandler write to the writer of ours. Flamego calls it with its own
+// Context, so the wrapper calls the one before with the Context that handlers receive. The
+// wrapper knows nothing of a request, and is made anew only for another ReturnHandler.
+type returnWrapper struct{ last atomic.Pointer[wrappedReturn] }
+
+type wrappedReturn struct{ before, wrapper reflect.Value }
+
+func (w *returnWrapper) wrap(c flamego.Context) {
+	before := c.Value(returnHandlerType)
+	last := w.last.Load()
+	if last == nil || last.before != before { // these are pointers to functions, which can be compared only so
+		handle, ok := before.Interface().(flamego.ReturnHandler)
+		if !ok {
+			return
+		}
+		last = &wrappedReturn{before, reflect.ValueOf(flamego.ReturnHandler(func(c flamego.Context, vals []reflect.Value) {
+			handle(c.Value(contextType).Interface().(flamego.Context), vals)
+		}))}
+		w.last.Store(last)
+	}
+	c.Set(returnHandlerType, last.wrapper)
 }
 
 // ResponseWriter is the writer that Flamego's render and other middleware use.
@@ -82,10 +108,21 @@ func (rq *request) Redirect(location string, status ...int) {
 // requestStore is the Store that handlers receive. It knows the session of the
 // request, so that saving or destroying that session by hand is the same as what the
 // middleware and Destroy do.
-type requestStore struct {
-	Store
-	rq *request
+type requestStore struct{ rq *request }
+
+func (s *requestStore) Exist(ctx context.Context, sid string) bool {
+	return s.rq.m.store.Exist(ctx, sid)
 }
+
+func (s *requestStore) Read(ctx context.Context, sid string) (Session, error) {
+	return s.rq.m.store.Read(ctx, sid)
+}
+
+func (s *requestStore) Touch(ctx context.Context, sid string) error {
+	return s.rq.m.store.Touch(ctx, sid)
+}
+
+func (s *requestStore) GC(ctx context.Context) error { return s.rq.m.store.GC(ctx) }
 
 func (s *requestStore) Destroy(ctx context.Context, sid string) error {
 	s.rq.mu.Lock()
@@ -96,7 +133,7 @@ func (s *requestStore) Destroy(ctx context.Context, sid string) error {
 		// which is a rename: that ends the old ID, and loses nothing that others saved.
 		return s.Save(ctx, s.rq.base)
 	}
-	if err := s.Store.Destroy(ctx, sid); err != nil {
+	if err := s.rq.m.store.Destroy(ctx, sid); err != nil {
 		return err
 	}
 	if sid == s.rq.base.ID() {
@@ -113,7 +150,7 @@ func (s *requestStore) Save(ctx context.Context, sess Session) error {
 		if isUnknown(rq, sess, b) {
 			return errUnknownID
 		}
-		if err := s.Store.Save(ctx, sess); err != nil {
+		if err := s.rq.m.store.Save(ctx, sess); err != nil {
 			return err
 		}
 		s.noteOther(sess, b)
@@ -151,11 +188,11 @@ var errUnknownID = errors.New("session: save: the client sent this session ID, a
 // isUnknown reports whether somebody saves a new session under an ID that this request
 // sent and that the store did not know. The base is that of the session, if it has one.
 func isUnknown(rq *request, sess Session, base *BaseSession) bool {
-	if len(rq.unknown) == 0 || sess == nil || base != nil && base.view().inStore == commit.Live {
+	if rq.unknown == nil || sess == nil || base != nil && base.view().inStore == commit.Live {
 		return false
 	}
 	if _, hasBase := baseOf(sess); hasBase && base == nil {
 		return false // a nil pointer, which the store refuses
 	}
-	return slices.Contains(rq.unknown, sess.ID())
+	return slices.Contains(rq.unknown[:], sess.ID())
 }

@@ -222,11 +222,13 @@ func (r *rules) stamps() bool { return r.maxLifetime > 0 || r.ownerKey != nil }
 // stamp notes since when the age of the session is counted: since now, if it begins or gets a new
 // ID, or if nothing is noted. Without the options it does so only for a session that gets a new ID
 // and has a note by a process that has them. It reports whether that is a change.
-func (r *rules) stamp(m map[interface{}]interface{}, begins bool) bool {
-	if isBorn(state.Map(m)) && !begins || !isBorn(state.Map(m)) && !r.stamps() {
+func (r *rules) stamp(d *state.Draft, begins bool) bool {
+	now := time.Now()
+	born, _ := d.Born(now)
+	if noted := !born.IsZero(); noted && !begins || !noted && !r.stamps() {
 		return false
 	}
-	state.SetBorn(m, time.Now(), begins)
+	d.SetBorn(now, begins)
 	return true
 }
 

@@ -30,6 +30,7 @@ type Manager struct {
 	readsCookie  bool // the ID comes from the cookie
 	writesCookie bool // the ID is sent in the cookie
 	sent         sentCookies
+	returns      returnWrapper
 
 	stop    context.CancelFunc // ends the GC
 	stopped sync.WaitGroup
@@ -194,7 +195,7 @@ func (m *Manager) idWriter() IDWriter {
 			return
 		}
 		line := m.cookie.line(sid, 0)
-		m.cookie.replace(w.Header(), line)
+		m.cookie.replace(w.Header(), line, nil)
 		if r != nil {
 			m.cookie.putInRequest(r, line, nil)
 		}

@@ -33,7 +33,7 @@ func MemoryIniter() Initer {
 		if err != nil {
 			return nil, err
 		}
-		m := &memoryStore{writeID: writer, sessions: expiring.New[state.List]()}
+		m := &memoryStore{funcs: sessionFuncs{GobEncoder, writer}, sessions: expiring.New[state.List]()}
 		m.current.Store(newRules(config.Lifetime))
 		m.timeout.Store(int64(defaultTimeout))
 		return m, nil
@@ -46,7 +46,7 @@ var _ ownStore = (*memoryStore)(nil)
 // table. Nobody writes to such a list.
 type memoryStore struct {
 	current  atomic.Pointer[rules]
-	writeID  IDWriter
+	funcs    sessionFuncs
 	timeout  atomic.Int64 // a time.Duration; only functions of the app can take so long
 	sessions *expiring.Table[state.List]
 	owners   memoryOwners // empty without Options.OwnerKey
@@ -67,17 +67,16 @@ func (m *memoryStore) configure(o *Options) error {
 
 func (m *memoryStore) rules() *rules { return m.current.Load() }
 
-func (m *memoryStore) newSession(sid string) *BaseSession {
-	b := &BaseSession{sid: sid, encode: GobEncoder, writeID: m.writeID}
+func (m *memoryStore) begin(b *BaseSession, sid string) {
+	*b = BaseSession{sid: sid, funcs: &m.funcs}
 	b.origin = origin{store: m, Origin: commit.Origin{ID: sid}}
-	return b
 }
 
-func (m *memoryStore) load(_ context.Context, sid string) (*BaseSession, error) {
+func (m *memoryStore) load(_ context.Context, sid string, b *BaseSession) error {
 	if err := checkSID(sid); err != nil {
-		return nil, memoryError("read", err)
+		return memoryError("read", err)
 	}
-	b := m.newSession(sid)
+	m.begin(b, sid)
 	switch values, left := m.sessions.Get(sid); m.status(values, left) {
 	case commit.Live:
 		b.base, b.origin.Status = values, commit.Live
@@ -86,7 +85,7 @@ func (m *memoryStore) load(_ context.Context, sid string) (*BaseSession, error) 
 	case commit.Renewed:
 		b.origin.Status = commit.Renewed
 	}
-	return b, nil
+	return nil
 }
 
 // status says what an entry with so much time left means for its ID.
@@ -108,7 +107,7 @@ func (m *memoryStore) Exist(_ context.Context, sid string) bool {
 }
 
 func (m *memoryStore) Read(ctx context.Context, sid string) (Session, error) {
-	return orNone(m.load(ctx, sid))
+	return readSession(ctx, m, sid)
 }
 
 func (m *memoryStore) Destroy(_ context.Context, sid string) error {
@@ -121,11 +120,11 @@ func (m *memoryStore) Touch(ctx context.Context, sid string) error {
 		m.sessions.Extend(sid, r.ttl(nil, false))
 		return memoryError("touch", checkSID(sid))
 	}
-	b, err := m.load(ctx, sid)
-	if err != nil || b.origin.Status != commit.Live {
+	var b BaseSession
+	if err := m.load(ctx, sid, &b); b.origin.Status != commit.Live {
 		return err
 	}
-	return m.extend(ctx, b)
+	return m.extend(ctx, &b)
 }
 
 func (m *memoryStore) extend(ctx context.Context, b *BaseSession) error {
@@ -153,21 +152,22 @@ func (m *memoryStore) Save(ctx context.Context, sess Session) error {
 	return err
 }
 
-func (m *memoryStore) commit(ctx context.Context, b *BaseSession, when commit.Condition) (*commit.Change, error) {
-	c := b.checkOut(m, when)
+func (m *memoryStore) commit(ctx context.Context, b *BaseSession, when commit.Condition) (Flash, error) {
+	var c commit.Change
+	b.checkOut(m, when, &c)
 	committed := false // and stays so if the app's values panic
-	defer func() { b.checkIn(m, c, committed) }()
+	defer func() { b.checkIn(m, &c, committed) }()
 	err := checkSID(c.ID)
 	if err == nil {
 		err = m.rules().checkOwner(&c.Log)
 	}
 	if err == nil && c.MayWrite() && !c.IsVoid() {
-		err = m.write(ctx, c)
+		err = m.write(ctx, &c)
 	}
 	if committed = err == nil; committed {
-		endOldest(ctx, m, c)
+		endOldest(ctx, m, &c)
 	}
-	return c, memoryError("save", err)
+	return c.Flash, memoryError("save", err)
 }
 
 // write applies a change to what the session holds at this moment. Nobody else can
@@ -185,14 +185,14 @@ func (m *memoryStore) write(ctx context.Context, c *commit.Change) error {
 		if m.status(base, left) != commit.Live {
 			base = nil
 		}
-		next := copyList(base)
-		if err := c.Log.Replay(next); err != nil {
+		next := base.Draft()
+		if err := next.Replay(&c.Log); err != nil {
 			return err
 		}
 		if err := deadline.Err(ctx); err != nil {
 			return fmt.Errorf("the time was over when the functions of Update had been run: %w", err)
 		}
-		if m.put(c, base, next) {
+		if m.put(c, base, &next) {
 			return nil
 		}
 	}
@@ -208,8 +208,8 @@ func writtenTo(c *commit.Change) string {
 
 // put puts the changed session into the table. If the next values were computed before, it
 // reports false and does nothing unless the session still is what they were computed from.
-func (m *memoryStore) put(c *commit.Change, base *state.List, next map[interface{}]interface{}) (done bool) {
-	r, computed := m.rules(), next != nil
+func (m *memoryStore) put(c *commit.Change, base *state.List, computed *state.Draft) (done bool) {
+	r := m.rules()
 	from := writtenTo(c)
 	done = true
 	written := m.sessions.Update(from, c.ID, func(now *state.List, left time.Duration) (d expiring.Decision[state.List]) {
@@ -228,7 +228,7 @@ func (m *memoryStore) put(c *commit.Change, base *state.List, next map[interface
 				return d
 			}
 		}
-		if computed && old != base {
+		if computed != nil && old != base {
 			done = false
 			return d
 		}
@@ -236,13 +236,16 @@ func (m *memoryStore) put(c *commit.Change, base *state.List, next map[interface
 		if !c.CheckCondition(c.Values) {
 			return d
 		}
-		if !computed {
-			next = copyList(old)
-			c.Log.Apply(next)
+		next := computed
+		if next == nil {
+			draft := old.Draft()
+			draft.Apply(&c.Log)
+			next = &draft
 		}
 		r.stamp(next, c.ID != from || old == nil)
-		d.Put, d.Value, d.TTL = true, state.ListOf(next), r.ttl(state.Map(next), c.First)
-		c.Gains = r.gains(valuesOf(old), state.Map(next))
+		d = expiring.Put(next.List())
+		d.TTL = r.ttl(d.Value(), c.First)
+		c.Gains = r.gains(valuesOf(old), d.Value())
 		if c.ID != from {
 			d.Left, d.LeftTTL = state.ListOf(state.Mark(time.Now())), state.MarkFor
 		}
@@ -261,8 +264,6 @@ func valuesOf(list *state.List) state.Values {
 	}
 	return list
 }
-
-func copyList(list *state.List) map[interface{}]interface{} { return state.Copy(valuesOf(list)) }
 
 func memoryError(op string, err error) error {
 	if err == nil {

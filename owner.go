@@ -175,7 +175,7 @@ type owner struct {
 
 func ownerOf(store Store, val interface{}) (o owner, err error) {
 	if s, ok := store.(*requestStore); ok {
-		store, o.request = s.Store, s.rq
+		store, o.request = s.rq.m.store, s.rq
 	}
 	var ok bool
 	if o.store, ok = store.(ownStore); !ok {

@@ -24,7 +24,8 @@ func (s records) Decode(data []byte) (map[interface{}]interface{}, *state.Rest, 
 }
 
 func (s records) Stamp(values map[interface{}]interface{}, begins bool) bool {
-	return s.rules().stamp(values, begins)
+	d := state.DraftOf(values)
+	return s.rules().stamp(&d, begins)
 }
 
 func (s records) TTL(values map[interface{}]interface{}, first bool) time.Duration {

@@ -81,8 +81,7 @@ func newStore(backend Backend, config StoreConfig) Store {
 	}
 	s := &recordStore{
 		name:    config.Name,
-		encoder: config.Encoder,
-		writeID: config.IDWriter,
+		funcs:   sessionFuncs{config.Encoder, config.IDWriter},
 		backend: backend,
 		shared:  config.SharedKeys,
 		renewed: newRecentIDs(1 << 12), // for the time until a mark is in the backend
@@ -110,8 +109,7 @@ var (
 type recordStore struct {
 	name     string
 	current  atomic.Pointer[rules]
-	encoder  Encoder
-	writeID  IDWriter
+	funcs    sessionFuncs
 	codec    state.Codec
 	backend  Backend
 	engine   *commit.Engine
@@ -142,27 +140,26 @@ func (s *recordStore) bound(ctx context.Context) (context.Context, context.Cance
 	return deadline.Within(ctx, time.Duration(s.timeout.Load()))
 }
 
-func (s *recordStore) newSession(sid string) *BaseSession {
-	b := &BaseSession{sid: sid, encode: s.encoder, writeID: s.writeID}
+func (s *recordStore) begin(b *BaseSession, sid string) {
+	*b = BaseSession{sid: sid, funcs: &s.funcs}
 	b.origin = origin{store: s, Origin: commit.Origin{ID: sid}}
-	return b
 }
 
-func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error) {
+func (s *recordStore) load(ctx context.Context, sid string, b *BaseSession) error {
 	if err := s.checkSID(sid); err != nil {
-		return nil, s.fail("read", err)
+		return s.fail("read", err)
 	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 
-	b := s.newSession(sid)
+	s.begin(b, sid)
 	b.origin.Seq = s.engine.Seq()
 	now, left, err := s.find(ctx, sid)
 	if err != nil {
-		return nil, s.fail("read", err, sid)
+		return s.fail("read", err, sid)
 	}
 	if b.origin.Status = now.Status; now.Status != commit.Live {
-		return b, nil
+		return nil
 	}
 	b.base = now.Values
 	r := s.rules()
@@ -171,9 +168,9 @@ func (s *recordStore) load(ctx context.Context, sid string) (*BaseSession, error
 	b.origin.Expires = now.Expires
 	if now.Undecoded != nil {
 		b.origin.Unreadable = now.Values == nil || now.Rest.IsAll()
-		return b, s.fail("read", fmt.Errorf("%w: %w", errUnreadable, now.Undecoded), sid)
+		return s.fail("read", fmt.Errorf("%w: %w", errUnreadable, now.Undecoded), sid)
 	}
-	return b, nil
+	return nil
 }
 
 // find looks for a record, and says what it means for its ID and how much time it has left.
@@ -187,7 +184,7 @@ func (s *recordStore) find(ctx context.Context, sid string) (now commit.Found, l
 	case !found:
 		return now, 0, nil
 	}
-	now.Data, now.Expires, now.Status = rec.Data, time.Now().Add(rec.TTL), commit.Live
+	now.Data, now.Expires, now.Status = rec.Data, commit.In(rec.TTL), commit.Live
 	now.Values, now.Rest, now.Undecoded = s.codec.Decode(rec.Data)
 	if state.IsMark(now.Values) {
 		if now.Status = commit.Gone; state.MarkCounts(now.Values, rec.TTL, time.Now()) {
@@ -221,7 +218,7 @@ func (s *recordStore) Exist(ctx context.Context, sid string) bool {
 }
 
 func (s *recordStore) Read(ctx context.Context, sid string) (Session, error) {
-	return orNone(s.load(ctx, sid))
+	return readSession(ctx, s, sid)
 }
 
 func (s *recordStore) Destroy(ctx context.Context, sid string) error {
@@ -235,14 +232,11 @@ func (s *recordStore) Touch(ctx context.Context, sid string) error {
 	if !r.needsValues() {
 		return s.extendBy(ctx, sid, r.ttl(nil, false))
 	}
-	b, err := s.load(ctx, sid)
-	switch {
-	case b == nil:
+	var b BaseSession
+	if err := s.load(ctx, sid, &b); b.origin.Status != commit.Live {
 		return err
-	case b.origin.Status != commit.Live:
-		return nil
 	}
-	return s.extend(ctx, b)
+	return s.extend(ctx, &b)
 }
 
 func (s *recordStore) extend(ctx context.Context, b *BaseSession) error {
@@ -287,11 +281,12 @@ func (s *recordStore) Save(ctx context.Context, sess Session) error {
 	return err
 }
 
-func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Condition) (c *commit.Change, err error) {
+func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Condition) (flash Flash, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 
-	c = b.checkOut(s, when)
+	c := new(commit.Change)
+	b.checkOut(s, when, c)
 	from := c.Origin.ID
 	committed := false // and stays so if the backend panics
 	defer func() { b.checkIn(s, c, committed) }()
@@ -301,7 +296,7 @@ func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Co
 	if committed = err == nil; committed {
 		endOldest(ctx, s, c)
 	}
-	return c, s.fail("save", err, c.ID, from)
+	return c.Flash, s.fail("save", err, c.ID, from)
 }
 
 func (s *recordStore) mayCommit(c *commit.Change) error {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/flamego/flamego"
 
@@ -23,20 +24,17 @@ type request struct {
 	flamego.Context
 	m *Manager
 
-	mu  sync.Mutex // held while the session is saved, which a handler may do by hand
-	err error      // why the commit failed
+	mu sync.Mutex // held while the session is saved, which a handler may do by hand
 
 	requestSession // see adapter.go; what is not fixed is guarded by mu once the handlers run
 	announcement   // see announce.go; guarded by mu likewise
 	injected       // see inject.go
 	response       // see response.go
 
-	unknown  []string // IDs that the client sent and the store does not know
-	flash    Flash
-	returned bool        // the flash was given back
-	closed   bool        // nothing is committed any more
-	over     atomic.Bool // the request has ended, and nothing is committed any more
-	lost     atomic.Bool // ErrorFunc knows that changes were lost
+	unknown *candidates // IDs that the client sent and the store does not know
+	flash   *Flash      // nil for none
+	over    atomic.Bool // the request has ended, and nothing is committed any more
+	lost    atomic.Bool // ErrorFunc knows that changes were lost
 }
 
 // serve is the middleware.
@@ -72,19 +70,29 @@ func (rq *request) Next() {
 // open finds or makes the session of the request and takes its flash.
 func (rq *request) open() error {
 	r := rq.Request().Request
-	if err := rq.load(r); err != nil {
+	ours, err := rq.load(r)
+	if err != nil {
 		return err
+	}
+	line := "" // of a Set-Cookie
+	if rq.sess == nil {
+		if line, err = rq.begin(r.Context(), ours); err != nil {
+			return err
+		}
 	}
 	rq.lastID = rq.sess.ID()
 	rq.base, _ = baseOf(rq.sess)
-	rq.introduce(r)
+	rq.introduce(r, line)
 
 	if rq.created || rq.sess.Get(state.FlashKey) == nil || !rq.m.opts.FlashFor(r) {
 		return nil
 	}
-	var err error
-	if rq.flash, err = rq.m.adapter.takeFlash(r.Context(), &rq.requestSession); err != nil {
+	flash, err := rq.m.adapter.takeFlash(r.Context(), &rq.requestSession)
+	if err != nil {
 		return err
+	}
+	if flash != nil {
+		rq.flash = &flash
 	}
 	rq.refresh = rq.extended
 	if err := r.Context().Err(); rq.extended && err != nil {
@@ -96,23 +104,21 @@ func (rq *request) open() error {
 }
 
 // load reads the session of the first ID in the request that the store knows. Failing
-// that, the session is that of an ID that was given up a moment ago, which stays void; or
-// else a new one. The new one is under an ID of the request only if this process gave that
-// ID out: nobody may choose the ID of a session that is going to be worth something
-// (session fixation).
-func (rq *request) load(r *http.Request) error {
-	ours := ""
-	for _, sid := range rq.m.readIDs(r) {
+// that, the session is that of an ID that was given up a moment ago, which stays void. Failing
+// that too, load returns an ID of the request under which a session may begin, if there is one:
+// only this process can have given it out.
+func (rq *request) load(r *http.Request) (ours string, err error) {
+	for i, sid := range rq.m.readIDs(r) {
 		if sid == "" {
 			break
 		}
 		sess, status, usable, err := rq.lookUp(r.Context(), sid)
 		switch {
 		case err != nil:
-			return err
+			return "", err
 		case status == commit.Live:
 			rq.sess, rq.inStore = sess, status
-			return nil
+			return "", nil
 		case status == commit.Renewed:
 			rq.sess, rq.inStore = sess, status
 		case usable:
@@ -120,22 +126,26 @@ func (rq *request) load(r *http.Request) error {
 				ours = sid
 			}
 		default:
-			rq.unknown = append(rq.unknown, sid)
+			if rq.unknown == nil {
+				rq.unknown = new(candidates)
+			}
+			rq.unknown[i] = sid
 		}
 	}
-	if rq.sess != nil {
-		return nil
-	}
-	sid := ours
+	return ours, nil
+}
+
+// begin makes a new session, under an ID of the request if this process gave that ID out. Else
+// the ID is new, since nobody may choose the ID of a session that is going to be worth something
+// (session fixation); then begin also returns the cookie with the ID.
+func (rq *request) begin(ctx context.Context, sid string) (line string, err error) {
 	if rq.created = sid == ""; rq.created {
-		var err error
-		if sid, err = newID(rq.m.opts.IDLength); err != nil {
-			return err
+		if line, sid, err = rq.m.cookie.withNewID(rq.m.opts.IDLength); err != nil {
+			return "", err
 		}
 	}
-	var err error
-	rq.sess, err = rq.m.adapter.create(r.Context(), sid, rq.created)
-	return err
+	rq.sess, err = rq.m.adapter.create(ctx, sid, rq.created, rq.freeRoom())
+	return line, err
 }
 
 // lookUp is read for an ID that a client has sent. If nothing is stored under the ID, lookUp also
@@ -160,12 +170,20 @@ func (rq *request) lookUp(ctx context.Context, sid string) (sess Session, status
 // decoded is reported and missing from the session, and locks nobody out. Its bytes stay
 // in the store. If nothing can be decoded, the first change replaces them.
 func (rq *request) read(ctx context.Context, sid string) (Session, commit.Status, error) {
-	sess, status, err := rq.m.adapter.read(ctx, sid)
+	sess, status, err := rq.m.adapter.read(ctx, sid, rq.freeRoom())
 	if sess != nil && errors.Is(err, errUnreadable) {
 		rq.m.opts.ErrorFunc(err)
 		err = nil
 	}
 	return sess, status, err
+}
+
+// freeRoom returns the room for a session, unless the request has its session there already.
+func (rq *request) freeRoom() *BaseSession {
+	if rq.sess != nil {
+		return new(BaseSession)
+	}
+	return &rq.room
 }
 
 // returnFlash gives back a flash that nobody has seen, for the next request. Once the
@@ -175,30 +193,32 @@ func (rq *request) returnFlash() {
 		return
 	}
 	rq.returned = true
-	if err := rq.m.adapter.giveFlash(rq.uncancelled(), &rq.requestSession, rq.flash); err != nil {
+	if err := rq.m.adapter.giveFlash(rq.uncancelled(), &rq.requestSession, *rq.flash); err != nil {
 		rq.m.opts.ErrorFunc(err)
 	}
 }
 
 // commit saves what changed since the last time, or else extends the session if that
 // is due, and tells the client what became of it. A client that has hung up makes no
-// difference. An error of a save is final, and ErrorFunc is told once.
-func (rq *request) commit() error {
+// difference. commit reports whether all is saved. An error of a save is final, and ErrorFunc
+// is told once.
+func (rq *request) commit() (saved bool) {
 	rq.mu.Lock()
 	defer rq.mu.Unlock()
-	if rq.closed || rq.err != nil {
-		return rq.err
+	if rq.closed || rq.failed {
+		return !rq.failed
 	}
 	now := rq.m.adapter.view(&rq.requestSession)
 	switch {
 	case now.changed && !rq.isKnown(now):
 		rq.closed = !rq.m.adapter.undo(&rq.requestSession, true)
 		rq.reportLost(errNotSent)
-		return nil
+		return true
 	case now.changed:
-		if rq.err = rq.save(rq.uncancelled()); rq.err != nil {
-			rq.m.opts.ErrorFunc(rq.err)
-			return rq.err
+		if err := rq.save(rq.uncancelled()); err != nil {
+			rq.failed = true
+			rq.m.opts.ErrorFunc(err)
+			return false
 		}
 		rq.extended, rq.refresh = true, true
 		now.own = rq.ownLifetime() // another request may have set it
@@ -210,12 +230,12 @@ func (rq *request) commit() error {
 		// A session that could not be extended still is what the handler saw.
 		if err := rq.m.adapter.touch(rq.uncancelled(), &rq.requestSession); err != nil {
 			rq.m.opts.ErrorFunc(err)
-			return nil
+			return true
 		}
 		rq.refresh = true
 	}
 	rq.announce(now)
-	return nil
+	return true
 }
 
 // isDue reports whether a session is to be extended that is only read. One with a short lifetime
@@ -235,10 +255,16 @@ func (rq *request) isAccess() bool {
 	return touchFor == nil || touchFor(rq.Request().Request)
 }
 
-// uncancelled is the context of work that goes on when the client hangs up.
-func (rq *request) uncancelled() context.Context {
-	return context.WithoutCancel(rq.Request().Context())
-}
+// uncancelled is the context of work that goes on when the client hangs up. It is that of
+// context.WithoutCancel, without an allocation.
+func (rq *request) uncancelled() context.Context { return (*uncancelled)(rq) }
+
+type uncancelled request
+
+func (*uncancelled) Deadline() (t time.Time, ok bool) { return t, false }
+func (*uncancelled) Done() <-chan struct{}            { return nil }
+func (*uncancelled) Err() error                       { return nil }
+func (u *uncancelled) Value(key any) any              { return u.Request().Context().Value(key) }
 
 // save saves the session. The caller has the lock of the request.
 func (rq *request) save(ctx context.Context) error {
@@ -319,10 +345,10 @@ func (rq *request) abort() {
 // finish commits what changed after the first byte, or all of it when nothing
 // was written.
 func (rq *request) finish() {
-	switch err := rq.commit(); {
+	switch saved := rq.commit(); {
 	case rq.refused:
 		dropTrailers(rq.Context.ResponseWriter().Header())
-	case err == nil:
+	case saved:
 		if rq.begun() {
 			return
 		}

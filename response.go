@@ -41,7 +41,7 @@ func (rq *request) begun() bool {
 func (rq *request) commitBeforeWrite() bool {
 	if !rq.begun() {
 		rq.triedCommit = true
-		if rq.commit() != nil {
+		if !rq.commit() {
 			rq.refuse()
 		}
 	}
@@ -53,7 +53,7 @@ func (rq *request) commitBeforeWrite() bool {
 // our writer, and what other hooks have changed. Here it is too late for another status.
 func (rq *request) beforeHeader(w flamego.ResponseWriter) {
 	if rq.m.adapter.changedIsReliable() || !rq.triedCommit {
-		if rq.commit() != nil && rq.m.writesCookie {
+		if !rq.commit() && rq.m.writesCookie {
 			rq.m.cookie.drop(w.Header())
 		}
 	}
@@ -67,7 +67,7 @@ func (rq *request) refuse() {
 	rq.refused = true
 	w := rq.Context.ResponseWriter()
 	dropPageHeaders(w.Header())
-	if rq.err != nil && rq.m.writesCookie {
+	if rq.failed && rq.m.writesCookie {
 		rq.m.cookie.drop(w.Header()) // the ID that it tells of is not stored
 	}
 	rq.seal()

@@ -135,8 +135,7 @@ var _ Session = (*BaseSession)(nil)
 // It holds what was read from the store, and a log of the changes since, which the store
 // commits.
 type BaseSession struct {
-	encode  Encoder
-	writeID IDWriter
+	funcs *sessionFuncs // nil in the zero value
 
 	committing sync.Mutex // held while a commit is under way
 	request    *request   // nil outside of one, and with a store of another make
@@ -146,13 +145,19 @@ type BaseSession struct {
 	base    state.Values // as read or last committed
 	pending state.Log    // laid over base: the changes of the commit that is under way
 	log     state.Log    // laid over both: what happened since
-	changes int          // how many changes there were
 	origin  origin       // where base is from
 
-	first     bool // the session is that of a visitor who was not here before
-	fresh     bool // nobody but the request that has made the session knows its ID
-	destroyed bool // by Destroy, through this session
-	vanished  bool // the record was gone when it was to be changed: nothing is saved any more
+	changes   uint32 // how many changes there were
+	first     bool   // the session is that of a visitor who was not here before
+	fresh     bool   // nobody but the request that has made the session knows its ID
+	destroyed bool   // by Destroy, through this session
+	vanished  bool   // the record was gone when it was to be changed: nothing is saved any more
+}
+
+// sessionFuncs are the functions that all sessions of a store have.
+type sessionFuncs struct {
+	encode  Encoder  // for Encode
+	writeID IDWriter // for RegenerateID
 }
 
 // NewBaseSession returns an empty session. The encoder is used by Encode, which fails
@@ -166,7 +171,7 @@ func NewBaseSession(sid string, encoder Encoder, writer IDWriter) *BaseSession {
 // which may go on using the data: just before the middleware calls the Save of such a store, it
 // writes the changes of the request into the data. Nothing else writes to the data.
 func NewBaseSessionWithData(sid string, encoder Encoder, writer IDWriter, data Data) *BaseSession {
-	s := &BaseSession{sid: sid, encode: encoder, writeID: writer}
+	s := &BaseSession{sid: sid, funcs: &sessionFuncs{encoder, writer}}
 	if data != nil {
 		s.base = state.Share(data)
 	}
@@ -199,8 +204,8 @@ func (s *BaseSession) RegenerateID(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	if s.writeID != nil {
-		s.writeID(w, r, sid) // not under the lock: it may look at the session
+	if f := s.funcs; f != nil && f.writeID != nil {
+		f.writeID(w, r, sid) // not under the lock: it may look at the session
 	}
 	return nil
 }
@@ -355,10 +360,10 @@ func (s *BaseSession) destroy() {
 // request. It returns the error of the encoder, and one of its own for a
 // session without an encoder.
 func (s *BaseSession) Encode() ([]byte, error) {
-	if s.encode == nil {
+	if s.funcs == nil || s.funcs.encode == nil {
 		return nil, errors.New("session: encode: the session has no encoder")
 	}
-	return s.encode(s.data())
+	return s.funcs.encode(s.data())
 }
 
 // data returns the data with the changes of this request. It is not to be written

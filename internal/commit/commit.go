@@ -82,6 +82,15 @@ type Store interface {
 	Decode(data []byte) (map[any]any, *state.Rest, error)
 }
 
+// Moment is an instant by the monotonic clock of this process. Every session has one, and a
+// time.Time takes three times as much room.
+type Moment time.Duration
+
+var started = time.Now()
+
+// In returns the moment that is d from now.
+func In(d time.Duration) Moment { return Moment(time.Since(started) + d) }
+
 // Record is what the store keeps under an ID.
 type Record struct {
 	Data   []byte
@@ -104,8 +113,8 @@ const (
 // Found is what a store has under an ID.
 type Found struct {
 	Status  Status
-	Data    []byte    // the bytes of the record, nil if there is none
-	Expires time.Time // of the record
+	Data    []byte // the bytes of the record, nil if there is none
+	Expires Moment // of the record
 	// Values are what the bytes decode to, nil if that is not known, and Rest is what
 	// could not be decoded. Undecoded says why it could not.
 	Values    state.Map
@@ -121,10 +130,10 @@ var ErrNotApplied = errors.New("not applied")
 
 // Origin is what is known of a record: as it was read, or as it was last written.
 type Origin struct {
-	ID      string    // the ID of the record
-	Data    []byte    // its bytes
-	Seq     uint64    // the number of the last commit before it was read: see Engine.Seq
-	Expires time.Time // when it was to expire, as far as this process knows
+	ID      string // the ID of the record
+	Data    []byte // its bytes
+	Seq     uint64 // the number of the last commit before it was read: see Engine.Seq
+	Expires Moment // when it was to expire, as far as this process knows
 
 	// Values are what the bytes decode to, nil if that is not known, and Rest is what
 	// could not be decoded.

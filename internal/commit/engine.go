@@ -109,7 +109,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, e
 		}
 		return false, c.failed(err)
 	}
-	asked := time.Now()
+	asked := In(0)
 	c.writing = true // and stays so if the store panics
 	written, err := e.put(ctx, c, Record{Data: a.next.Data, TTL: a.ttl, Owner: a.owner, Former: a.former})
 	c.writing = false
@@ -131,7 +131,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, e
 	}
 	if err == nil && written {
 		e.markOld(ctx, c, c.ID)
-		a.next.Expires = asked.Add(a.ttl)
+		a.next.Expires = asked + Moment(a.ttl)
 		c.Written(a.next, a.view)
 		c.Gains = c.Gains || a.gains()
 	}

@@ -27,7 +27,7 @@ type store struct {
 	calls   []string        // the writes, in order
 	fail    error           // of the next encoding
 	down    bool            // nothing can be read
-	expires time.Time       // when all records expire
+	expires commit.Moment   // when all records expire
 	loaded  time.Time       // when a record was last read
 
 	// answer, if it is not nil, is what becomes of the answer to a write: it may make the
@@ -36,7 +36,7 @@ type store struct {
 }
 
 func newStore(id string, values map[any]any) *store {
-	s := &store{data: make(map[string][]byte), marks: make(map[string]bool)}
+	s := &store{data: make(map[string][]byte), marks: make(map[string]bool), expires: commit.In(0)} // written long ago
 	if values != nil {
 		s.put(id, values)
 	}

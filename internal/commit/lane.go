@@ -39,7 +39,7 @@ type shard struct {
 type lastCommit struct {
 	id      string
 	data    []byte
-	expires time.Time
+	expires Moment
 	seq     uint64
 }
 

@@ -20,7 +20,7 @@ import (
 type lost struct {
 	attempt
 	log   state.Log // of the change: what of it was computed is not to be computed again
-	asked time.Time // when the store was first asked to make the write
+	asked Moment    // when the store was first asked to make the write
 	err   error     // of the write
 }
 
@@ -87,8 +87,8 @@ func (c *Change) isUntouched(now Found) bool {
 	case bytes.Equal(lost.next.Data, c.Origin.Data):
 		return true // there is nothing to be undone
 	default:
-		moved := now.Expires.Sub(c.Origin.Expires)
-		mine := lost.asked.Add(lost.ttl).Sub(c.Origin.Expires)
+		moved := time.Duration(now.Expires - c.Origin.Expires)
+		mine := time.Duration(lost.asked-c.Origin.Expires) + lost.ttl
 		return moved.Abs() < unmoved && mine > unmoved
 	}
 }

@@ -325,9 +325,9 @@ func TestLostAnswerAndTheSameAgain(t *testing.T) {
 		"written a moment before":       {10 * time.Millisecond, 10 * time.Millisecond, false},
 	} {
 		s := newStore("abc", map[any]any{"a": "1"})
-		s.expires = time.Now().Add(time.Hour - test.before)
+		s.expires = commit.In(time.Hour - test.before)
 		c := s.change("abc", set(state.FlashKey, "hello"))
-		s.expires = s.expires.Add(test.moved)
+		s.expires += commit.Moment(test.moved)
 		n := 0
 		s.answer = func(_ string, apply func() bool) (bool, error) {
 			if n++; n > 1 {

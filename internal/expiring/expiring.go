@@ -105,17 +105,23 @@ func (t *Table[V]) Delete(text string) {
 
 // Decision is what is to be done with a key. The zero Decision leaves all as it is.
 type Decision[V any] struct {
-	// Put says to put Value under the new key, with so much time to live, and to remove
-	// what is under the old one.
-	Put   bool
-	Value V
-	TTL   time.Duration
+	// TTL is the time to live of the value that is put.
+	TTL time.Duration
 	// Remove says to remove what is under the old key.
 	Remove bool
 	// Left is put under the old key in place of what is removed, if LeftTTL is not zero.
 	Left    V
 	LeftTTL time.Duration
+
+	put *entry[V]
 }
+
+// Put returns the decision to put a value under the new key, and to remove what is under the
+// old one.
+func Put[V any](value V) Decision[V] { return Decision[V]{put: &entry[V]{value: value}} }
+
+// Value returns the value that is put, as the table is going to have it.
+func (d Decision[V]) Value() *V { return &d.put.value }
 
 // Update decides and does at once, so that nobody sees or does anything in between:
 // it calls decide with the live value under the old key and the time that it has left,
@@ -136,30 +142,28 @@ func (t *Table[V]) Update(oldKey, newKey string, decide func(now *V, left time.D
 		val, left = &old.value, old.expiry-now
 	}
 	d := decide(val, left)
-	var e *entry[V]
-	if d.Put {
+	if e := d.put; e != nil {
 		if old != nil && from == to {
-			to = old.key
+			e.key = old.key
 		} else {
-			to.text = strings.Clone(to.text) // it may be part of a long header
+			e.key = key{strings.Clone(to.text), to.hash} // it may be part of a long header
 		}
-		e = &entry[V]{key: to, value: d.Value}
 		if sh.tell != nil {
-			sh.tell(to.text, &e.value, true)
+			sh.tell(e.text, &e.value, true)
 		}
 	}
-	if d.Remove || d.Put && from != to {
+	if d.Remove || d.put != nil && from != to {
 		sh.remove(from)
 		if d.LeftTTL > 0 {
 			from.text = strings.Clone(from.text)
 			sh.put(&entry[V]{key: from, value: d.Left}, d.LeftTTL, now)
 		}
 	}
-	if e == nil {
+	if d.put == nil {
 		return nil
 	}
-	toShard.put(e, d.TTL, now)
-	return &e.value
+	toShard.put(d.put, d.TTL, now)
+	return &d.put.value
 }
 
 // lockBoth locks two shards, which may be one, in an order that all agree on.

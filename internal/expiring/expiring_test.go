@@ -44,7 +44,11 @@ func (t *Table[V]) checked(tb testing.TB) int {
 
 // put puts a value under a key.
 func put[V any](t *Table[V], key string, val V, ttl time.Duration) *V {
-	return t.Update(key, key, func(*V, time.Duration) Decision[V] { return Decision[V]{Put: true, Value: val, TTL: ttl} })
+	return t.Update(key, key, func(*V, time.Duration) Decision[V] {
+		d := Put(val)
+		d.TTL = ttl
+		return d
+	})
 }
 
 // requireLeft checks how long the keys have left; a key with nothing left is dead.
@@ -152,7 +156,11 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("a value was written to: %d, %d", *first, *second)
 	}
 	type decision = Decision[int]
-	put := func(val int) decision { return decision{Put: true, Value: val, TTL: time.Hour} }
+	put := func(val int) decision {
+		d := Put(val)
+		d.TTL = time.Hour
+		return d
+	}
 	change := func(from, to string, want int, d decision) *int {
 		return table.Update(from, to, func(now *int, left time.Duration) decision {
 			if now == nil != (left <= 0) {
@@ -177,9 +185,9 @@ func TestUpdate(t *testing.T) {
 	change("a", "a", 0, decision{Remove: true})
 	change("b", "b", 3, decision{Remove: true})
 	change("b", "c", 0, put(4))
-	leaving := put(5)
-	leaving.Left, leaving.LeftTTL = 6, time.Minute
 	for _, was := range []int{4, 0} { // something is left also where nothing was
+		leaving := put(5)
+		leaving.Left, leaving.LeftTTL = 6, time.Minute
 		change("c", "d", was, leaving)
 		if left, ttl := table.Get("c"); left == nil || *left != 6 || ttl > time.Minute || table.checked(t) != 2 {
 			t.Errorf("left behind are %v for %v", left, ttl)
@@ -209,7 +217,9 @@ func TestChangesInParallel(t *testing.T) {
 			if now != nil {
 				n += *now
 			}
-			return Decision[int]{Put: true, Value: n, TTL: time.Hour}
+			d := Put(n)
+			d.TTL = time.Hour
+			return d
 		})
 	}
 	var wg sync.WaitGroup

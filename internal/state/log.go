@@ -1,9 +1,6 @@
 package state
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
 // Log is what a request did to a session: enough to do it again on other values,
 // and nothing that the request did not do. The zero Log is of a request that did
@@ -21,7 +18,7 @@ type Log struct {
 	// nothing was said of it, and negative if it has that of the store again.
 	Lifetime int32
 
-	keys map[any]any // the values that were set, deleted for keys that were removed, or an *update
+	keys *pairs // the values that were set, deleted for keys that were removed, or an *update
 }
 
 // deleted stands in a log for the value of a key that was removed.
@@ -41,9 +38,9 @@ func (l *Log) Set(key, val any) {
 		return
 	}
 	if l.keys == nil {
-		l.keys = make(map[any]any, 1)
+		l.keys = new(pairs)
 	}
-	l.keys[key] = val
+	l.keys.set(key, val)
 }
 
 // Delete notes that the key was removed.
@@ -51,7 +48,7 @@ func (l *Log) Delete(key any) { l.Set(key, deleted) }
 
 // Update notes that the value of the key was computed by f, and what came out.
 func (l *Log) Update(key any, f func(any) any, shown any) {
-	was, ok := l.keys[key]
+	was, ok := l.keys.get(key)
 	switch u, isUpdate := was.(*update); {
 	case isUpdate:
 		l.Set(key, &update{u.from, u.fixed, append(slices.Clip(u.funcs), f), shown})
@@ -64,7 +61,7 @@ func (l *Log) Update(key any, f func(any) any, shown any) {
 
 // Computes reports whether a value has to be computed anew where others have changed it.
 func (l *Log) Computes() bool {
-	for _, val := range l.keys {
+	for _, val := range l.keys.all {
 		if _, ok := val.(*update); ok {
 			return true
 		}
@@ -83,13 +80,13 @@ func (l *Log) Destroy() {
 
 // SetAll makes the log say that the session holds these values and no others. The
 // map belongs to the log from then on.
-func (l *Log) SetAll(m map[any]any) { l.flushed, l.replaced, l.keys = true, true, m }
+func (l *Log) SetAll(m map[any]any) { l.flushed, l.replaced, l.keys = true, true, &pairs{many: m} }
 
 // IsEmpty reports whether there is nothing to save.
 func (l *Log) IsEmpty() bool { return !l.Renewed && !l.ChangesValues() }
 
 // ChangesValues reports whether values were set or removed, or the lifetime.
-func (l *Log) ChangesValues() bool { return l.flushed || len(l.keys) > 0 || l.Lifetime != 0 }
+func (l *Log) ChangesValues() bool { return l.flushed || l.keys.len() > 0 || l.Lifetime != 0 }
 
 // Flushes reports whether all keys were removed that are not set, so that nobody need know
 // what there was.
@@ -97,7 +94,7 @@ func (l *Log) Flushes() bool { return l.flushed }
 
 // SetsKeys reports whether a key was set and not removed again.
 func (l *Log) SetsKeys() bool {
-	for _, val := range l.keys {
+	for _, val := range l.keys.all {
 		if val != deleted {
 			return true
 		}
@@ -108,7 +105,7 @@ func (l *Log) SetsKeys() bool {
 // Get returns what the log makes of a key: its value, nil if it was removed. It
 // reports false if the log leaves the key as it is.
 func (l *Log) Get(key any) (val any, ok bool) {
-	val, ok = l.keys[key]
+	val, ok = l.keys.get(key)
 	if !ok {
 		return nil, l.flushed
 	}
@@ -128,64 +125,31 @@ func shown(val any) any {
 
 // Apply makes the changes to a map, as the request has seen them.
 func (l *Log) Apply(m map[any]any) {
-	_ = l.apply(m, func(u *update) (any, error) { return u.shown, nil })
+	d := DraftOf(m)
+	d.Apply(l)
 }
 
-// Replay makes the changes to a map of what others have left. What was computed is computed
-// anew, from that. It returns an error if a function panics; then the map is of no use.
+// Replay makes the changes to a map of what others have left: see [Draft.Replay].
 func (l *Log) Replay(m map[any]any) error {
-	return l.apply(m, nil)
+	d := DraftOf(m)
+	return d.Replay(l)
 }
 
 // ApplySet sets again the keys that the request has set itself, over what others have set since. It
 // leaves what was computed.
 func (l *Log) ApplySet(m map[any]any) {
+	d := DraftOf(m)
 	if l.flushed {
-		maps.DeleteFunc(m, func(key, _ any) bool {
-			_, computed := l.keys[key].(*update)
+		d.removeFunc(func(key any) bool {
+			val, _ := l.keys.get(key)
+			_, computed := val.(*update)
 			return !computed && !outlivesFlush(key)
 		})
 	}
-	for key, val := range l.keys {
+	for key, val := range l.keys.all {
 		if _, ok := val.(*update); !ok {
-			put(m, key, val)
+			d.put(key, val)
 		}
-	}
-}
-
-// apply makes the changes to a map. If valueOf is nil, updates are computed.
-func (l *Log) apply(m map[any]any, valueOf func(*update) (any, error)) error {
-	switch {
-	case l.replaced:
-		clear(m)
-	case l.flushed:
-		maps.DeleteFunc(m, func(key, _ any) bool { return !outlivesFlush(key) })
-	}
-	for key, val := range l.keys {
-		if u, ok := val.(*update); ok {
-			var err error
-			if valueOf != nil {
-				val, err = valueOf(u)
-			} else {
-				val, err = u.compute(m[key])
-			}
-			if err != nil {
-				return err
-			}
-		}
-		put(m, key, val)
-	}
-	if l.Lifetime != 0 {
-		setLifetime(m, l.Lifetime)
-	}
-	return nil
-}
-
-func put(m map[any]any, key, val any) {
-	if val == deleted {
-		delete(m, key)
-	} else {
-		m[key] = val
 	}
 }
 
@@ -203,12 +167,14 @@ func (u *update) compute(now any) (val any, err error) {
 
 // Clone returns a log that later changes of l leave alone.
 func (l Log) Clone() Log {
-	l.keys = maps.Clone(l.keys)
+	if l.keys != nil {
+		l.keys = l.keys.clone()
+	}
 	return l
 }
 
 // Then returns the changes of l followed by those of next. It writes to neither, but
-// the result may share a map with one of them.
+// the result may share its keys with one of them.
 func (l Log) Then(next Log) Log {
 	if l.Destroyed {
 		return l
@@ -221,16 +187,15 @@ func (l Log) Then(next Log) Log {
 	switch {
 	case next.flushed:
 		return next
-	case len(next.keys) == 0:
+	case next.keys.len() == 0:
 		next.keys = l.keys
 	default:
-		keys := make(map[any]any, len(l.keys)+len(next.keys))
-		maps.Copy(keys, l.keys)
-		for key, val := range next.keys {
+		keys := l.keys.clone()
+		for key, val := range next.keys.all {
 			if u, ok := val.(*update); ok {
 				val = l.before(key, u)
 			}
-			keys[key] = val
+			keys.set(key, val)
 		}
 		next.keys = keys
 	}
@@ -243,7 +208,7 @@ func (l *Log) before(key any, next *update) *update {
 	if next.fixed {
 		return next
 	}
-	was, ok := l.keys[key]
+	was, ok := l.keys.get(key)
 	switch u, isUpdate := was.(*update); {
 	case isUpdate:
 		return &update{u.from, u.fixed, slices.Concat(u.funcs, next.funcs), next.shown}
@@ -261,16 +226,17 @@ func (l *Log) before(key any, next *update) *update {
 // no harm.
 func (l Log) Without(done Log) Log {
 	l = l.Clone()
-	for key, val := range done.keys {
+	for key, val := range done.keys.all {
 		old, ok := val.(*update)
-		now, still := l.keys[key].(*update)
+		kept, _ := l.keys.get(key)
+		now, still := kept.(*update)
 		if !ok || !still || old.fixed || now.fixed || len(now.funcs) < len(old.funcs) {
 			continue
 		}
 		if rest := now.funcs[len(old.funcs):]; len(rest) > 0 {
-			l.keys[key] = &update{funcs: rest, shown: now.shown}
+			l.keys.set(key, &update{funcs: rest, shown: now.shown})
 		} else {
-			delete(l.keys, key)
+			l.keys.remove(key)
 		}
 	}
 	return l

@@ -205,11 +205,16 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+func setBorn(m map[any]any, now time.Time, known bool) {
+	d := state.DraftOf(m)
+	d.SetBorn(now, known)
+}
+
 // A flush leaves what is about the session itself, and the lifetime is set beside the values.
 func TestFlushAndLifetime(t *testing.T) {
 	now := time.Now()
 	m := map[any]any{"a": 1, state.FlashKey: "hello"}
-	state.SetBorn(m, now, true)
+	setBorn(m, now, true)
 	var log, more state.Log
 	log.Lifetime = 90 * 60
 	log.Apply(m)
@@ -239,7 +244,7 @@ func TestFlushAndLifetime(t *testing.T) {
 func TestLateBorn(t *testing.T) {
 	now := time.Now()
 	m := make(map[any]any)
-	state.SetBorn(m, now, false)
+	setBorn(m, now, false)
 	if born, known := state.Born(state.Map(m), now); born.UnixMilli() != now.UnixMilli() || known {
 		t.Errorf("%v: %v, %t", m, born, known)
 	}
@@ -249,7 +254,7 @@ func TestLateBorn(t *testing.T) {
 func TestReservedValues(t *testing.T) {
 	now := time.Now()
 	ahead := map[any]any{}
-	state.SetBorn(ahead, now.Add(time.Hour), true)
+	setBorn(ahead, now.Add(time.Hour), true)
 	for _, m := range []map[any]any{nil, {}, ahead,
 		{"flamego::session::born": 1, "flamego::session::lifetime": time.Hour},
 		{"flamego::session::born": "soon", "flamego::session::lifetime": "long"},

@@ -47,8 +47,12 @@ const late = "since "
 // of an older version. It is zero if nothing is noted. A time that is far ahead is that of a wrong
 // clock, and counts as not noted.
 func Born(v Values, now time.Time) (born time.Time, known bool) {
+	return bornAt(Get(v, bornKey), now)
+}
+
+func bornAt(val any, now time.Time) (born time.Time, known bool) {
 	const ahead = time.Minute
-	text, ok := Get(v, bornKey).(string)
+	text, ok := val.(string)
 	if !ok {
 		return time.Time{}, false
 	}
@@ -60,14 +64,12 @@ func Born(v Values, now time.Time) (born time.Time, known bool) {
 	return time.UnixMilli(ms), !isLate
 }
 
-// SetBorn notes since when the age of the session is counted, and whether it was first stored then
-// or got a new ID.
-func SetBorn(m map[any]any, now time.Time, known bool) {
+func bornText(now time.Time, known bool) string {
 	text := strconv.FormatInt(now.UnixMilli(), 10)
 	if !known {
 		text = late + text
 	}
-	m[bornKey] = text
+	return text
 }
 
 // Lifetime returns the lifetime of its own that a session has, 0 if it has none.
@@ -83,14 +85,7 @@ func Lifetime(v Values) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// setLifetime gives a session a lifetime of its own, or takes it away if it is negative.
-func setLifetime(m map[any]any, seconds int32) {
-	if seconds < 0 {
-		delete(m, lifetimeKey)
-		return
-	}
-	m[lifetimeKey] = strconv.FormatInt(int64(seconds), 10)
-}
+func lifetimeText(seconds int32) string { return strconv.FormatInt(int64(seconds), 10) }
 
 // NameCommit gives the values a name that no others have. Two requests may compute the same
 // value, as two that count from one to two. Their bytes must not be the same, since equal bytes
