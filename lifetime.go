@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -158,10 +159,7 @@ func (r *rules) own(v state.Values) time.Duration {
 
 // usual returns how long the session lives without access: its own lifetime, or that of the store.
 func (r *rules) usual(v state.Values) time.Duration {
-	if own := r.own(v); own > 0 {
-		return own
-	}
-	return r.lifetime
+	return cmp.Or(r.own(v), r.lifetime)
 }
 
 // ttl is the time to live that a save or an extension gives to a session: a shorter one if it
@@ -197,20 +195,22 @@ const (
 
 // idle returns how long ago the last save or extension was, given the time that is left. It is
 // never if an extension would gain nothing, because MaxLifetime ends the session, and always if it
-// is yet to be noted since when MaxLifetime counts.
-func (r *rules) idle(v state.Values, left time.Duration) time.Duration {
+// is yet to be noted since when MaxLifetime counts. It also returns the lifetime of its own that
+// the session has, 0 if it has none.
+func (r *rules) idle(v state.Values, left time.Duration) (idle, own time.Duration) {
 	const rounding = time.Second // stores of whole seconds round up
-	lifetime, rest := r.usual(v), r.rest(v)
+	own = r.own(v)
+	lifetime, rest := cmp.Or(own, r.lifetime), r.rest(v)
 	if rest >= lifetime {
-		return lifetime - left
+		return lifetime - left, own
 	}
 	switch born, _ := state.Born(v, time.Now()); {
 	case born.IsZero():
-		return always
+		return always, own
 	case rest-left < rounding:
-		return never
+		return never, own
 	}
-	return rest - left
+	return rest - left, own
 }
 
 // isOver reports whether the session has lived for as long as it may.
@@ -223,6 +223,9 @@ func (r *rules) stamps() bool { return r.maxLifetime > 0 || r.ownerKey != nil }
 // ID, or if nothing is noted. Without the options it does so only for a session that gets a new ID
 // and has a note by a process that has them. It reports whether that is a change.
 func (r *rules) stamp(d *state.Draft, begins bool) bool {
+	if !begins && !r.stamps() {
+		return false
+	}
 	now := time.Now()
 	born, _ := d.Born(now)
 	if noted := !born.IsZero(); noted && !begins || !noted && !r.stamps() {

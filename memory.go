@@ -80,8 +80,7 @@ func (m *memoryStore) load(_ context.Context, sid string, b *BaseSession) error 
 	switch values, left := m.sessions.Get(sid); m.status(values, left) {
 	case commit.Live:
 		b.base, b.origin.Status = values, commit.Live
-		r := m.rules()
-		b.origin.idle, b.origin.own = r.idle(values, left), r.own(values)
+		b.origin.idle, b.origin.own = m.rules().idle(values, left)
 	case commit.Renewed:
 		b.origin.Status = commit.Renewed
 	}

@@ -162,8 +162,7 @@ func (s *recordStore) load(ctx context.Context, sid string, b *BaseSession) erro
 		return nil
 	}
 	b.base = now.Values
-	r := s.rules()
-	b.origin.idle, b.origin.own = r.idle(now.Values, left), r.own(now.Values)
+	b.origin.idle, b.origin.own = s.rules().idle(now.Values, left)
 	b.origin.Data, b.origin.Values, b.origin.Rest = now.Data, now.Values, now.Rest
 	b.origin.Expires = now.Expires
 	if now.Undecoded != nil {

@@ -289,7 +289,7 @@ func (rq *request) save(ctx context.Context) error {
 	if err := rq.m.adapter.save(ctx, &rq.requestSession); err != nil {
 		return err
 	}
-	if rq.isDestroyed() && !wasStored {
+	if !wasStored && rq.isDestroyed() {
 		rq.m.issued.end(old)
 	}
 	if rq.stored() {

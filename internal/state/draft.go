@@ -25,9 +25,11 @@ func (d *Draft) List() List {
 	if d.len() > maxList {
 		return List{{asMap, Map(d.many)}}
 	}
-	l := make(List, 0, d.len())
-	for key, val := range d.all {
-		l = append(l, pair{key, val})
+	l := make(List, d.len())
+	n := copy(l, d.few[:d.n])
+	for key, val := range d.many {
+		l[n] = pair{key, val}
+		n++
 	}
 	return l
 }

@@ -49,12 +49,19 @@ func TestLog(t *testing.T) {
 		names, log, do := play(rand.N(5))
 		moreNames, more, doMore := play(rand.N(5))
 		base := map[any]any{"a": 0, "old": 0}
+		for i := range rand.N(10) {
+			base[i] = i
+		}
 		want := state.Map(base).Copy()
 		do(want)
 		got := state.Map(base).Copy()
 		log.Apply(got)
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("%v: applied %v, want %v", names, got, want)
+		}
+		got = drafted(t, base, func(d *state.Draft) { d.Apply(&log) })
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%v: a list becomes %v, want %v", names, got, want)
 		}
 		for _, key := range []any{"a", "b", "c", "old", "all", "none"} {
 			val, ok := log.Get(key)
@@ -84,6 +91,19 @@ func TestLog(t *testing.T) {
 			t.Fatalf("%v is %v after it was joined with %v", names, again, moreNames)
 		}
 	}
+}
+
+// drafted returns what becomes of values in a list. The list stays as it is.
+func drafted(t *testing.T, values map[any]any, change func(*state.Draft)) map[any]any {
+	t.Helper()
+	before := state.ListOf(state.Map(values).Copy())
+	d := before.Draft()
+	change(&d)
+	after := d.List()
+	if !reflect.DeepEqual(before.Copy(), values) {
+		t.Fatalf("the list has become %v", before.Copy())
+	}
+	return after.Copy()
 }
 
 func TestSetsKeys(t *testing.T) {
@@ -150,7 +170,12 @@ func TestReplay(t *testing.T) {
 
 		got, want := state.Map(others).Copy(), state.Map(others).Copy()
 		do(want)
-		if err := log.Replay(got); err != nil || !reflect.DeepEqual(got, want) {
+		inList := drafted(t, others, func(d *state.Draft) {
+			if err := d.Replay(&log); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if err := log.Replay(got); err != nil || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(inList, want) {
 			t.Fatalf("%v on %v: %v, %v, want %v", names, others, got, err, want)
 		}
 		both, inStore := log.Then(more), got
