@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -145,4 +146,34 @@ func TestUnreadable(t *testing.T) {
 			require.Empty(t, a.TakeErrors())
 		})
 	}
+}
+
+// A commit goes on when the client has hung up, with the values of the request's context, as those
+// of a trace, until Options.Timeout.
+func TestContextOfACommit(t *testing.T) {
+	type key struct{}
+	backend := mapbackend.New()
+	a := newApp(t, session.Options{Timeout: time.Minute, Initer: func(context.Context, ...interface{}) (session.Store, error) {
+		return session.NewStore(backend, session.StoreConfig{}), nil
+	}})
+	ctx, hangUp := context.WithCancel(context.WithValue(context.Background(), key{}, "trace"))
+	a.Get("/", func(s session.Session) string {
+		s.Set("key", "val")
+		hangUp()
+		return "ok"
+	})
+	var methods []string
+	backend.Before = func(ctx context.Context, method, _ string) error {
+		methods = append(methods, method)
+		require.Equal(t, "trace", ctx.Value(key{}))
+		require.Nil(t, ctx.Value("other"))
+		require.NoError(t, ctx.Err())
+		deadline, ok := ctx.Deadline()
+		require.True(t, ok)
+		require.WithinDuration(t, time.Now().Add(time.Minute), deadline, 10*time.Second)
+		return nil
+	}
+	a.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+	require.Equal(t, []string{"Insert"}, methods)
+	require.Len(t, backend.Records, 1)
 }

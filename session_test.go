@@ -185,3 +185,14 @@ func TestDestroyOfAVanishedSession(t *testing.T) {
 		require.False(t, a.Store().Exist(t.Context(), sidOf(cookie)))
 	})
 }
+
+// The zero BaseSession, which a store of one's own may embed, is one without functions.
+func TestZeroBaseSession(t *testing.T) {
+	var s session.BaseSession
+	s.Set("key", "val")
+	require.Equal(t, "val", s.Get("key"))
+	_, err := s.Encode()
+	require.EqualError(t, err, "session: encode: the session has no encoder")
+	require.NoError(t, s.RegenerateID(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)))
+	require.Len(t, s.ID(), 16)
+}
