@@ -70,9 +70,10 @@ func (rq *request) inject() {
 	w.Before(rq.beforeHeader)
 }
 
-// returnWrapper makes a ReturnHandler write to the writer of ours. Flamego calls it with its own
-// Context, so the wrapper calls the one before with the Context that handlers receive. The
-// wrapper knows nothing of a request, and is made anew only for another ReturnHandler.
+// returnWrapper makes a ReturnHandler write to our writer. Flamego calls a ReturnHandler with its
+// own Context; the wrapper calls the one that was mapped before, with the Context that handlers
+// receive. A wrapper belongs to no request, so the last one is kept: it is made anew only where
+// another ReturnHandler is mapped.
 type returnWrapper struct{ last atomic.Pointer[wrappedReturn] }
 
 type wrappedReturn struct{ before, wrapper reflect.Value }
@@ -80,7 +81,7 @@ type wrappedReturn struct{ before, wrapper reflect.Value }
 func (w *returnWrapper) wrap(c flamego.Context) {
 	before := c.Value(returnHandlerType)
 	last := w.last.Load()
-	if last == nil || last.before != before { // these are pointers to functions, which can be compared only so
+	if last == nil || last.before != before || before.CanAddr() { // what has an address may hold another function by now
 		handle, ok := before.Interface().(flamego.ReturnHandler)
 		if !ok {
 			return
