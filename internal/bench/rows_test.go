@@ -182,7 +182,7 @@ func manyInMemory(tb testing.TB) *crowded {
 
 // manyInFiles stops at 100,000 files, which take a minute to make, and as long to remove.
 func manyInFiles(tb testing.TB) *crowded {
-	root, row, data := withFolders(tb), scsRow(tb), six.encode()
+	root, row, data := must[string](tb)(withFolders()), scsRow(tb), six.encode()
 	raw := newRawFile(root)
 	return &crowded{
 		subjects: manyOnDriver(tb, inFiles(root), raw),
@@ -231,6 +231,9 @@ func manyInTable(tb testing.TB, d *database) *crowded {
 	dsn, theirDSN := d.dsn(tb), d.dsn(tb)
 	raw, row, data := newRawSQL(tb, d, theirDSN, theirs), scsRow(tb), six.encode()
 	c := &crowded{subjects: manyOnDriver(tb, d.options(dsn, ours), raw), most: mostRows}
+	if d == mysqlDB {
+		enlargePool(tb, d.open(tb, dsn))
+	}
 	tables := []struct {
 		name, columns string
 		db            *sql.DB
@@ -256,4 +259,18 @@ func manyInTable(tb testing.TB, d *database) *crowded {
 		}
 	})
 	return c
+}
+
+// enlargePool gives InnoDB memory for a million rows, as a server with so many has: with
+// the 64 MB of a server for tests they would take minutes to add.
+func enlargePool(tb testing.TB, db *sql.DB) {
+	tb.Helper()
+	var was int64
+	check(tb, db.QueryRow("SELECT @@GLOBAL.innodb_buffer_pool_size").Scan(&was))
+	set := func(size int64) {
+		_, err := db.Exec(fmt.Sprintf("SET GLOBAL innodb_buffer_pool_size = %d", size))
+		check(tb, err)
+	}
+	set(max(was, 1<<30))
+	tb.Cleanup(func() { set(was) })
 }

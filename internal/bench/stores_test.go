@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ var stores = []store{
 	{"file", func(tb testing.TB, _ string) []subject {
 		// All in the same folders: where on the disk they are decides what it takes to
 		// make a file there, up to ten times as much.
-		root := withFolders(tb)
+		root := must[string](tb)(withFolders())
 		subjects := onDriver(tb, inFiles(root), func(string) rawStore { return newRawFile(root) })
 		return append(subjects, gorillaApp(sessions.NewFilesystemStore(tb.TempDir(), gorillaKey)))
 	}, manyInFiles},
@@ -84,14 +85,16 @@ const folders = 36
 func folder(n int) string { return "0123456789abcdefghijklmnopqrstuvwxyz"[n : n+1] }
 
 // withFolders returns a folder with those that our file store makes one by one, as
-// sessions come: an app that has run for a while has them all.
-func withFolders(tb testing.TB) string {
-	root := tb.TempDir()
-	for n := range folders * folders {
-		check(tb, os.MkdirAll(filepath.Join(root, folder(n/folders), folder(n%folders)), 0o700))
+// sessions come: an app that has run for a while has them all. It is the same one for
+// all benchmarks.
+var withFolders = sync.OnceValues(func() (string, error) {
+	root, err := os.MkdirTemp("", "bench")
+	testserver.AtEnd(func() error { return os.RemoveAll(root) })
+	for n := 0; err == nil && n < folders*folders; n++ {
+		err = os.MkdirAll(filepath.Join(root, folder(n/folders), folder(n%folders)), 0o700)
 	}
-	return root
-}
+	return root, err
+})
 
 // idle is the Lifetime of this library, by default.
 const idle = time.Hour

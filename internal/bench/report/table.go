@@ -21,6 +21,9 @@ func writeMachine(w io.Writer, res *results, command string, now time.Time) {
 		}
 	}
 	fmt.Fprintf(w, "Taken on %s by `%s`: medians of %d runs.\n\n", now.Format(time.DateOnly), command, samples)
+	if took := res.config["took"]; took != "" {
+		fmt.Fprintf(w, "- Time it took: %s\n", took)
+	}
 	fmt.Fprintf(w, "- Machine: %s, %d cores, %s\n", res.config["cpu"], runtime.NumCPU(), system())
 	fmt.Fprintf(w, "- Go: %s, %s/%s\n", strings.TrimPrefix(runtime.Version(), "go"), runtime.GOOS, runtime.GOARCH)
 	var servers []string
@@ -73,15 +76,16 @@ func writeRequests(w io.Writer, res *results) {
 	for _, name := range res.names {
 		p := parts(name)
 		row := strings.TrimSuffix(name, "/via="+p["via"])
-		if p["via"] == "" || done[row] {
+		inSweep := p["case"] != "writers" && p["g"] != "1" && p["g"] != "64"
+		if !strings.HasPrefix(name, "Request/") || done[row] || inSweep {
 			continue
 		}
 		done[row] = true
 		if p["store"] != store {
 			store = p["store"]
 			fmt.Fprintf(w, "\n### %s\n\n", store)
-			fmt.Fprintln(w, "| request | goroutines | ours | scs | scs, sliding | gorilla | bare | x scs | x sliding | of bare | allocations: ours, scs |")
-			fmt.Fprintln(w, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+			fmt.Fprintln(w, "| request | goroutines | ours | scs | scs, sliding | gorilla | bare | x scs | x sliding | of bare | allocations, bytes: ours | scs |")
+			fmt.Fprintln(w, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 		}
 		writeRow(w, res, row, p)
 	}
@@ -107,8 +111,7 @@ func writeRow(w io.Writer, res *results, row string, p map[string]string) {
 		fmt.Fprintf(w, " %s |", or(times[via], "%.2f", times[via].median/times["ours"].median))
 	}
 	fmt.Fprintf(w, " %s |", or(times["bare"], "%.0f%%", 100*times["bare"].median/times["ours"].median))
-	fmt.Fprintf(w, " %s, %s |\n",
-		short(res.get(row+"/via=ours", "allocs/op").median), short(res.get(row+"/via=scs", "allocs/op").median))
+	fmt.Fprintf(w, " %s | %s |\n", memoryOf(res, row+"/via=ours"), memoryOf(res, row+"/via=scs"))
 }
 
 // scaled is the median in another unit, with the spread if there is one.
@@ -120,7 +123,7 @@ func (f figure) scaled(by float64) string {
 }
 
 // or is a value that is made of f, or a dash if there is no f.
-func or(f figure, format string, val float64) string {
+func or(f figure, format string, val interface{}) string {
 	if f.n == 0 {
 		return "-"
 	}

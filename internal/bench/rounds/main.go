@@ -1,0 +1,182 @@
+// Command rounds runs all benchmarks for `make bench`, in the folder of their module:
+//
+//	rounds -count 5 -benchtime 200ms [-before COMMIT] FOLDER
+//
+// It writes FOLDER/bench.out, which command report reads. A round is all of them once,
+// and there is one after the other: -test.count would repeat each benchmark on the spot,
+// and a noisy minute would spoil all samples of one subject.
+//
+// # The commit before
+//
+// With -before those of this library alone are run in turns with the library as it was in
+// a commit, and with the one that is here, into FOLDER/before.out and FOLDER/now.out. Which one comes
+// first changes from round to round. The commit is laid out in FOLDER/before, for as long
+// as this takes, with the benchmarks that are here: otherwise a change of a benchmark
+// would look like one of the library. Where they need what the commit does not have, its
+// own ones are taken. Those of the root package are always its own.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// part is some of the benchmarks.
+type part struct {
+	name    string
+	root    bool   // of the root package
+	pattern string // which ones
+	// Fewer figures hang on a point of a curve, of which there are many, than on a
+	// figure that a mark has: it gets this part of the time.
+	share int
+	once  bool // for all rounds; it takes all its samples by itself
+}
+
+// all are the parts of a round, in order. What leaves the servers with work comes last.
+var all = []part{
+	{name: "code and files", root: true, pattern: "Encode|Decode|NewID|^BenchmarkFile", share: 1},
+	{name: "requests", pattern: "^BenchmarkRequest$/./case=(read|set|new|login)$/g=(1|64)$|^BenchmarkRequest$/./case=writers", share: 1},
+	{name: "goroutines", pattern: "^BenchmarkRequest$/./case=(read|set)$/g=(8|256|1024)$/via=(ours|scs|scs-sliding|bare)$", share: 2},
+	{name: "sizes", pattern: "^BenchmarkSize$", share: 2},
+	{name: "waiting and processors", pattern: "^BenchmarkLoad$", share: 1},
+	{name: "memory and GC", pattern: "^BenchmarkMemory|^BenchmarkGC$", share: 1},
+	{name: "rows", pattern: "^BenchmarkRows$", share: 2, once: true},
+}
+
+// inTurns are those that are compared with the commit before.
+var inTurns = []part{
+	{name: "code and files", root: true, pattern: "Encode|Decode|NewID|^BenchmarkFile", share: 2},
+	{name: "requests", pattern: "^BenchmarkRequest$/./case=(read|set|new|login)$/g=(1|64)$/via=ours$|^BenchmarkRequest$/./case=writers/./via=ours$", share: 2},
+	{name: "sizes", pattern: "^BenchmarkSize$/././././via=ours$", share: 4},
+}
+
+type rounds struct {
+	folder    string
+	count     int
+	benchtime time.Duration
+	took      map[string]time.Duration // by the name of the part
+}
+
+func main() {
+	r := rounds{took: make(map[string]time.Duration)}
+	flag.IntVar(&r.count, "count", 5, "rounds")
+	flag.DurationVar(&r.benchtime, "benchtime", 200*time.Millisecond, "of each benchmark of a round")
+	before := flag.String("before", "", "the commit to compare with")
+	flag.Parse()
+	if flag.NArg() != 1 || r.count < 1 {
+		fmt.Fprintln(os.Stderr, "usage: rounds [-count N] [-benchtime DURATION] [-before COMMIT] FOLDER")
+		os.Exit(2)
+	}
+	if err := r.run(flag.Arg(0), *before); err != nil {
+		fmt.Fprintln(os.Stderr, "rounds:", err)
+		os.Exit(1)
+	}
+}
+
+const root = "../.." // from the module of the benchmarks
+
+func (r *rounds) run(folder, commit string) error {
+	var err error
+	if r.folder, err = filepath.Abs(folder); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.folder, 0o750); err != nil {
+		return err
+	}
+	now, err := build(root, filepath.Join(r.folder, "now"))
+	if err != nil {
+		return err
+	}
+	results, err := os.Create(filepath.Join(r.folder, "bench.out"))
+	if err != nil {
+		return err
+	}
+	defer results.Close()
+
+	var turns []*tests
+	if commit != "" {
+		at := filepath.Join(r.folder, "before")
+		defer func() { _ = os.RemoveAll(at) }()
+		before, err := layOut(commit, at)
+		if err != nil {
+			return err
+		}
+		turns = []*tests{before, now}
+		for _, t := range turns {
+			file, err := os.Create(t.name + ".out")
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			t.results = file
+		}
+	}
+	for n := range r.count {
+		for _, p := range all {
+			if p.once && n < r.count-1 {
+				continue
+			}
+			if err := r.part(now, p, p.name, io.MultiWriter(results, os.Stdout)); err != nil {
+				return err
+			}
+		}
+		for _, p := range inTurns {
+			for i := range turns {
+				t := turns[(n+i)%len(turns)]
+				fmt.Printf("with %s:\n", filepath.Base(t.name))
+				if err := r.part(t, p, "the commit before", io.MultiWriter(t.results, os.Stdout)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	_, err = fmt.Fprintf(io.MultiWriter(results, os.Stdout), "took: %s\n", r.times())
+	return errors.Join(err, results.Close())
+}
+
+// times says how long it took, and which part of it.
+func (r *rounds) times() string {
+	var (
+		parts []string
+		sum   time.Duration
+	)
+	for _, p := range append(all, part{name: "the commit before"}) {
+		if took := r.took[p.name]; took > 0 {
+			parts = append(parts, fmt.Sprintf("%s %.1f", p.name, took.Minutes()))
+			sum += took
+		}
+	}
+	return fmt.Sprintf("%.0f minutes (%s)", sum.Minutes(), strings.Join(parts, ", "))
+}
+
+// part runs a part once.
+func (r *rounds) part(t *tests, p part, name string, w io.Writer) error {
+	start := time.Now()
+	binary, dir := t.name+"-bench.test", filepath.Join(t.dir, "internal/bench")
+	if p.root {
+		binary, dir = t.name+"-root.test", t.dir
+	}
+	cmd := command(dir, binary, "-test.run", "^$", "-test.timeout", "0", "-test.bench", p.pattern,
+		"-test.benchtime", (r.benchtime / time.Duration(p.share)).String())
+	cmd.Env = append(os.Environ(), "CI=true", "BENCH_FULL=1", "BENCH_SAMPLES="+strconv.Itoa(r.count))
+	cmd.Stdout = w
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	r.took[name] += time.Since(start)
+	return nil
+}
+
+func command(dir, name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...) // #nosec G204 -- of the one who calls
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	return cmd
+}
