@@ -67,7 +67,7 @@ func picture(res *results, s *sweep, c string, points []*point) ([]byte, error) 
 	canvas := vgsvg.New(columns*panelWidth, vg.Length(rows)*panelHeight+headerHeight)
 	all := draw.New(canvas)
 	all.SetColor(color.White)
-	all.Fill(all.Rectangle.Path())
+	all.Fill(all.Path())
 	drawHeader(draw.Crop(all, margin, -margin, vg.Length(rows)*panelHeight, 0),
 		pictureTitle(s, c))
 

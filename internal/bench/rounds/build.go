@@ -14,18 +14,32 @@ type tests struct {
 	results *os.File
 }
 
-// build builds those of the root package and those of the module of the benchmarks.
+// binary is the program with the benchmarks of a package.
+func (t *tests) binary(pkg string) string {
+	if pkg == "." {
+		pkg = "root"
+	}
+	return t.name + "-" + filepath.Base(pkg) + ".test"
+}
+
+// build builds the benchmarks of all parts.
 func build(dir, name string) (*tests, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	for suffix, pkg := range map[string]string{"-root.test": ".", "-bench.test": "internal/bench"} {
-		if err := command(filepath.Join(dir, pkg), "go", "test", "-c", "-o", name+suffix, ".").Run(); err != nil {
+	t := &tests{dir: dir, name: name}
+	done := make(map[string]bool)
+	for _, p := range all {
+		if done[p.pkg] {
+			continue
+		}
+		done[p.pkg] = true
+		if err := command(filepath.Join(dir, p.pkg), "go", "test", "-c", "-o", t.binary(p.pkg), ".").Run(); err != nil {
 			return nil, fmt.Errorf("build the benchmarks of %s: %w", filepath.Base(name), err)
 		}
 	}
-	return &tests{dir: dir, name: name}, nil
+	return t, nil
 }
 
 // layOut lays a commit out in a folder and builds its benchmarks.
@@ -39,11 +53,11 @@ func layOut(commit, dir string) (*tests, error) {
 	if err := extract(commit, dir); err != nil {
 		return nil, err
 	}
-	own, bench := filepath.Join(dir, "own-benchmarks"), filepath.Join(dir, "internal/bench")
-	if err := os.Rename(bench, own); err != nil {
+	own, today := filepath.Join(dir, "own-benchmarks"), filepath.Join(dir, bench)
+	if err := os.Rename(today, own); err != nil {
 		return nil, err
 	}
-	if err := os.CopyFS(bench, os.DirFS(".")); err != nil {
+	if err := os.CopyFS(today, os.DirFS(".")); err != nil {
 		return nil, err
 	}
 	t, err := build(dir, dir)
@@ -51,7 +65,7 @@ func layOut(commit, dir string) (*tests, error) {
 		return t, nil
 	}
 	fmt.Fprintf(os.Stderr, "%v; with its own ones:\n", err)
-	if err := errors.Join(os.RemoveAll(bench), os.Rename(own, bench)); err != nil {
+	if err := errors.Join(os.RemoveAll(today), os.Rename(own, today)); err != nil {
 		return nil, err
 	}
 	return build(dir, dir)

@@ -32,7 +32,7 @@ import (
 // part is some of the benchmarks.
 type part struct {
 	name    string
-	root    bool   // of the root package
+	pkg     string // the folder of their package
 	pattern string // which ones
 	// Fewer figures hang on a point of a curve, of which there are many, than on a
 	// figure that a mark has: it gets this part of the time.
@@ -42,20 +42,21 @@ type part struct {
 
 // all are the parts of a round, in order. What leaves the servers with work comes last.
 var all = []part{
-	{name: "code and files", root: true, pattern: "Encode|Decode|NewID|^BenchmarkFile", share: 1},
-	{name: "requests", pattern: "^BenchmarkRequest$/./case=(read|set|new|login)$/g=(1|64)$|^BenchmarkRequest$/./case=writers", share: 1},
-	{name: "goroutines", pattern: "^BenchmarkRequest$/./case=(read|set)$/g=(8|256|1024)$/via=(ours|scs|scs-sliding|bare)$", share: 2},
-	{name: "sizes", pattern: "^BenchmarkSize$", share: 2},
-	{name: "waiting and processors", pattern: "^BenchmarkLoad$", share: 1},
-	{name: "memory and GC", pattern: "^BenchmarkMemory|^BenchmarkGC$", share: 1},
-	{name: "rows", pattern: "^BenchmarkRows$", share: 2, once: true},
+	{name: "codec and files", pkg: ".", pattern: "Encode|Decode|NewID|^BenchmarkFile", share: 1},
+	{name: "files", pkg: "internal/atomicfile", pattern: "^BenchmarkReplace$", share: 1},
+	{name: "requests", pkg: bench, pattern: "^BenchmarkRequest$/./case=(read|set|new|login)$/g=(1|64)$|^BenchmarkRequest$/./case=writers", share: 1},
+	{name: "goroutines", pkg: bench, pattern: "^BenchmarkRequest$/./case=(read|set)$/g=(8|256|1024)$/via=(ours|scs|scs-sliding|bare)$", share: 2},
+	{name: "sizes", pkg: bench, pattern: "^BenchmarkSize$", share: 2},
+	{name: "waiting and processors", pkg: bench, pattern: "^BenchmarkLoad$", share: 1},
+	{name: "memory and GC", pkg: bench, pattern: "^BenchmarkMemory|^BenchmarkGC$", share: 1},
+	{name: "rows", pkg: bench, pattern: "^BenchmarkRows$", share: 2, once: true},
 }
 
 // inTurns are those that are compared with the commit before.
 var inTurns = []part{
-	{name: "code and files", root: true, pattern: "Encode|Decode|NewID|^BenchmarkFile", share: 2},
-	{name: "requests", pattern: "^BenchmarkRequest$/./case=(read|set|new|login)$/g=(1|64)$/via=ours$|^BenchmarkRequest$/./case=writers/./via=ours$", share: 2},
-	{name: "sizes", pattern: "^BenchmarkSize$/././././via=ours$", share: 4},
+	{name: "codec and files", pkg: ".", pattern: "Encode|Decode|NewID|^BenchmarkFile", share: 2},
+	{name: "requests", pkg: bench, pattern: "^BenchmarkRequest$/./case=(read|set|new|login)$/g=(1|64)$/via=ours$|^BenchmarkRequest$/./case=writers/./via=ours$", share: 2},
+	{name: "sizes", pkg: bench, pattern: "^BenchmarkSize$/././././via=ours$", share: 4},
 }
 
 type rounds struct {
@@ -81,7 +82,10 @@ func main() {
 	}
 }
 
-const root = "../.." // from the module of the benchmarks
+const (
+	root  = "../.." // from the module of the benchmarks
+	bench = "internal/bench"
+)
 
 func (r *rounds) run(folder, commit string) error {
 	var err error
@@ -99,7 +103,7 @@ func (r *rounds) run(folder, commit string) error {
 	if err != nil {
 		return err
 	}
-	defer results.Close()
+	defer func() { _ = results.Close() }()
 
 	var turns []*tests
 	if commit != "" {
@@ -115,7 +119,7 @@ func (r *rounds) run(folder, commit string) error {
 			if err != nil {
 				return err
 			}
-			defer file.Close()
+			defer func() { _ = file.Close() }()
 			t.results = file
 		}
 	}
@@ -160,11 +164,7 @@ func (r *rounds) times() string {
 // part runs a part once.
 func (r *rounds) part(t *tests, p part, name string, w io.Writer) error {
 	start := time.Now()
-	binary, dir := t.name+"-bench.test", filepath.Join(t.dir, "internal/bench")
-	if p.root {
-		binary, dir = t.name+"-root.test", t.dir
-	}
-	cmd := command(dir, binary, "-test.run", "^$", "-test.timeout", "0", "-test.bench", p.pattern,
+	cmd := command(filepath.Join(t.dir, p.pkg), t.binary(p.pkg), "-test.run", "^$", "-test.timeout", "0", "-test.bench", p.pattern,
 		"-test.benchtime", (r.benchtime / time.Duration(p.share)).String())
 	cmd.Env = append(os.Environ(), "CI=true", "BENCH_FULL=1", "BENCH_SAMPLES="+strconv.Itoa(r.count))
 	cmd.Stdout = w

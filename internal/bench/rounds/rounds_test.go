@@ -38,7 +38,7 @@ func matched(name string) bool {
 	for _, p := range all {
 		for alternative := range strings.SplitSeq(p.pattern, "|^") {
 			first, _, _ := strings.Cut(alternative, "/")
-			if !p.root && regexp.MustCompile(first).MatchString(name) {
+			if p.pkg == bench && regexp.MustCompile(first).MatchString(name) {
 				return true
 			}
 		}
