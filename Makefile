@@ -156,7 +156,7 @@ BEFORE    ?=
 .PHONY: bench
 bench: deps ## Compare with other libraries, write docs/benchmarks.md (COUNT, BENCHTIME, BEFORE)
 	cd $(BENCH) && go run ./rounds -count $(COUNT) -benchtime $(BENCHTIME) -before "$(BEFORE)" ../../$(BUILD)
-	cd $(BENCH) && go run ./report -command "make bench COUNT=$(COUNT) BENCHTIME=$(BENCHTIME)" \
+	cd $(BENCH) && go run ./report -command "make bench COUNT=$(COUNT) BENCHTIME=$(BENCHTIME)$(if $(BEFORE), BEFORE=$(BEFORE))" \
 		-commit "$(BEFORE)" -before ../../$(BUILD)/before.out -now ../../$(BUILD)/now.out \
 		../../docs/benchmarks.md < ../../$(BUILD)/bench.out
 

@@ -270,3 +270,19 @@ BenchmarkAdded 10 1 ns/op
 		t.Error("a comparison with nothing")
 	}
 }
+
+// The page names what is measured, and nothing else.
+func TestLibraries(t *testing.T) {
+	t.Parallel()
+	libs := strings.Join(libraries("../go.mod"), ", ")
+	for _, want := range []string{"alexedwards/scs/v2 v", "flamego/flamego v", "jackc/pgx/v4 v", "modernc.org/sqlite v"} {
+		if !strings.Contains(libs, want) {
+			t.Errorf("%s is not in %s", want, libs)
+		}
+	}
+	for _, not := range unmeasured {
+		if strings.Contains(libs, not+" ") {
+			t.Errorf("%s is in %s", not, libs)
+		}
+	}
+}

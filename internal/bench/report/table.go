@@ -49,13 +49,18 @@ func system() string {
 	return name
 }
 
+// unmeasured are what go.mod requires and no benchmark uses: for tests and pictures, and
+// the library itself.
+var unmeasured = []string{"stretchr/testify", "gofiber/fiber/v3", "gonum.org/v1/plot", "flamego/session"}
+
 // libraries lists what a go.mod requires directly.
 func libraries(path string) []string {
 	text, _ := os.ReadFile(path)
 	var libs []string
 	for _, m := range regexp.MustCompile(`(?m)^\s+(\S+) (v\S+)$`).FindAllSubmatch(text, -1) {
-		if version := string(m[2]); version != "v0.0.0" { // the library itself
-			libs = append(libs, strings.TrimPrefix(string(m[1]), "github.com/")+" "+version)
+		name := strings.TrimPrefix(string(m[1]), "github.com/")
+		if !slices.Contains(unmeasured, name) {
+			libs = append(libs, name+" "+string(m[2]))
 		}
 	}
 	return libs
@@ -144,7 +149,7 @@ func short(f float64) string {
 
 // writeOthers writes what is not about requests, with all figures there are.
 func writeOthers(w io.Writer, res *results) {
-	fmt.Fprint(w, "\n### Sizes, codec and garbage collection\n\n| benchmark | figures |\n|---|---|\n")
+	fmt.Fprint(w, "\n### Codec, files, memory and garbage collection\n\n| benchmark | figures |\n|---|---|\n")
 	for _, name := range res.names {
 		if parts(name)["via"] != "" {
 			continue

@@ -8,12 +8,12 @@
 //
 // # The commit before
 //
-// With -before those of this library alone are run in turns with the library as it was in
-// a commit, and with the one that is here, into FOLDER/before.out and FOLDER/now.out. Which one comes
-// first changes from round to round. The commit is laid out in FOLDER/before, for as long
-// as this takes, with the benchmarks that are here: otherwise a change of a benchmark
-// would look like one of the library. Where they need what the commit does not have, its
-// own ones are taken. Those of the root package are always its own.
+// With -before, the benchmarks of this library alone are run with the library of that commit
+// and with the present one, in turns, into FOLDER/before.out and FOLDER/now.out. Which of
+// them comes first changes from round to round. The commit is laid out in FOLDER/before
+// while this runs, with the benchmarks that are here: otherwise a change of a benchmark
+// would look like a change of the library. If they do not compile there, the commit's own
+// ones are taken. The benchmarks of the root package are always the commit's own.
 package main
 
 import (
@@ -36,18 +36,20 @@ type part struct {
 	pattern string // which ones
 	// Fewer figures hang on a point of a curve, of which there are many, than on a
 	// figure that a mark has: it gets this part of the time.
-	share int
-	once  bool // for all rounds; it takes all its samples by itself
+	share    int
+	requests int  // in place of a time
+	once     bool // for all rounds; it takes all its samples by itself
 }
 
 // all are the parts of a round, in order. What leaves the servers with work comes last.
+// Each of 1,024 goroutines is to make several requests, however long they take.
 var all = []part{
 	{name: "codec and files", pkg: ".", pattern: "Encode|Decode|NewID|^BenchmarkFile", share: 1},
 	{name: "files", pkg: "internal/atomicfile", pattern: "^BenchmarkReplace$", share: 1},
 	{name: "requests", pkg: bench, pattern: "^BenchmarkRequest$/./case=(read|set|new|login)$/g=(1|64)$|^BenchmarkRequest$/./case=writers", share: 1},
-	{name: "goroutines", pkg: bench, pattern: "^BenchmarkRequest$/./case=(read|set)$/g=(8|256|1024)$/via=(ours|scs|scs-sliding|bare)$", share: 2},
+	{name: "goroutines", pkg: bench, pattern: "^BenchmarkRequest$/./case=(read|set)$/g=(8|256|1024)$/via=(ours|scs|scs-sliding|bare)$", requests: 5 * 1024},
 	{name: "sizes", pkg: bench, pattern: "^BenchmarkSize$", share: 2},
-	{name: "waiting and processors", pkg: bench, pattern: "^BenchmarkLoad$", share: 1},
+	{name: "waiting and processors", pkg: bench, pattern: "^BenchmarkLoad$", requests: 1},
 	{name: "memory and GC", pkg: bench, pattern: "^BenchmarkMemory|^BenchmarkGC$", share: 1},
 	{name: "rows", pkg: bench, pattern: "^BenchmarkRows$", share: 2, once: true},
 }
@@ -163,9 +165,12 @@ func (r *rounds) times() string {
 
 // part runs a part once.
 func (r *rounds) part(t *tests, p part, name string, w io.Writer) error {
-	start := time.Now()
+	start, benchtime := time.Now(), strconv.Itoa(p.requests)+"x"
+	if p.requests == 0 {
+		benchtime = (r.benchtime / time.Duration(p.share)).String()
+	}
 	cmd := command(filepath.Join(t.dir, p.pkg), t.binary(p.pkg), "-test.run", "^$", "-test.timeout", "0", "-test.bench", p.pattern,
-		"-test.benchtime", (r.benchtime / time.Duration(p.share)).String())
+		"-test.benchtime", benchtime)
 	cmd.Env = append(os.Environ(), "CI=true", "BENCH_FULL=1", "BENCH_SAMPLES="+strconv.Itoa(r.count))
 	cmd.Stdout = w
 	if err := cmd.Run(); err != nil {
