@@ -149,18 +149,15 @@ test-newest: ## Run the tests of the root package, sessiontest and of apps with 
 bench-once: deps ## Run each benchmark once
 	cd $(BENCH) && CI=true go test -bench . -benchtime 1x ./...
 
-# One run after the other, as -count would repeat each benchmark on the spot, and a
-# noisy minute would spoil all samples of one subject.
+# With BEFORE=COMMIT the library of that commit is measured as well, in turns.
 COUNT     ?= 5
-BENCHTIME ?= 300ms
+BENCHTIME ?= 200ms
+BEFORE    ?=
 .PHONY: bench
-bench: deps ## Compare with other libraries, write docs/benchmarks.md (COUNT, BENCHTIME)
-	@mkdir -p $(BUILD)
-	@set -e; for n in $$(seq $(COUNT)); do \
-		go test -run '^$$' -bench 'Encode|Decode|NewID' -benchtime $(BENCHTIME) .; \
-		(cd $(BENCH) && BENCH_FULL=1 CI=true go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 0 .); \
-	done | tee $(BUILD)/bench.out
-	cd $(BENCH) && go run ./report -command "make bench COUNT=$(COUNT) BENCHTIME=$(BENCHTIME)" \
+bench: deps ## Compare with other libraries, write docs/benchmarks.md (COUNT, BENCHTIME, BEFORE)
+	cd $(BENCH) && go run ./rounds -count $(COUNT) -benchtime $(BENCHTIME) -before "$(BEFORE)" ../../$(BUILD)
+	cd $(BENCH) && go run ./report -command "make bench COUNT=$(COUNT) BENCHTIME=$(BENCHTIME)$(if $(BEFORE), BEFORE=$(BEFORE))" \
+		-commit "$(BEFORE)" -before ../../$(BUILD)/before.out -now ../../$(BUILD)/now.out \
 		../../docs/benchmarks.md < ../../$(BUILD)/bench.out
 
 .PHONY: profile

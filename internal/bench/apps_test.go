@@ -23,15 +23,29 @@ func oursApp(tb testing.TB, opts session.Options) *app {
 	for _, rt := range routes {
 		f.Get(rt.path, func(s session.Session, r *http.Request) string { return rt.serve(s, r) })
 	}
-	return &app{Handler: f.Flame, via: "ours", keepsAll: true, store: f.Store()}
+	return &app{Handler: f.Flame, via: "ours", keepsAll: true, store: f.Store(), cookie: ourCookie}
 }
 
-// flamegoApp is Flamego alone, which answers as an app with sessions would.
+// answers are what an app without sessions says in place of one that has them.
+var answers = map[string]string{pathNew: untouched, pathRead: userName, pathSet: saved, pathLogin: saved}
+
+// flamegoApp is Flamego alone: what ours costs is what it takes longer.
 func flamegoApp() *app {
 	f := flamego.NewWithLogger(io.Discard)
-	f.Get(pathNew, func() string { return untouched })
-	f.Get(pathRead, func() string { return userName })
+	for path, answer := range answers {
+		f.Get(path, func() string { return answer })
+	}
 	return &app{Handler: f, via: "bare", stateless: true}
+}
+
+// netHTTPApp is package net/http alone: what scs and gorilla cost is what they take
+// longer.
+func netHTTPApp() *app {
+	mux := http.NewServeMux()
+	for path, answer := range answers {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) })
+	}
+	return &app{Handler: mux, via: "nethttp", stateless: true}
 }
 
 // scsValues is a session of scs.
@@ -60,7 +74,7 @@ func scsApp(via string, idle time.Duration, store scs.Store) *app {
 			_, _ = io.WriteString(w, rt.serve(&scsValues{sm, r.Context()}, r))
 		})
 	}
-	return &app{Handler: sm.LoadAndSave(mux), via: via}
+	return &app{Handler: sm.LoadAndSave(mux), via: via, cookie: scsCookie}
 }
 
 // gorillaValues is a session of gorilla.

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -14,21 +15,16 @@ import (
 func BenchmarkRequest(b *testing.B) {
 	for _, st := range stores {
 		b.Run("store="+st.name, func(b *testing.B) {
-			subjects := st.open(b)
-			// In any order, as each finds the machine as the one before it left it.
-			shuffled := func() []subject {
-				rand.Shuffle(len(subjects), func(i, j int) { subjects[i], subjects[j] = subjects[j], subjects[i] })
-				return subjects
-			}
+			subjects := st.open(b, "request")
 			for _, c := range []string{caseRead, caseSet, caseNew, caseLogin} {
-				for _, g := range []int{1, 64} {
-					for _, s := range shuffled() {
-						workers(b, c, g, s)
+				for _, g := range goroutines(c) {
+					for _, s := range shuffled(subjects) {
+						workers(b, benchName(c, g, s), c, g, s, six)
 					}
 				}
 			}
 			for _, g := range []int{writers, 64} {
-				for _, s := range shuffled() {
+				for _, s := range shuffled(subjects) {
 					parallelWriters(b, g, s)
 				}
 			}
@@ -36,23 +32,36 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
+// goroutines returns how many make the requests of a case. The curves have more.
+func goroutines(c string) []int {
+	if size(0, 1) == 1 && (c == caseRead || c == caseSet) {
+		return []int{1, 8, 64, 256, 1024}
+	}
+	return []int{1, 64}
+}
+
+// shuffled returns all in any order, as each finds the machine as the one before it
+// left it.
+func shuffled[T any](all []T) []T {
+	all = slices.Clone(all)
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
+}
+
 func benchName(c string, g int, s subject) string {
 	return fmt.Sprintf("case=%s/g=%d/via=%s", c, g, s.name())
 }
 
 // workers has g goroutines make the requests of a case, each as one visitor.
-func workers(b *testing.B, c string, g int, s subject) {
+func workers(b *testing.B, name, c string, g int, s subject, sh shape) {
 	if !s.has(c) {
 		return
 	}
 	var all []*work // for all calls of the benchmark
-	b.Run(benchName(c, g, s), func(b *testing.B) {
+	b.Run(name, func(b *testing.B) {
 		b.ReportAllocs()
 		if all == nil {
-			for range g {
-				all = append(all, must[*work](b)(s.begin(c)))
-			}
-			share(b, all, 2*g) // fills the pool
+			all = begin(b, c, g, s, sh)
 		}
 		b.ResetTimer()
 		share(b, all, b.N)
@@ -63,6 +72,17 @@ func workers(b *testing.B, c string, g int, s subject) {
 			}
 		}
 	})
+}
+
+// begin returns g workers that have worked already, so that the pool is full.
+func begin(b *testing.B, c string, g int, s subject, sh shape) []*work {
+	b.Helper()
+	var all []*work
+	for range g {
+		all = append(all, must[*work](b)(s.begin(c, sh)))
+	}
+	share(b, all, 2*g)
+	return all
 }
 
 // share has the workers make n requests, at once.

@@ -2,7 +2,9 @@ package bench
 
 import (
 	"database/sql"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,9 +44,11 @@ type database struct {
 	find, put, del string
 	prepare        bool
 
-	// For the benchmark of GC: what our table keeps for %d seconds from now, and a
-	// number as text.
-	time, text string
+	// For tables of many rows: what our table and that of scs keep for %d seconds
+	// from now, a number as text, the parameter with the data, and what leaves the
+	// database nothing to do later.
+	time, scsTime, text, data string
+	settle                    []string
 }
 
 // open opens a pool that is like those of this library.
@@ -67,6 +71,23 @@ func (d *database) configure(tb testing.TB, dsn string) {
 	configure(d.name, version)
 }
 
+// addRows adds rows to a table by one statement. The columns are expressions of {n},
+// which goes from one number to the last before another one. It adds them in the order
+// of their keys, the first column: at random places it takes many times as long.
+func (d *database) addRows(tb testing.TB, db *sql.DB, table, columns string, from, to int, args ...interface{}) {
+	tb.Helper()
+	// A thousand at a time, as an old MariaDB recurses no deeper.
+	const batch = 1000
+	count := to - from
+	text := fmt.Sprintf(`INSERT INTO %s
+		WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+		SELECT %s FROM n a CROSS JOIN n b WHERE a.i <= %d AND a.i * %[5]d + b.i < %[6]d ORDER BY 1`,
+		table, batch-1, columns, count/batch, batch, count)
+	number := fmt.Sprintf("(a.i * %d + b.i + %d)", batch, from)
+	_, err := db.Exec(strings.ReplaceAll(text, "{n}", fmt.Sprintf(d.text, number)), args...)
+	check(tb, err)
+}
+
 // sqliteParams are for all users of SQLite alike.
 const sqliteParams = "?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(10000)&_time_format=sqlite"
 
@@ -85,7 +106,8 @@ var sqliteDB = &database{
 	put:     "REPLACE INTO {table} (token, data, expiry) VALUES ($1, $2, julianday($3))",
 	del:     "DELETE FROM {table} WHERE token = $1",
 	prepare: true,
-	time:    "datetime('now', '%d seconds')", text: "CAST(%s AS TEXT)",
+	time:    "datetime('now', '%d seconds')", scsTime: "julianday('now', '%d seconds')",
+	text: "CAST(%s AS TEXT)", data: "?", settle: []string{"PRAGMA wal_checkpoint(TRUNCATE)"},
 }
 
 var postgresDB = &database{
@@ -103,7 +125,8 @@ var postgresDB = &database{
 	put: "INSERT INTO {table} (token, data, expiry) VALUES ($1, $2, $3) " +
 		"ON CONFLICT (token) DO UPDATE SET data = EXCLUDED.data, expiry = EXCLUDED.expiry",
 	del:  "DELETE FROM {table} WHERE token = $1",
-	time: "now() + interval '%d seconds'", text: "CAST(%s AS TEXT)",
+	time: "now() + interval '%d seconds'", scsTime: "now() + interval '%d seconds'",
+	text: "CAST(%s AS TEXT)", data: "CAST($1 AS BYTEA)", settle: []string{"VACUUM ANALYZE {table}", "CHECKPOINT"},
 }
 
 var mysqlDB = &database{
@@ -122,5 +145,6 @@ var mysqlDB = &database{
 		"ON DUPLICATE KEY UPDATE data = VALUES(data), expiry = VALUES(expiry)",
 	del:     "DELETE FROM {table} WHERE token = ?",
 	prepare: true,
-	time:    "UTC_TIMESTAMP() + INTERVAL %d SECOND", text: "CAST(%s AS CHAR)",
+	time:    "UTC_TIMESTAMP() + INTERVAL %d SECOND", scsTime: "UTC_TIMESTAMP(6) + INTERVAL %d SECOND",
+	text: "CAST(%s AS CHAR)", data: "?", settle: []string{"ANALYZE TABLE {table}"},
 }

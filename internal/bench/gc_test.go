@@ -31,18 +31,12 @@ func measureGC(b *testing.B, d *database, rows int) map[string]float64 {
 	db := d.open(b, dsn)
 	defer db.Exec("DROP TABLE gc")
 
-	// A thousand at a time, as an old MariaDB recurses no deeper.
-	const batch = 1000
 	for _, half := range []struct {
 		prefix  string
 		seconds int
 	}{{"live", 3600}, {"dead", -60}} {
-		_, err := db.Exec(fmt.Sprintf(`INSERT INTO gc
-			WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
-			SELECT CONCAT('%s', %s), '%s', %s FROM n a CROSS JOIN n b WHERE b.i < %d`,
-			batch-1, half.prefix, fmt.Sprintf(d.text, "a.i * 1000 + b.i"), strings.Repeat("x", len(encoded)),
-			fmt.Sprintf(d.time, half.seconds), rows/2/batch))
-		check(b, err)
+		d.addRows(b, db, "gc", fmt.Sprintf("CONCAT('%s', {n}), '%s', %s",
+			half.prefix, strings.Repeat("x", six.size), fmt.Sprintf(d.time, half.seconds)), 0, rows/2)
 	}
 	count := func(what string) (n int) {
 		check(b, db.QueryRow("SELECT COUNT(*) FROM gc WHERE "+what).Scan(&n))

@@ -12,7 +12,10 @@ import (
 )
 
 // What the other libraries need registered for the values of a session.
-func init() { gob.Register(time.Time{}) }
+func init() {
+	gob.Register(time.Time{})
+	gob.Register(map[string]string{})
+}
 
 func TestMain(m *testing.M) { testserver.Main(m) }
 

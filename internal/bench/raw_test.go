@@ -17,8 +17,6 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/go-redis/redis/v8"
-
-	"github.com/flamego/session"
 )
 
 // rawStore is a driver with the least on top of it: bytes under a key, with an
@@ -28,17 +26,6 @@ type rawStore interface {
 	set(ctx context.Context, key string, data []byte, expiry time.Time) error
 	remove(ctx context.Context, key string) error
 }
-
-// encoded is the session of six values.
-var encoded = func() []byte {
-	s := session.NewBaseSession("0123456789abcdef", session.GobEncoder, nil)
-	fill(s)
-	data, err := s.Encode()
-	if err != nil {
-		panic(err)
-	}
-	return data
-}()
 
 var keys atomic.Uint64
 

@@ -65,9 +65,14 @@ const (
 	pathLogin  = "/login"
 	pathWrite  = "/write"
 	pathKept   = "/kept"
+
+	pathFill         = "/fill"
+	pathReadStruct   = "/struct/read"
+	pathSetStruct    = "/struct/set"
+	pathVisitsStruct = "/struct/visits"
 )
 
-var routes = []route{
+var routes = append(shapeRoutes, []route{
 	{pathRead, false, func(v values, _ *http.Request) string {
 		name, _ := v.Get("name").(string)
 		return name
@@ -98,4 +103,4 @@ var routes = []route{
 		}
 		return strconv.Itoa(kept)
 	}},
-}
+}...)

@@ -27,8 +27,8 @@ type subject interface {
 	name() string
 	// has tells whether the subject has a case.
 	has(c string) bool
-	// begin returns what one goroutine does in a case.
-	begin(c string) (*work, error)
+	// begin returns what one goroutine does in a case, with a session of a shape.
+	begin(c string, sh shape) (*work, error)
 	// crowd returns the writers of one new session.
 	crowd() (*crowd, error)
 }
@@ -55,46 +55,52 @@ type app struct {
 	http.Handler
 	via       string
 	keepsAll  bool
-	stateless bool          // has only the routes of caseRead and caseNew
+	stateless bool          // it has no sessions, and answers as if it had
 	store     session.Store // of this library, else nil
+	// cookie returns that of the n-th of many sessions; nil where there are none.
+	cookie func(n int) string
 }
 
 func (a *app) name() string { return a.via }
 
-// login returns a visitor with a session of six values.
-func (a *app) login() (*visitor, error) {
+// login returns a visitor with a session.
+func (a *app) login(sh shape) (*visitor, error) {
 	v := newVisitor(a, new(jar), "")
 	if a.stateless {
 		return v, nil
 	}
-	if err := v.get(pathLogin, "", saved); err != nil {
+	if err := v.get(sh.login, sh.name, saved); err != nil {
 		return nil, err
 	}
 	if v.jar.get() == "" {
 		return nil, errors.New("a login sets no cookie")
 	}
-	return v, v.get(pathRead, "", userName)
+	return v, v.get(sh.read, "", userName)
 }
 
-func (a *app) has(c string) bool { return !a.stateless || c == caseRead || c == caseNew }
+func (a *app) has(c string) bool { return !a.stateless || c != caseWriters }
 
-func (a *app) begin(c string) (*work, error) {
-	v, err := a.login()
+func (a *app) begin(c string, sh shape) (*work, error) {
+	v, err := a.login(sh)
 	if err != nil {
 		return nil, err
 	}
 	switch c {
 	case caseRead:
-		return &work{do: func() error { return v.get(pathRead, "", userName) }, check: noCheck}, nil
+		return &work{do: func() error { return v.get(sh.read, "", userName) }, check: noCheck}, nil
 	case caseSet:
 		want := firstVisits
-		return &work{
+		w := &work{
 			do: func() error {
 				want++
-				return v.get(pathSet, "", saved)
+				return v.get(sh.set, "", saved)
 			},
-			check: func() error { return v.get(pathVisits, "", strconv.FormatInt(want, 10)) },
-		}, nil
+			check: func() error { return v.get(sh.visits, "", strconv.FormatInt(want, 10)) },
+		}
+		if a.stateless {
+			w.check = noCheck
+		}
+		return w, nil
 	case caseNew:
 		return &work{do: func() error {
 			v.jar.forget()
@@ -104,16 +110,16 @@ func (a *app) begin(c string) (*work, error) {
 		return &work{
 			do: func() error {
 				v.jar.forget()
-				return v.get(pathLogin, "", saved)
+				return v.get(sh.login, sh.name, saved)
 			},
-			check: func() error { return v.get(pathRead, "", userName) },
+			check: func() error { return v.get(sh.read, "", userName) },
 		}, nil
 	}
 	return nil, fmt.Errorf("there is no case %s", c)
 }
 
 func (a *app) crowd() (*crowd, error) {
-	first, err := a.login()
+	first, err := a.login(six)
 	if err != nil {
 		return nil, err
 	}
@@ -158,8 +164,8 @@ func (s bare) want(key string, data []byte) error {
 
 func (bare) has(c string) bool { return c != caseNew }
 
-func (s bare) begin(c string) (*work, error) {
-	n, key, data := uint64(0), newKey(), bytes.Clone(encoded)
+func (s bare) begin(c string, sh shape) (*work, error) {
+	n, key, data := uint64(0), newKey(), sh.encode()
 	if err := s.put(key, data, n); err != nil {
 		return nil, err
 	}
@@ -189,7 +195,7 @@ func (s bare) crowd() (*crowd, error) {
 	key := newKey()
 	var data [writers][]byte
 	for i := range data {
-		data[i] = bytes.Clone(encoded)
+		data[i] = six.encode()
 	}
 	return &crowd{write: func(i int, _ string) error {
 		if _, found, err := s.driver.get(ctx, key); err != nil || !found {

@@ -50,10 +50,14 @@ func (m *mark) worst() labelled {
 }
 
 func (m *mark) want() string {
+	sign, limit := "<=", fmt.Sprintf("%.3g", m.limit)
 	if m.atLeast {
-		return fmt.Sprintf(">= %.3g%s", m.limit, m.unit)
+		sign = ">="
 	}
-	return fmt.Sprintf("<= %.3g%s", m.limit, m.unit)
+	if m.limit >= 1000 {
+		limit = count(m.limit)
+	}
+	return fmt.Sprintf("%s %s%s", sign, limit, m.unit)
 }
 
 // got is the worst figure, or all that miss the mark.
@@ -120,6 +124,23 @@ func (m *mark) figure(res *results, name, unit string, scale float64) *mark {
 	return m
 }
 
+// quotient adds the time of a benchmark by that of another one.
+func (m *mark) quotient(res *results, name, by string) *mark {
+	f, g := res.get(name, "ns/op"), res.get(by, "ns/op")
+	if f.n > 0 && g.n > 0 {
+		m.figures = append(m.figures, labelled{name, f.median / g.median})
+	}
+	return m
+}
+
+// above adds what a request in memory takes more than one without a session.
+func (m *mark) above(res *results, c, unit string) *mark {
+	if f := res.above("memory", c, "ours", unit); f.n > 0 {
+		m.figures = append(m.figures, labelled{"memory, " + c + " at 1", f.median})
+	}
+	return m
+}
+
 var (
 	allStores = []string{"memory", "file", "sqlite", "redis", "postgres", "mysql"}
 	onServers = []string{"redis", "postgres", "mysql"}
@@ -129,28 +150,34 @@ var (
 
 // marks are those of the comparison, and those of single parts.
 func marks(res *results) []*mark {
-	least := func(what string, limit float64, unit string) *mark {
-		return &mark{what: what, limit: limit, unit: unit, atLeast: true}
+	least := func(what string, limit float64) *mark {
+		return &mark{what: what, limit: limit, unit: "x", atLeast: true}
 	}
 	most := func(what string, limit float64, unit string) *mark {
 		return &mark{what: what, limit: limit, unit: unit}
 	}
 	const nsToMicros = 1e-3
 	all := []*mark{
-		least("read, against scs with sliding expiry", 2.5, "x").
+		least("read, against scs with sliding expiry", 2.5).
 			ratio(res, "scs-sliding", []string{"sqlite", "redis", "postgres", "mysql"}, []string{"read"}, few),
-		least("read in memory, against scs with sliding expiry", 10, "x").
+		least("MySQL: read at one goroutine, against scs with sliding expiry", 2.5).
+			ratio(res, "scs-sliding", []string{"mysql"}, []string{"read"}, few[:1]),
+		least("read in memory, against scs with sliding expiry", 10).
 			ratio(res, "scs-sliding", []string{"memory"}, []string{"read"}, few),
-		least("read, set, login, against scs without sliding expiry", 0.9, "x").
+		least("read, set, login, against scs without sliding expiry", 0.9).
 			ratio(res, "scs", allStores, []string{"read", "set", "login"}, few),
-		least("8 parallel writers, against scs, which loses some", 0.9, "x").
+		least("8 parallel writers, against scs, which loses some", 0.9).
 			ratio(res, "scs", allStores, []string{"writers"}, crowded),
-		least("untouched new visitor (within 3x), against scs", 1.0/3, "x").
+		least("untouched new visitor (within 3x), against scs", 1.0/3).
 			ratio(res, "scs", allStores, []string{"new"}, few),
-		least("read, against the bare driver", 0.7, "x").
+		least("read, against the bare driver", 0.7).
 			ratio(res, "bare", onServers, []string{"read"}, []string{"64"}),
-		least("SQLite, against the bare driver", 0.6, "x").
+		least("SQLite, against the bare driver", 0.6).
 			ratio(res, "bare", []string{"sqlite"}, []string{"read", "login"}, few),
+		least("SQLite: read at one goroutine, against the bare driver", 0.6).
+			ratio(res, "bare", []string{"sqlite"}, []string{"read"}, few[:1]),
+		least("SQLite: set at one goroutine, against the plain way of the bare driver", 1).
+			ratio(res, "bare", []string{"sqlite"}, []string{"set"}, few[:1]),
 	}
 
 	memory := func(c, unit string, scale float64, m *mark) *mark {
@@ -158,13 +185,20 @@ func marks(res *results) []*mark {
 	}
 	many, some := sizes(res, "MemoryRead/sessions=")
 	growth := most("memory: read with very many sessions, against with 1,000", 2, "x")
-	if f, g := res.get(many, "ns/op"), res.get(some, "ns/op"); f.n > 0 && many != some {
-		growth.figures = append(growth.figures, labelled{many, f.median / g.median})
+	if many != some {
+		growth.quotient(res, many, some)
 	}
 	all = append(all,
 		memory("read", "ns/op", nsToMicros, most("memory: read", 3, " us")),
-		memory("read", "allocs/op", 1, most("memory: read", 12, " allocations")),
 		memory("new", "ns/op", nsToMicros, most("memory: new visitor", 2.5, " us")),
+		most("memory: set, against our own read", 1.3, "x").quotient(res,
+			request("memory", "set", "1", "ours"), request("memory", "read", "1", "ours")),
+		most("memory: read, above bare Flamego", 5, " allocations").above(res, "read", "allocs/op"),
+		most("memory: read, above bare Flamego", 700, " B").above(res, "read", "B/op"),
+		most("memory: set, above bare Flamego", 9, " allocations").above(res, "set", "allocs/op"),
+		most("memory: set, above bare Flamego", 1200, " B").above(res, "set", "B/op"),
+		most("memory: new visitor, above bare Flamego", 7, " allocations").above(res, "new", "allocs/op"),
+		most("memory: new visitor, above bare Flamego", 640, " B").above(res, "new", "B/op"),
 		growth,
 		most("memory: empty session", 150, " B").figure(res, "MemorySize/values=empty", "B/session", 1),
 		most("memory: session of six values", 450, " B").figure(res, "MemorySize/values=six", "B/session", 1),
@@ -182,6 +216,10 @@ func marks(res *results) []*mark {
 		}
 	}
 	return append(all, worst, empty,
+		most("file: a save that finds no second file, against a plain replacement", 1, "x").
+			quotient(res, "Replace/exchange,_no_spare", "Replace/plain,_first"),
+		most("file: a save with both files, against a plain replacement", 1, "x").
+			quotient(res, "Replace/exchange,_spare", "Replace/plain,_always"),
 		most("file: read", 20, " us").figure(res, request("file", "read", "1", "ours"), "ns/op", nsToMicros),
 		most("decode", 3, " us").figure(res, "Decode/ours", "ns/op", nsToMicros),
 		most("decode", 40, " allocations").figure(res, "Decode/ours", "allocs/op", 1),

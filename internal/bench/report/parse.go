@@ -20,7 +20,7 @@ type results struct {
 }
 
 var (
-	procs      = regexp.MustCompile(`-\d+$`) // GOMAXPROCS, at the end of a name
+	again      = regexp.MustCompile(`(#\d+)?(-\d+)?$`) // which sample, and GOMAXPROCS, at the end of a name
 	configLine = regexp.MustCompile(`^([a-z][^ :]*): +(.+)$`)
 )
 
@@ -56,7 +56,7 @@ func parse(r io.Reader) (*results, error) {
 }
 
 func (res *results) add(fields []string) error {
-	name := strings.TrimPrefix(procs.ReplaceAllString(fields[0], ""), "Benchmark")
+	name := strings.TrimPrefix(again.ReplaceAllString(fields[0], ""), "Benchmark")
 	units := res.samples[name]
 	if units == nil {
 		units = make(map[string][]float64)

@@ -1,6 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +31,23 @@ BenchmarkRequest/store=redis/case=read/g=64/via=bare          	 10	  11000 ns/op
 BenchmarkRequest/store=redis/case=writers/g=8/via=ours-2      	 10	  30000 ns/op	 8.000 kept/8
 BenchmarkRequest/store=redis/case=writers/g=8/via=scs-2       	 10	  15000 ns/op	 1.625 kept/8
 BenchmarkMemorySize/values=six-own-2	 1	 512.5 B/session
+BenchmarkRequest/store=redis/case=read/g=1024/via=ours-2      	 10	  15000 ns/op
+BenchmarkRequest/store=memory/case=read/g=1/via=ours-2        	 10	   3000 ns/op	 2064 B/op	 22 allocs/op
+BenchmarkRequest/store=memory/case=read/g=1/via=bare-2        	 10	   1000 ns/op	 1152 B/op	 15 allocs/op
+BenchmarkRequest/store=memory/case=read/g=1/via=scs-2         	 10	  17000 ns/op	 11500 B/op	 251 allocs/op
+BenchmarkRequest/store=memory/case=read/g=1/via=nethttp-2     	 10	    250 ns/op	 48 B/op	 2 allocs/op
+BenchmarkRequest/store=memory/case=set/g=1/via=ours-2         	 10	   3600 ns/op	 2352 B/op	 24 allocs/op
+BenchmarkRequest/store=memory/case=set/g=1/via=bare-2         	 10	   1000 ns/op	 1152 B/op	 15 allocs/op
+BenchmarkSize/store=redis/session=six/bytes=234/case=read/via=ours-2       	 10	 40000 ns/op	 4000 B/op	 60 allocs/op
+BenchmarkSize/store=redis/session=64kB/bytes=64000/case=read/via=ours-2    	 10	 90000 ns/op	 164000 B/op	 360 allocs/op
+BenchmarkSize/store=redis/session=struct/bytes=331/case=read/via=ours-2    	 10	 50000 ns/op	 5000 B/op	 80 allocs/op
+BenchmarkRows/store=redis/rows=1000000/case=set/via=scs-2     	 10	 80000 ns/op
+BenchmarkRows/store=redis/rows=10000/case=set/via=scs-2       	 10	 50000 ns/op
+BenchmarkRows/store=redis/rows=10000/case=set/via=scs#01-2    	 10	 70000 ns/op
+BenchmarkRows/store=redis/rows=10000/case=set/via=scs#02      	 10	 60000 ns/op
+BenchmarkLoad/store=redis/case=read/via=ours-2                	 1	 0.25 app-cpu-s	 700.4 p50-us	 12345 p99-us	 0.125 server-cpu-s
+BenchmarkLoad/store=redis/case=read/via=bare-2                	 1	 0.05 app-cpu-s	 500.4 p50-us	 2345 p99-us	 0 server-cpu-s
+took: 45 minutes (requests 20.1)
 `
 
 func TestSummary(t *testing.T) {
@@ -57,11 +79,24 @@ func TestReport(t *testing.T) {
 	if err := os.WriteFile(path, []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var out strings.Builder
-	for range 2 { // the second time on its own result
+	var (
+		out      strings.Builder
+		pictures = map[string][]byte{"goroutines-read": nil, "size-read": nil, "rows-set": nil}
+	)
+	for round := range 2 { // the second time on its own result
 		out.Reset()
-		if err := run(strings.NewReader(output), &out, path, "make bench"); err != nil {
+		if err := run(strings.NewReader(output), &out, path, "make bench", nil); err != nil {
 			t.Fatal(err)
+		}
+		for name, before := range pictures {
+			svg, err := os.ReadFile(filepath.Join(filepath.Dir(path), "bench-"+name+".svg"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if round > 0 && !bytes.Equal(svg, before) {
+				t.Errorf("%s is another picture the second time", name)
+			}
+			pictures[name] = svg
 		}
 	}
 	text, err := os.ReadFile(path)
@@ -74,8 +109,20 @@ func TestReport(t *testing.T) {
 		"A Processor, ",
 		"Servers: redis 7.0.15\n",
 		"\n### redis\n",
-		"| read one key | 64 | 21 ±371% | - | 84 ±5% | - | 10.5 ±5% | - | 4.00 | 50% | 20, 0 |\n",
-		"| 8 writers on one session | 8 | 30, kept 8 | 15, kept 1.62 | - | - | - | 0.50 | - | - | 0, 0 |\n",
+		"| read one key | 64 | 21 ±371% | - | 84 ±5% | - | 10.5 ±5% | - | 4.00 | 50% | 20, 100 | - |\n",
+		"| 8 writers on one session | 8 | 30, kept 8 | 15, kept 1.62 | - | - | - | 0.50 | - | - | - | - |\n",
+		"- Time it took: 45 minutes (requests 20.1)\n",
+		"\n![To read one key: microseconds per request, by goroutines](bench-goroutines-read.svg)\n",
+		"\n![To set one key: microseconds per request, by sessions in the store](bench-rows-set.svg)\n",
+		"| redis | 1,024 | 15 | - | - | - | - | - | - | - | - | - |\n",
+		"| redis | 331 B, a struct | 50 | - | - | - | 80, 5,000 | - | - | - | - | - |\n",
+		"| redis | 10 k | - | - | - | - | - | - | 60 ±17% | - | - | - |\n| redis | 1 M | ",
+		"| memory | read one key | 1; 0.25 | +2 | +16.8 | - | +7, +912 | +249, +11,452 | - |\n",
+		"| redis | read one key | 700 / 12,345 | - | - | - | 500 / 2,345 |\n",
+		"| redis | read one key | 0.25 + 0.12 = 0.38 | - | - | - | 0.05 |\n",
+		"| memory: set, against our own read | <= 1.3x | pass | 1.20x at worst (Request/store=memory/case=set/g=1/via=ours) |\n",
+		"| memory: read, above bare Flamego | <= 5 allocations | FAIL | 7 allocations (memory, read at 1) |\n",
+		"| memory: set, above bare Flamego | <= 1,200 B | pass | 1200 B at worst (memory, set at 1) |\n",
 		"| MemorySize/values=six-own | 512 B/session |\n",
 		"| read, against scs with sliding expiry | >= 2.5x | pass | 4x at worst (redis, read at 64) |\n",
 		"| read, against the bare driver | >= 0.7x | FAIL | 0.50x (redis, read at 64) |\n",
@@ -85,6 +132,9 @@ func TestReport(t *testing.T) {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page has no %q", want)
 		}
+	}
+	if strings.Contains(string(text), "| read one key | 1024 |") {
+		t.Error("a point of a curve is in the table of the store")
 	}
 	if strings.Contains(string(text), "old") || strings.Count(string(text), begin) != 1 {
 		t.Error("the old text is still there")
@@ -111,12 +161,128 @@ func TestBadInput(t *testing.T) {
 		if err := os.WriteFile(path, []byte(c.page), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := run(strings.NewReader(c.output), new(strings.Builder), path, "")
+		err := run(strings.NewReader(c.output), new(strings.Builder), path, "", nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error is %v, want one with %q", name, err, c.want)
 		}
 		if text, _ := os.ReadFile(path); string(text) != c.page {
 			t.Errorf("%s: the page has been changed", name)
+		}
+	}
+}
+
+// A picture of the greatest number of curves is small, and shows what it should.
+func TestPicture(t *testing.T) {
+	t.Parallel()
+	var output strings.Builder
+	for i, store := range allStores {
+		for _, g := range []int{1, 8, 64, 256, 1024} {
+			for j, via := range sweepSubjects {
+				fmt.Fprintf(&output, "Benchmark%s 10 %d ns/op\n", request(store, "set", fmt.Sprint(g), via), 1000*(g+17*i+j))
+			}
+		}
+	}
+	res, err := parse(strings.NewReader(output.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	svg, err := picture(res, sweeps[0], "set", sweeps[0].points(res))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(svg) > 60_000 {
+		t.Errorf("the picture has %d bytes", len(svg))
+	}
+	texts := make(map[string]int)
+	for d := xml.NewDecoder(bytes.NewReader(svg)); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, ok := token.(xml.CharData); ok {
+			texts[string(text)]++
+		}
+	}
+	want := map[string]int{
+		"To set one key: microseconds per request, by goroutines": 1, "goroutines": 6, "µs": 6,
+		"1,024": 6, "256": 6, "this library": 1, "scs": 1, "scs, sliding expiry": 1,
+	}
+	for _, store := range allStores {
+		want[store] = 1
+	}
+	for text, n := range want {
+		if texts[text] != n {
+			t.Errorf("%q stands %d times in the picture, want %d", text, texts[text], n)
+		}
+	}
+	if none, err := picture(res, sweeps[0], "read", sweeps[0].points(res)); err != nil || none != nil {
+		t.Errorf("a picture of no curves: %d bytes, %v", len(none), err)
+	}
+}
+
+func TestComparison(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	page := filepath.Join(dir, "page.md")
+	for name, text := range map[string]string{
+		"page.md": begin + end,
+		"before.out": `BenchmarkRequest/store=redis/case=read/g=64/via=ours-2 10 20000 ns/op 4000 B/op 30 allocs/op
+BenchmarkSize/store=file/session=six/bytes=234/case=set/via=ours-2 10 4000 ns/op 100 B/op 9 allocs/op
+BenchmarkGone 10 1 ns/op
+`,
+		"now.out": `BenchmarkRequest/store=redis/case=read/g=64/via=ours-2 10 10000 ns/op 1000 B/op 30 allocs/op
+BenchmarkSize/store=file/session=six/bytes=234/case=set/via=ours-2 10 5000 ns/op 100 B/op 8 allocs/op
+BenchmarkAdded 10 1 ns/op
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turns, err := compare("abc", filepath.Join(dir, "before.out"), filepath.Join(dir, "now.out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(strings.NewReader(output), io.Discard, page, "", turns); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"### The commit before (abc)\n",
+		"Of 2 benchmarks the median is 1.40 times as fast as before, the slowest 0.80, the fastest 2.00.\n",
+		"| redis, read at 64 | 20 | 10 | 2.00 | 30 | 4,000 → 1,000 |\n",
+		"| file, set of six | 4 | 5 | 0.80 | 9 → 8 | 100 |\n",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the page has no %q:\n%s", want, text)
+		}
+	}
+	if none, err := compare("", "", ""); none != nil || err != nil {
+		t.Error("a comparison without a commit")
+	}
+	if _, err := compare("abc", filepath.Join(dir, "nothing"), page); err == nil {
+		t.Error("a comparison with nothing")
+	}
+}
+
+// The page names what is measured, and nothing else.
+func TestLibraries(t *testing.T) {
+	t.Parallel()
+	libs := strings.Join(libraries("../go.mod"), ", ")
+	for _, want := range []string{"alexedwards/scs/v2 v", "flamego/flamego v", "jackc/pgx/v4 v", "modernc.org/sqlite v"} {
+		if !strings.Contains(libs, want) {
+			t.Errorf("%s is not in %s", want, libs)
+		}
+	}
+	for _, not := range unmeasured {
+		if strings.Contains(libs, not+" ") {
+			t.Errorf("%s is in %s", not, libs)
 		}
 	}
 }

@@ -21,6 +21,9 @@ func writeMachine(w io.Writer, res *results, command string, now time.Time) {
 		}
 	}
 	fmt.Fprintf(w, "Taken on %s by `%s`: medians of %d runs.\n\n", now.Format(time.DateOnly), command, samples)
+	if took := res.config["took"]; took != "" {
+		fmt.Fprintf(w, "- Time it took: %s\n", took)
+	}
 	fmt.Fprintf(w, "- Machine: %s, %d cores, %s\n", res.config["cpu"], runtime.NumCPU(), system())
 	fmt.Fprintf(w, "- Go: %s, %s/%s\n", strings.TrimPrefix(runtime.Version(), "go"), runtime.GOOS, runtime.GOARCH)
 	var servers []string
@@ -46,13 +49,18 @@ func system() string {
 	return name
 }
 
+// unmeasured are what go.mod requires and no benchmark uses: for tests and pictures, and
+// the library itself.
+var unmeasured = []string{"stretchr/testify", "gofiber/fiber/v3", "gonum.org/v1/plot", "flamego/session"}
+
 // libraries lists what a go.mod requires directly.
 func libraries(path string) []string {
 	text, _ := os.ReadFile(path)
 	var libs []string
 	for _, m := range regexp.MustCompile(`(?m)^\s+(\S+) (v\S+)$`).FindAllSubmatch(text, -1) {
-		if version := string(m[2]); version != "v0.0.0" { // the library itself
-			libs = append(libs, strings.TrimPrefix(string(m[1]), "github.com/")+" "+version)
+		name := strings.TrimPrefix(string(m[1]), "github.com/")
+		if !slices.Contains(unmeasured, name) {
+			libs = append(libs, name+" "+string(m[2]))
 		}
 	}
 	return libs
@@ -73,15 +81,16 @@ func writeRequests(w io.Writer, res *results) {
 	for _, name := range res.names {
 		p := parts(name)
 		row := strings.TrimSuffix(name, "/via="+p["via"])
-		if p["via"] == "" || done[row] {
+		inSweep := p["case"] != "writers" && p["g"] != "1" && p["g"] != "64"
+		if !strings.HasPrefix(name, "Request/") || done[row] || inSweep {
 			continue
 		}
 		done[row] = true
 		if p["store"] != store {
 			store = p["store"]
 			fmt.Fprintf(w, "\n### %s\n\n", store)
-			fmt.Fprintln(w, "| request | goroutines | ours | scs | scs, sliding | gorilla | bare | x scs | x sliding | of bare | allocations: ours, scs |")
-			fmt.Fprintln(w, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+			fmt.Fprintln(w, "| request | goroutines | ours | scs | scs, sliding | gorilla | bare | x scs | x sliding | of bare | allocations, bytes: ours | scs |")
+			fmt.Fprintln(w, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 		}
 		writeRow(w, res, row, p)
 	}
@@ -107,8 +116,7 @@ func writeRow(w io.Writer, res *results, row string, p map[string]string) {
 		fmt.Fprintf(w, " %s |", or(times[via], "%.2f", times[via].median/times["ours"].median))
 	}
 	fmt.Fprintf(w, " %s |", or(times["bare"], "%.0f%%", 100*times["bare"].median/times["ours"].median))
-	fmt.Fprintf(w, " %s, %s |\n",
-		short(res.get(row+"/via=ours", "allocs/op").median), short(res.get(row+"/via=scs", "allocs/op").median))
+	fmt.Fprintf(w, " %s | %s |\n", memoryOf(res, row+"/via=ours"), memoryOf(res, row+"/via=scs"))
 }
 
 // scaled is the median in another unit, with the spread if there is one.
@@ -120,7 +128,7 @@ func (f figure) scaled(by float64) string {
 }
 
 // or is a value that is made of f, or a dash if there is no f.
-func or(f figure, format string, val float64) string {
+func or(f figure, format string, val interface{}) string {
 	if f.n == 0 {
 		return "-"
 	}
@@ -141,7 +149,7 @@ func short(f float64) string {
 
 // writeOthers writes what is not about requests, with all figures there are.
 func writeOthers(w io.Writer, res *results) {
-	fmt.Fprint(w, "\n### Sizes, codec and garbage collection\n\n| benchmark | figures |\n|---|---|\n")
+	fmt.Fprint(w, "\n### Codec, files, memory and garbage collection\n\n| benchmark | figures |\n|---|---|\n")
 	for _, name := range res.names {
 		if parts(name)["via"] != "" {
 			continue
