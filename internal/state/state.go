@@ -15,6 +15,7 @@ package state
 
 import (
 	"reflect"
+	"sync"
 	"time"
 )
 
@@ -65,10 +66,34 @@ func (m Map) Fixed() bool {
 		case nil, string, bool, int, int64, float64, time.Time:
 			continue
 		}
-		kind := reflect.TypeOf(val).Kind()
-		if kind != reflect.String && (kind < reflect.Bool || kind > reflect.Complex128) {
+		if !isFixed(reflect.TypeOf(val)) {
 			return false
 		}
 	}
 	return true
+}
+
+// fixedStructs has for each type of struct that was seen whether it is fixed: to look through its
+// fields takes memory.
+var fixedStructs sync.Map
+
+// isFixed reports whether values of a type cannot be changed in place.
+func isFixed(t reflect.Type) bool {
+	switch kind := t.Kind(); {
+	case kind == reflect.String, kind >= reflect.Bool && kind <= reflect.Complex128, t == reflect.TypeFor[time.Time]():
+		return true
+	case kind == reflect.Array:
+		return isFixed(t.Elem())
+	case kind != reflect.Struct:
+		return false
+	}
+	if fixed, ok := fixedStructs.Load(t); ok {
+		return fixed.(bool)
+	}
+	fixed := true
+	for i := range t.NumField() {
+		fixed = fixed && isFixed(t.Field(i).Type)
+	}
+	fixedStructs.Store(t, fixed)
+	return fixed
 }

@@ -108,12 +108,22 @@ func TestCodec(t *testing.T) {
 // What can be changed in place, or may hold what can, is not fixed.
 func TestFixed(t *testing.T) {
 	type role string
-	for _, val := range []any{nil, "a", true, 1, int8(1), uint64(1), 1.5, complex64(1), role("admin"), time.Now(), time.Second} {
+	type user struct {
+		Name  string
+		Roles [2]role
+		Since time.Time
+		inner struct{ n int }
+	}
+	for _, val := range []any{
+		nil, "a", true, 1, int8(1), uint64(1), 1.5, complex64(1), role("admin"), time.Now(), time.Second,
+		user{}, user{}, [2]user{}, struct{}{},
+	} {
 		if !(state.Map{"key": val}).Fixed() {
 			t.Errorf("a %T is not fixed", val)
 		}
 	}
-	for _, val := range []any{[]byte{1}, []string{"a"}, map[string]int{}, new(int), struct{ A []int }{}, [1]*int{}, func() {}, errCodec} {
+	for _, val := range []any{[]byte{1}, []string{"a"}, map[string]int{}, new(int), struct{ A []int }{}, [1]*int{}, func() {}, errCodec,
+		struct{ A any }{}, struct{ A struct{ B *user } }{}, &user{}, [1]map[string]int{}, struct{ c chan int }{}} {
 		if (state.Map{"before": 1, "key": val, "after": 1}).Fixed() {
 			t.Errorf("a %T is fixed", val)
 		}
