@@ -59,10 +59,8 @@ func (s *BaseSession) setLifetime(d time.Duration) (changed bool, err error) {
 // ownLifetime returns the lifetime of its own that the session has, 0 if it has none. The
 // caller has the lock.
 func (s *BaseSession) ownLifetime() time.Duration {
-	for _, log := range []*state.Log{&s.log, &s.pending} {
-		if log.Lifetime != 0 {
-			return time.Duration(max(log.Lifetime, 0)) * time.Second
-		}
+	if set := cmp.Or(s.log.Lifetime, s.pending.Lifetime); set != 0 {
+		return time.Duration(max(set, 0)) * time.Second
 	}
 	return s.origin.own
 }

@@ -129,7 +129,11 @@ func (d Decision[V]) Value() *V { return &d.put.value }
 // Update returns the value that it has put, if it has. The function must not use the
 // table.
 func (t *Table[V]) Update(oldKey, newKey string, decide func(now *V, left time.Duration) Decision[V]) *V {
-	from, to := t.key(oldKey), t.key(newKey)
+	from := t.key(oldKey)
+	to := from
+	if newKey != oldKey {
+		to = t.key(newKey)
+	}
 	sh, toShard := &t.shards[from.shard()], &t.shards[to.shard()]
 	lockBoth(sh, toShard, from.shard() <= to.shard())
 	defer unlockBoth(sh, toShard)

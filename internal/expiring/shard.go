@@ -82,11 +82,17 @@ func (sh *shard[V]) live(k key, now time.Duration) *entry[V] {
 
 // put makes the entry that of its key.
 func (sh *shard[V]) put(e *entry[V], ttl, now time.Duration) {
-	sh.remove(e.key)
-	if sh.n == len(sh.buckets) {
-		sh.resize(2 * sh.n)
+	at := sh.place(e.key)
+	if *at != nil {
+		sh.take(at)
+		e.link, *at = *at, e
+	} else {
+		if sh.n == len(sh.buckets) {
+			sh.resize(2 * sh.n)
+			at = sh.place(e.key)
+		}
+		*at = e
 	}
-	*sh.place(e.key) = e
 	sh.n++
 	sh.enqueue(e, ttl, now)
 }
@@ -103,24 +109,30 @@ func (e *entry[V]) unring() {
 	e.prev.next, e.next.prev = e.next, e.prev
 }
 
-// remove removes the entry of the key. A request may hold its value for long, which
-// keeps the entry in memory. So the links of the entry are cleared, or they would keep
-// others in memory, too.
+// remove removes the entry of the key.
 func (sh *shard[V]) remove(k key) {
 	at := sh.place(k)
-	e := *at
-	if e == nil {
+	if *at == nil {
 		return
 	}
+	sh.take(at)
+	if sh.n < len(sh.buckets)/8 && len(sh.buckets) > minBuckets {
+		sh.resize(len(sh.buckets) / 2)
+	}
+}
+
+// take takes an entry out of its bucket and its ring. A request may hold its value for long,
+// which keeps the entry in memory. So the links of the entry are cleared, or they would keep
+// others in memory, too.
+func (sh *shard[V]) take(at **entry[V]) {
+	e := *at
 	if sh.tell != nil {
 		sh.tell(e.text, &e.value, false)
 	}
 	*at = e.link
 	e.unring()
 	e.prev, e.next, e.link = nil, nil, nil
-	if sh.n--; sh.n < len(sh.buckets)/8 && len(sh.buckets) > minBuckets {
-		sh.resize(len(sh.buckets) / 2)
-	}
+	sh.n--
 }
 
 // resize changes the number of buckets. Shards are many and small so that nobody
