@@ -45,9 +45,11 @@ func (b *backend) fetch(ctx context.Context, sids []string) ([]answer, error) {
 	return b.loadMany(ctx, sids)
 }
 
-// loadSingle loads a row by a statement of its own, which is cheaper than loadMany.
+// loadSingle loads a row by a statement of its own, which is cheaper than loadMany. It uses
+// the connection that writes while nobody else does: that connection has in its cache what it
+// has written, which readers would have to read anew.
 func (b *backend) loadSingle(ctx context.Context, sid string) (a answer, err error) {
-	err = b.retryStatement(ctx, freely, &b.load, func(ctx context.Context, stmt statement) error {
+	load := func(ctx context.Context, stmt statement) error {
 		var data []byte
 		var left int64
 		err := stmt.QueryRowContext(ctx, sid).Scan(&data, &left)
@@ -58,7 +60,21 @@ func (b *backend) loadSingle(ctx context.Context, sid string) (a answer, err err
 			return nil
 		}
 		return err
+	}
+	if b.readers == nil {
+		err = b.retryStatement(ctx, freely, &b.load, load)
+		return a, err
+	}
+	err = b.pool.useFree(ctx, func(ctx context.Context) error {
+		stmt, err := b.statement(ctx, &b.load)
+		if err != nil {
+			return err
+		}
+		return load(ctx, stmt)
 	})
+	if err != nil {
+		err = b.retryStatement(ctx, freely, &b.loadBeside, load)
+	}
 	return a, err
 }
 

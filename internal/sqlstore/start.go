@@ -83,7 +83,7 @@ func (b *backend) openReaders(ctx context.Context) {
 	}
 	if n, err := b.ask(ctx, b.dialect.Readers); err == nil && n.Int64 > 0 {
 		b.readers = openPool(b.dialect, b.connector, b.maxReaders, true)
-		b.load.pool = b.readers
+		b.loadBeside.pool = b.readers
 	}
 }
 
