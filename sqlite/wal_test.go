@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"io"
 	"path/filepath"
 	"sync/atomic"
@@ -204,6 +205,12 @@ func TestReadsWhereItWrites(t *testing.T) {
 	}
 	if n := made.Load(); n != 1 {
 		t.Errorf("reads and writes one by one take %d connections", n)
+	}
+
+	canceled, cancel := context.WithTimeout(ctx, time.Minute)
+	cancel()
+	if _, _, err := b.Load(canceled, "session1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a read whose context is done: %v", err)
 	}
 
 	other, err := sql.Open("sqlite", file+"?_txlock=immediate")

@@ -193,26 +193,19 @@ type sqliteStmt interface {
 	driver.StmtQueryContext
 }
 
-// stmt is a statement of a conn.
+// stmt is a statement of a conn. All writes are by statements.
 type stmt struct {
 	sqliteStmt
 	conn *conn
 }
 
-// ResetSession is called before each operation. After driver.ErrBadConn the operation goes
-// on with a new connection.
+// ResetSession is called before each operation. After driver.ErrBadConn, here or from a
+// statement, the operation goes on with a new connection.
 func (c *conn) ResetSession(ctx context.Context) error {
 	if c.isOld(lookAgain) {
 		return driver.ErrBadConn
 	}
 	return c.sqliteConn.ResetSession(ctx)
-}
-
-func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if c.isOld(0) {
-		return nil, driver.ErrBadConn
-	}
-	return c.sqliteConn.ExecContext(ctx, query, args)
 }
 
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {

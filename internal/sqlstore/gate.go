@@ -57,7 +57,7 @@ func (g *gate) enter(ctx context.Context) error {
 func (g *gate) tryEnter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.inside >= g.limit && g.limit > 0 || len(g.queue) > 0 {
+	if g.limit > 0 && g.inside >= g.limit {
 		return false
 	}
 	g.inside++

@@ -67,7 +67,7 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// Who does not want to wait passes nobody who waits.
+// Who does not want to wait passes nobody who waits, as there is room for those first.
 func TestGateTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(1)
