@@ -47,3 +47,5 @@ func TestSerializable(t *testing.T) {
 		return tab.Options(lifetime)
 	})
 }
+
+func TestAllocations(t *testing.T) { env.Allocations(t, 10) }

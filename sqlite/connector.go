@@ -46,8 +46,7 @@ type connector struct {
 	wal    bool // ask for a WAL
 	normal bool // with a WAL, set synchronous to NORMAL
 
-	watch    *watch // of the file, for all connections of a store; nil if there is none
-	readOnly bool   // the connections only read
+	watch *watch // of the file, for all connections of a store; nil if there is none
 }
 
 func newConnector(dsn string) (driver.Connector, error) {
@@ -73,17 +72,11 @@ func newConnector(dsn string) (driver.Connector, error) {
 	}, nil
 }
 
-// ForReaders returns the connector for connections that only read.
-func (c connector) ForReaders() driver.Connector {
-	c.readOnly = true
-	return c
-}
-
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if c.watch == nil {
 		return c.connect(ctx)
 	}
-	return c.watch.connect(func() (driver.Conn, error) { return c.connect(ctx) }, c.readOnly)
+	return c.watch.connect(func() (driver.Conn, error) { return c.connect(ctx) })
 }
 
 func (c connector) connect(ctx context.Context) (driver.Conn, error) {

@@ -43,8 +43,9 @@
 // beside it. During this change nobody else may use the file. If somebody reads the file
 // for longer than a second, or if the file is read-only, the store keeps the journal
 // that there is, and tries the change again at its next start. With a WAL, 8 more
-// connections read while one writes (see MaxConns). Without a WAL, one connection reads
-// and writes.
+// connections read while one writes (see MaxConns). A read that finds nobody writing uses the
+// connection that writes, which has in its cache what it has written. Without a WAL, one
+// connection reads and writes.
 //
 // With a WAL the store sets synchronous to NORMAL, unless the DSN has a synchronous. A
 // commit then waits for the disk only now and then. A crash of the process loses
@@ -127,8 +128,8 @@ type Config struct {
 	// they are: give the pool a busy_timeout. Default is a new pool of up to MaxConns
 	// connections to DSN.
 	DB *sql.DB
-	// MaxConns is the greatest number of connections to DSN. One of them writes, the others
-	// only read. Without a write-ahead log there is just the one, which reads too. A negative
+	// MaxConns is the greatest number of connections to DSN. One of them writes, and reads
+	// while nobody writes; the others only read. Without a write-ahead log there is just the one, which reads too. A negative
 	// number is an error. Default is 9.
 	MaxConns int
 }

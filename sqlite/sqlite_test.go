@@ -29,3 +29,5 @@ var env = &sqltest.Env{
 }
 
 func TestBackend(t *testing.T) { env.Run(t) }
+
+func TestAllocations(t *testing.T) { env.Allocations(t, 8) }

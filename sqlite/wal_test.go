@@ -1,12 +1,18 @@
 package sqlite_test
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/sqlstore"
 	"github.com/flamego/session/sqlite"
 )
 
@@ -165,6 +171,60 @@ func TestFileOfOurOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, m.Store(), "session1", "key", 1)
+}
+
+// counted counts the connections that it makes.
+type counted struct {
+	driver.Connector
+	made *atomic.Int64
+}
+
+func (c counted) Connect(ctx context.Context) (driver.Conn, error) {
+	c.made.Add(1)
+	return c.Connector.Connect(ctx)
+}
+
+// TestReadsWhereItWrites: a read uses the connection that writes, in whose cache the session
+// is, unless that connection is in use.
+func TestReadsWhereItWrites(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "app.db")
+	var made atomic.Int64
+	d := *sqlite.Dialect
+	d.Connector = func(dsn string) (driver.Connector, error) {
+		c, err := sqlite.Dialect.Connector(dsn)
+		return counted{c, &made}, err
+	}
+	b, sc, err := d.Open(ctx, sqlstore.Config{DSN: file, InitTable: true})
+	check(t, err)
+	store := session.NewStore(b, sc)
+	defer func() { check(t, store.(io.Closer).Close()) }()
+	for i := range 20 {
+		check(t, set(store, "session1", "key", i))
+		want(t, store, "session1", "key", i)
+	}
+	if n := made.Load(); n != 1 {
+		t.Errorf("reads and writes one by one take %d connections", n)
+	}
+
+	canceled, cancel := context.WithTimeout(ctx, time.Minute)
+	cancel()
+	if _, _, err := b.Load(canceled, "session1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a read whose context is done: %v", err)
+	}
+
+	other, err := sql.Open("sqlite", file+"?_txlock=immediate")
+	check(t, err)
+	defer other.Close()
+	tx, err := other.Begin()
+	check(t, err)
+	deleted := make(chan error, 1)
+	go func() { deleted <- store.Destroy(ctx, "session2") }()
+	for made.Load() == 1 { // until the writer waits for the transaction
+		want(t, store, "session1", "key", 19)
+	}
+	check(t, tx.Rollback())
+	check(t, <-deleted)
 }
 
 // TestReadersPass: with a WAL a read does not wait for a transaction that writes,

@@ -14,10 +14,10 @@ import (
 	"github.com/flamego/session/internal/redact"
 )
 
-// lookAgain is how long a connection that only reads does not look whether the file was
-// replaced. A look takes a microsecond, which is a tenth of a read, so not every read looks. A
-// request that begins within this time after the file was replaced is like one that began
-// before: the session that it has read may have ended.
+// lookAgain is how long a connection reads without a look whether the file was replaced. A
+// look takes a microsecond, which is a tenth of a read, so not every read looks. A request
+// that begins within this time after the file was replaced is like one that began before: the
+// session that it has read may have ended. A write always looks.
 const lookAgain = 200 * time.Microsecond
 
 // watch looks whether the path of a database still leads to the file that is open. If it
@@ -63,7 +63,7 @@ var (
 
 // connect makes a connection by open. It is sure that the connection has opened the file
 // that the path leads to.
-func (w *watch) connect(open func() (driver.Conn, error), readOnly bool) (driver.Conn, error) {
+func (w *watch) connect(open func() (driver.Conn, error)) (driver.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for range 5 {
@@ -101,7 +101,7 @@ func (w *watch) connect(open func() (driver.Conn, error), readOnly bool) (driver
 		}
 		if before != nil && os.SameFile(before, now.main) {
 			now.watched, w.opened = w.path, now
-			return &conn{c, w, now, w.generation.Load(), readOnly}, nil
+			return &conn{c, w, now, w.generation.Load()}, nil
 		}
 		// The file is new, the guess was wrong, or the file was replaced meanwhile.
 		_ = inner.Close()
@@ -184,27 +184,54 @@ type conn struct {
 	watch      *watch
 	opened     *opened
 	generation int64
-	readOnly   bool
 }
 
-// ResetSession is called before each operation. After driver.ErrBadConn the operation goes
-// on with a new connection.
+// sqliteStmt is what the statements of modernc.org/sqlite can do.
+type sqliteStmt interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
+// stmt is a statement of a conn. All writes are by statements.
+type stmt struct {
+	sqliteStmt
+	conn *conn
+}
+
+// ResetSession is called before each operation. After driver.ErrBadConn, here or from a
+// statement, the operation goes on with a new connection.
 func (c *conn) ResetSession(ctx context.Context) error {
-	if c.isOld() {
+	if c.isOld(lookAgain) {
 		return driver.ErrBadConn
 	}
 	return c.sqliteConn.ResetSession(ctx)
 }
 
-// isOld reports whether the path leads to another file. A connection that writes always
-// looks. One that reads looks now and then, and knows when another connection has seen it.
-func (c *conn) isOld() bool {
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	inner, err := c.sqliteConn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return &stmt{inner.(sqliteStmt), c}, nil
+}
+
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if s.conn.isOld(0) {
+		return nil, driver.ErrBadConn
+	}
+	return s.sqliteStmt.ExecContext(ctx, args)
+}
+
+// isOld reports whether the path leads to another file. It does not look if any connection
+// has seen the file within the given time.
+func (c *conn) isOld(within time.Duration) bool {
 	w := c.watch
 	if w.generation.Load() != c.generation {
 		return true
 	}
 	now := int64(time.Since(started))
-	if c.readOnly && now-w.seen.Load() < int64(lookAgain) {
+	if now-w.seen.Load() < int64(within) {
 		return false
 	}
 	info, err := os.Stat(c.opened.watched)

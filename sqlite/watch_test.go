@@ -154,6 +154,23 @@ func TestFileReplacedUnderLoad(t *testing.T) {
 	}
 }
 
+// TestFileReplacedSince: a write goes to the new file, however short a time ago somebody has
+// looked at the old one.
+func TestFileReplacedSince(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "app.db")
+	store := open(t, file)
+	for round := range 20 {
+		check(t, set(store, "session1", "round", round))
+		by, sid := backup(t, round), fmt.Sprint("session2", round)
+		s := session.NewBaseSessionWithData(sid, session.GobEncoder, nil, session.Data{"round": round})
+		want(t, store, "session1", "round", round)
+		check(t, os.Rename(by, file))
+		check(t, store.Save(ctx, s))
+		want(t, open(t, file), sid, "round", round)
+	}
+}
+
 // TestFileGone: without a file there is an error, which no empty file hides, and when the
 // file is back, the store goes on.
 func TestFileGone(t *testing.T) {

@@ -43,14 +43,16 @@ type backend struct {
 
 	lookups *together.Group[answer] // nil for a pool that is shared, and without Dialect.Remote
 
-	load, loadAll, owned, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
+	load, loadBeside, loadAll, owned, insert, replace, swap, rename, extend, remove, sweep, sweepKeys, sweepDelete query
 }
 
 func newBackend(d *Dialect, p *pool, n name) *backend {
 	b := &backend{dialect: d, pool: p, name: n}
 	b.compileWrites()
+	load := "SELECT {data}, {left} FROM {table} WHERE {key} = ? AND {live}"
 	for q, template := range map[*query]string{
-		&b.load:        "SELECT {data}, {left} FROM {table} WHERE {key} = ? AND {live}",
+		&b.load:        load,
+		&b.loadBeside:  load,
 		&b.loadAll:     "SELECT {key}, {data}, {left} FROM {table} WHERE {key} IN ({load keys}) AND {live}",
 		&b.owned:       "SELECT {key}, {data}, {left} FROM {table} WHERE {owner} = {owner value} AND {live}",
 		&b.extend:      "UPDATE {table} SET {expired_at} = {expiry} WHERE {key} = ? AND {live} AND {expires} < {until}",
@@ -191,7 +193,7 @@ func (b *backend) keys(ctx context.Context) (keys []interface{}, err error) {
 // Close closes the prepared statements, and the pools that the store has opened.
 func (b *backend) Close() error {
 	for _, q := range []*query{
-		&b.load, &b.loadAll, &b.owned, &b.insert, &b.replace, &b.swap, &b.rename, &b.extend, &b.remove,
+		&b.load, &b.loadBeside, &b.loadAll, &b.owned, &b.insert, &b.replace, &b.swap, &b.rename, &b.extend, &b.remove,
 		&b.sweep, &b.sweepKeys, &b.sweepDelete,
 	} {
 		if stmt := q.stmt.Load(); stmt != nil {

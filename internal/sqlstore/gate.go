@@ -53,6 +53,17 @@ func (g *gate) enter(ctx context.Context) error {
 	return nil // let in at the last moment
 }
 
+// tryEnter lets the caller in if it need not wait, and reports whether it is in.
+func (g *gate) tryEnter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.limit > 0 && g.inside >= g.limit {
+		return false
+	}
+	g.inside++
+	return true
+}
+
 // leave says that the caller has come out.
 func (g *gate) leave() {
 	g.mu.Lock()

@@ -67,6 +67,30 @@ func TestGate(t *testing.T) {
 	}
 }
 
+// Who does not want to wait passes nobody who waits, as there is room for those first.
+func TestGateTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1)
+		if !g.tryEnter() || g.tryEnter() {
+			t.Error("there is one place")
+		}
+		go func() {
+			if err := g.enter(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		g.leave()
+		if g.tryEnter() {
+			t.Error("somebody has waited for that place")
+		}
+		g.leave()
+		if !g.tryEnter() || g.inside != 1 {
+			t.Errorf("%d inside", g.inside)
+		}
+	})
+}
+
 // Who gives up leaves no place empty and no queue behind.
 func TestGateGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/flamego/session"
@@ -12,15 +13,13 @@ import (
 // answer is what the database has under a key.
 type answer struct {
 	data  []byte
-	left  time.Duration
+	left  int64 // in milliseconds
 	found bool
 }
 
-func answerOf(data []byte, left int64) answer {
-	return answer{data, time.Duration(left) * time.Millisecond, true}
+func (a *answer) record() session.Record {
+	return session.Record{Data: a.data, TTL: time.Duration(a.left) * time.Millisecond}
 }
-
-func (a answer) record() session.Record { return session.Record{Data: a.data, TTL: a.left} }
 
 // Load shares a round trip with other loads that come at the same time, where a round
 // trip is worth saving. Without a deadline it goes alone, since a shared round trip could
@@ -45,20 +44,32 @@ func (b *backend) fetch(ctx context.Context, sids []string) ([]answer, error) {
 	return b.loadMany(ctx, sids)
 }
 
-// loadSingle loads a row by a statement of its own, which is cheaper than loadMany.
+// loadSingle loads a row by a statement of its own, which is cheaper than loadMany. It uses
+// the connection that writes while nobody else does: that connection has in its cache what it
+// has written, which readers would have to read anew.
 func (b *backend) loadSingle(ctx context.Context, sid string) (a answer, err error) {
-	err = b.retryStatement(ctx, freely, &b.load, func(ctx context.Context, stmt statement) error {
-		var data []byte
-		var left int64
-		err := stmt.QueryRowContext(ctx, sid).Scan(&data, &left)
-		switch {
-		case err == nil:
-			a = answerOf(data, left)
-		case errors.Is(err, sql.ErrNoRows):
+	load := func(ctx context.Context, stmt statement) error {
+		a = answer{} // an attempt before this may have failed halfway
+		err := stmt.QueryRowContext(ctx, sid).Scan(&a.data, &a.left)
+		if a.found = err == nil; errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
 		return err
+	}
+	if b.readers == nil {
+		err = b.retryStatement(ctx, freely, &b.load, load)
+		return a, err
+	}
+	err = b.pool.useFree(ctx, func(ctx context.Context) error {
+		stmt, err := b.statement(ctx, &b.load)
+		if err != nil {
+			return err
+		}
+		return load(ctx, stmt)
 	})
+	if err != nil {
+		err = b.retryStatement(ctx, freely, &b.loadBeside, load)
+	}
 	return a, err
 }
 
@@ -82,19 +93,17 @@ func (b *backend) loadMany(ctx context.Context, sids []string) ([]answer, error)
 		}
 		return scan(rows, func() error {
 			var key string
-			var data []byte
-			var left int64
-			if err := rows.Scan(&key, &data, &left); err != nil {
+			a := answer{found: true}
+			if err := rows.Scan(&key, &a.data, &a.left); err != nil {
 				return err
 			}
-			found := false
+			if !slices.Contains(sids, key) {
+				return errOtherKey
+			}
 			for i, sid := range sids { // which may hold a key more than once
 				if sid == key {
-					answers[i], found = answerOf(data, left), true
+					answers[i] = a
 				}
-			}
-			if !found {
-				return errOtherKey
 			}
 			return nil
 		})

@@ -110,14 +110,13 @@ func (b *backend) Owned(ctx context.Context, owner string) (owned []session.Owne
 		}
 		return scan(rows, func() error {
 			var key string
-			var data []byte
-			var left int64
-			if err := rows.Scan(&key, &data, &left); err != nil {
+			var a answer
+			if err := rows.Scan(&key, &a.data, &a.left); err != nil {
 				return err
 			}
 			// A column of type CHAR pads a key, and no session ID ends with a space.
 			key = strings.TrimRight(key, " ")
-			owned = append(owned, session.OwnedRecord{ID: key, Record: answerOf(data, left).record()})
+			owned = append(owned, session.OwnedRecord{ID: key, Record: a.record()})
 			return nil
 		})
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"io"
 	"sync/atomic"
 	"time"
@@ -86,6 +87,26 @@ func (p *pool) use(ctx context.Context, locked bool, f func(context.Context) err
 	if err := p.gate.enter(ctx); err != nil {
 		return unsentError{err}
 	}
+	return p.inside(ctx, f)
+}
+
+// errNotFree says that all connections are in use.
+var errNotFree = errors.New("no connection is free")
+
+// useFree calls f if there is a connection for it at once.
+func (p *pool) useFree(ctx context.Context, f func(context.Context) error) (err error) {
+	defer Guard(&err)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !p.gate.tryEnter() {
+		return errNotFree
+	}
+	return p.inside(ctx, f)
+}
+
+// inside calls f for a caller who is in the gate, and lets the caller out.
+func (p *pool) inside(ctx context.Context, f func(context.Context) error) (err error) {
 	within := ctx
 	if _, ok := ctx.Deadline(); ok && p.timed {
 		within = deadline.WithoutDone(ctx)

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"fmt"
 	"strings"
 
@@ -83,12 +82,8 @@ func (b *backend) openReaders(ctx context.Context) {
 		return
 	}
 	if n, err := b.ask(ctx, b.dialect.Readers); err == nil && n.Int64 > 0 {
-		c := b.connector
-		if r, ok := c.(interface{ ForReaders() driver.Connector }); ok {
-			c = r.ForReaders()
-		}
-		b.readers = openPool(b.dialect, c, b.maxReaders, true)
-		b.load.pool = b.readers
+		b.readers = openPool(b.dialect, b.connector, b.maxReaders, true)
+		b.loadBeside.pool = b.readers
 	}
 }
 

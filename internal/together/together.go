@@ -55,22 +55,20 @@ func New[A any](maxTrips, maxKeys int, fetch func(ctx context.Context, keys []st
 // the fault may lie with one of the keys, with the context of one of the look-ups, or
 // with a connection that has died.
 func (g *Group[A]) Get(ctx context.Context, key string) (A, error) {
-	l := &lookup[A]{key: key}
 	select {
 	case g.slots <- struct{}{}:
-		g.roundTrip(ctx, l, nil)
+		defer func() { <-g.slots }()
+		return g.single(ctx, key)
 	default:
-		if !g.wait(ctx, l) {
-			return g.single(ctx, key) // not into l: another look-up may still write to it
-		}
 	}
-	if l.retry {
+	l := &lookup[A]{key: key}
+	if !g.wait(ctx, l) || l.retry { // if it does not wait any more, another look-up may still write to l
 		return g.single(ctx, key)
 	}
 	return l.answer, l.err
 }
 
-// single looks up a key in a round trip that needs no slot.
+// single looks up a key in a round trip of its own.
 func (g *Group[A]) single(ctx context.Context, key string) (answer A, err error) {
 	if err := deadline.Err(ctx); err != nil {
 		return answer, err
