@@ -44,8 +44,8 @@ type FileConfig struct {
 // elsewhere only one process may use it). A network file system must have flock(2).
 //
 // A session that is saved again has a second file next to the first, RootDir/a/b/~bcd: what it
-// held before the last save. The next save writes over that file, and it is removed with the
-// session, or by GC.
+// held before the last save. The next save writes over that file. It is removed with the session,
+// or by GC when the session has not been saved for a day.
 //
 // With Options.OwnerKey a session of an owner has an entry besides: the empty file
 // RootDir/.owner/HASH/abcd, where HASH is the first half of the SHA-256 of the owner. It is
@@ -82,6 +82,8 @@ func FileIniter() Initer {
 			lifetime: sc.Lifetime,
 			maxSize:  int64(sc.MaxDataSize),
 			locks:    filelock.New(filepath.Join(config.RootDir, ".lock")),
+
+			keepSpare: keepSpare,
 		}, sc), nil
 	}
 }
@@ -98,6 +100,8 @@ type fileBackend struct {
 	lifetime time.Duration
 	maxSize  int64
 	locks    *filelock.Set
+
+	keepSpare time.Duration // see the constant
 
 	mu          sync.Mutex
 	sweep       []string    // folders that the GC still has to look through

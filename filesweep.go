@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/flamego/session/internal/atomicfile"
 )
@@ -52,8 +53,9 @@ func (b *fileBackend) folders() (dirs []string, err error) {
 	return dirs, nil
 }
 
-// sweepDir removes the dead sessions of a folder, and all spare files. It goes on
-// where it cannot remove something, and returns the errors in the end.
+// sweepDir removes the dead sessions of a folder, and the spare files that no save is
+// expected to need. It goes on where it cannot remove something, and returns the errors in
+// the end.
 func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -98,8 +100,30 @@ func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
 	}, sid)
 }
 
-// removeSpare removes the spare file of a session: left behind by a process that
-// died, or kept for the next save, which then makes a new one.
+// keepSpare is how long a live session keeps its spare file after it was saved last. The
+// next save needs it: to make a file, and to remove one, is most of what a save costs. But a
+// spare takes an inode and a block, as much as the session itself, and most sessions that
+// live for weeks have been left by their visitors after a day.
+const keepSpare = 24 * time.Hour
+
+// removeSpare removes the spare file of a session if it is not needed. It does not look
+// again under the lock: a save does not depend on the spare.
 func (b *fileBackend) removeSpare(ctx context.Context, sid string) error {
+	if needed, err := b.needsSpare(sid); needed || err != nil {
+		return b.fail(err)
+	}
 	return b.inFolder(ctx, sid, func(dir atomicfile.Dir) error { return dir.RemoveSpare(sid) })
+}
+
+// needsSpare reports whether a session is live and was saved lately. The time of a spare file
+// does not tell: it is that of an access, which may be long before the save, and with a
+// time to live of its own the session has a file time in the past or the future.
+func (b *fileBackend) needsSpare(sid string) (bool, error) {
+	dir, _, err := b.find(sid, true)
+	if err != nil {
+		return false, absent(err)
+	}
+	defer dir.Close()
+	since, err := dir.SpareSince(sid)
+	return err == nil && time.Since(since) < b.keepSpare, absent(err)
 }
