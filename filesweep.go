@@ -65,6 +65,11 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 	ours := func(sid string) bool {
 		return checkSID(sid) == nil && sid[0] == first && sid[1] == second
 	}
+	folder, err := b.open(string([]byte{first, second})) // as for any ID of the folder
+	if err != nil {
+		return b.fail(absent(err))
+	}
+	defer folder.Close()
 	var errs []error
 	for _, e := range entries {
 		if ctx.Err() != nil {
@@ -74,9 +79,9 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 			continue
 		}
 		if sid := e.Name(); ours(sid) {
-			errs = append(errs, b.removeDead(ctx, sid))
+			errs = append(errs, b.removeDead(ctx, folder, sid))
 		} else if sid, ok := atomicfile.IsSpare(sid, first); ok && ours(sid) {
-			errs = append(errs, b.removeSpare(ctx, sid))
+			errs = append(errs, b.removeSpare(ctx, folder, sid))
 		}
 	}
 	return errors.Join(errs...)
@@ -84,46 +89,41 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 
 // removeDead removes a session if it is dead. It looks again under the lock, since a
 // request may just have extended the session.
-func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
-	dir, _, err := b.find(sid, false)
-	if err != nil {
+func (b *fileBackend) removeDead(ctx context.Context, dir atomicfile.Dir, sid string) error {
+	if _, err := b.look(dir, sid, false); err != nil {
 		return b.fail(absent(err))
 	}
-	dir.Close()
 	return b.locked(ctx, func() error {
-		dir, _, err := b.find(sid, false)
-		if err != nil {
+		if _, err := b.look(dir, sid, false); err != nil {
 			return absent(err)
 		}
-		defer dir.Close()
 		return absent(dir.Remove(sid))
 	}, sid)
 }
 
 // keepSpare is how long a live session keeps its spare file after it was saved last. The
-// next save needs it: to make a file, and to remove one, is most of what a save costs. But a
-// spare takes an inode and a block, as much as the session itself, and most sessions that
-// live for weeks have been left by their visitors after a day.
+// spare makes the next save fast: to make a file, and to remove one, is most of what a save
+// costs. But it takes an inode and a block, as much as the session itself, and of sessions
+// that live for weeks most wait for visitors who are gone. With a day, there are at most as
+// many spares as sessions that were saved in the last day.
 const keepSpare = 24 * time.Hour
 
 // removeSpare removes the spare file of a session if it is not needed. It does not look
 // again under the lock: a save does not depend on the spare.
-func (b *fileBackend) removeSpare(ctx context.Context, sid string) error {
-	if needed, err := b.needsSpare(sid); needed || err != nil {
+func (b *fileBackend) removeSpare(ctx context.Context, dir atomicfile.Dir, sid string) error {
+	if needed, err := b.needsSpare(dir, sid); needed || err != nil {
 		return b.fail(err)
 	}
-	return b.inFolder(ctx, sid, func(dir atomicfile.Dir) error { return dir.RemoveSpare(sid) })
+	return b.locked(ctx, func() error { return dir.RemoveSpare(sid) }, sid)
 }
 
-// needsSpare reports whether a session is live and was saved lately. The time of a spare file
-// does not tell: it is that of an access, which may be long before the save, and with a
-// time to live of its own the session has a file time in the past or the future.
-func (b *fileBackend) needsSpare(sid string) (bool, error) {
-	dir, _, err := b.find(sid, true)
-	if err != nil {
+// needsSpare reports whether a session is live and was saved lately. The time of the spare
+// file does not tell: it is that of an access, which may be long before the save, and in the
+// past or the future if the session has a time to live of its own.
+func (b *fileBackend) needsSpare(dir atomicfile.Dir, sid string) (bool, error) {
+	if _, err := b.look(dir, sid, true); err != nil {
 		return false, absent(err)
 	}
-	defer dir.Close()
 	since, err := dir.SpareSince(sid)
 	return err == nil && time.Since(since) < b.keepSpare, absent(err)
 }

@@ -53,11 +53,16 @@ func TestSpareIsKept(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(root, "a/b"), 0o700))
 	dir := impls("all")[0].dir(t, root)
 	must(t, dir.Put("abc", []byte("0"), time.Time{}))
-	var st unix.Stat_t
 	inodes := make(map[uint64]int)
 	for range 20 {
 		must(t, dir.Replace("abc", []byte("n"), time.Time{}))
-		must(t, unix.Stat(filepath.Join(root, "a/b/abc"), &st))
+		// Held by a descriptor that is not open for reading, or else a new file may get
+		// the number of one that was removed.
+		fd, err := unix.Open(filepath.Join(root, "a/b/abc"), unix.O_PATH|unix.O_CLOEXEC, 0)
+		must(t, err)
+		t.Cleanup(func() { must(t, unix.Close(fd)) })
+		var st unix.Stat_t
+		must(t, unix.Fstat(fd, &st))
 		inodes[st.Ino]++
 	}
 	if len(inodes) != 2 {
