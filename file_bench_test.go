@@ -145,8 +145,7 @@ func BenchmarkFileBackend(b *testing.B) {
 	})
 }
 
-// fileSaver makes n sessions with IDs as they are, each in a folder of some, and saves
-// them in turn.
+// fileSaver saves sessions in turn. Their IDs are random, so they are spread over the folders.
 type fileSaver struct {
 	session.Backend
 	sids []string
@@ -225,6 +224,16 @@ func BenchmarkFileSave(b *testing.B) {
 			s.save(b)
 		}
 	})
+}
+
+// BenchmarkFileGC is a run of GC through 2000 live sessions with a spare file each.
+func BenchmarkFileGC(b *testing.B) {
+	s := newFileSaver(b, 2000)
+	s.round(b)
+	b.ResetTimer()
+	for range b.N {
+		sweepAll(b, s)
+	}
 }
 
 // What a read and a write of a file may allocate.
