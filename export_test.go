@@ -1,6 +1,9 @@
 package session
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // MemoryLen returns how many sessions a memory store keeps, dead or alive.
 func MemoryLen(s Store) int { return s.(*memoryStore).sessions.Len() }
@@ -41,3 +44,6 @@ func MemoryOwners(s Store) (n int) {
 
 // OwnerText is ownerText, and IndexText is indexText.
 var OwnerText, IndexText = ownerText, indexText
+
+// SetKeepSpare sets how long a file store keeps the spare file of a live session.
+func SetKeepSpare(s Store, d time.Duration) { s.(*recordStore).backend.(*fileBackend).keepSpare = d }

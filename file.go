@@ -44,8 +44,8 @@ type FileConfig struct {
 // elsewhere only one process may use it). A network file system must have flock(2).
 //
 // A session that is saved again has a second file next to the first, RootDir/a/b/~bcd: what it
-// held before the last save. The next save writes over that file, and it is removed with the
-// session, or by GC.
+// held before the last save. The next save writes over that file. It is removed with the session,
+// or by GC when the session has not been saved for a day.
 //
 // With Options.OwnerKey a session of an owner has an entry besides: the empty file
 // RootDir/.owner/HASH/abcd, where HASH is the first half of the SHA-256 of the owner. It is
@@ -82,6 +82,8 @@ func FileIniter() Initer {
 			lifetime: sc.Lifetime,
 			maxSize:  int64(sc.MaxDataSize),
 			locks:    filelock.New(filepath.Join(config.RootDir, ".lock")),
+
+			keepSpare: keepSpare,
 		}, sc), nil
 	}
 }
@@ -98,6 +100,8 @@ type fileBackend struct {
 	lifetime time.Duration
 	maxSize  int64
 	locks    *filelock.Set
+
+	keepSpare time.Duration // see the constant
 
 	mu          sync.Mutex
 	sweep       []string    // folders that the GC still has to look through
@@ -233,7 +237,7 @@ func (b *fileBackend) rename(dir atomicfile.Dir, sid, newSID string, rec Record)
 
 func (b *fileBackend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
 	return b.locked(ctx, func() error {
-		dir, modTime, err := b.find(sid, true)
+		dir, modTime, err := b.find(sid)
 		if err != nil {
 			return absent(err)
 		}
@@ -245,36 +249,36 @@ func (b *fileBackend) Extend(ctx context.Context, sid string, ttl time.Duration)
 	}, sid)
 }
 
-// find opens the folder of a session if the session is live, or, for live false, if it
-// is dead. Otherwise the error is that of a file that is not there.
-func (b *fileBackend) find(sid string, live bool) (dir atomicfile.Dir, modTime time.Time, err error) {
+// find opens the folder of a session if the session is live. Otherwise the error is that of
+// a file that is not there.
+func (b *fileBackend) find(sid string) (dir atomicfile.Dir, modTime time.Time, err error) {
 	if dir, err = b.open(sid); err != nil {
 		return dir, modTime, err
 	}
-	modTime, err = dir.ModTime(sid)
-	if err == nil && time.Now().Before(b.expiry(modTime)) != live {
-		err = fs.ErrNotExist
-	}
-	if err != nil {
+	if modTime, err = b.look(dir, sid, true); err != nil {
 		dir.Close()
 	}
 	return dir, modTime, err
 }
 
-func (b *fileBackend) Delete(ctx context.Context, sid string) error {
-	return b.inFolder(ctx, sid, func(dir atomicfile.Dir) error { return dir.Remove(sid) })
+// look returns the time of the file of a session if the session is live, or, for live false,
+// if it is dead. Otherwise the error is that of a file that is not there.
+func (b *fileBackend) look(dir atomicfile.Dir, sid string, live bool) (modTime time.Time, err error) {
+	modTime, err = dir.ModTime(sid)
+	if err == nil && time.Now().Before(b.expiry(modTime)) != live {
+		err = fs.ErrNotExist
+	}
+	return modTime, err
 }
 
-// inFolder runs f with the folder of a session, which f has for itself. A folder that
-// is not there counts as done.
-func (b *fileBackend) inFolder(ctx context.Context, sid string, f func(dir atomicfile.Dir) error) error {
+func (b *fileBackend) Delete(ctx context.Context, sid string) error {
 	return b.locked(ctx, func() error {
 		dir, err := b.open(sid)
 		if err != nil {
 			return absent(err)
 		}
 		defer dir.Close()
-		return absent(f(dir))
+		return absent(dir.Remove(sid))
 	}, sid)
 }
 

@@ -145,6 +145,97 @@ func BenchmarkFileBackend(b *testing.B) {
 	})
 }
 
+// fileSaver saves sessions in turn. Their IDs are random, so they are spread over the folders.
+type fileSaver struct {
+	session.Backend
+	sids []string
+	data [2][]byte
+	nth  int
+}
+
+func newFileSaver(b *testing.B, n int) *fileSaver {
+	s := &fileSaver{Backend: session.BackendOf(newFileStore(b, b.TempDir(), time.Hour))}
+	s.data = [2][]byte{fileData(0), fileData(1)}
+	for range n {
+		sid, err := session.NewID(16)
+		require.NoError(b, err)
+		ok, err := s.Insert(context.Background(), sid, session.Record{Data: s.data[0], TTL: time.Hour})
+		require.True(b, ok)
+		require.NoError(b, err)
+		s.sids = append(s.sids, sid)
+	}
+	return s
+}
+
+// save saves the next session, and reports whether it was the last of a round.
+func (s *fileSaver) save(b *testing.B) (last bool) {
+	at, round := s.nth%len(s.sids), s.nth/len(s.sids)
+	from, to := s.data[round%2], s.data[(round+1)%2]
+	ok, err := s.Swap(context.Background(), s.sids[at], from, session.Record{Data: to, TTL: time.Hour})
+	if err != nil || !ok {
+		b.Fatal(ok, err)
+	}
+	s.nth++
+	return at == len(s.sids)-1
+}
+
+func (s *fileSaver) round(b *testing.B) {
+	for !s.save(b) {
+	}
+}
+
+// BenchmarkFileSave is what a save costs by whether the session has its spare file. GC
+// itself is not in the time.
+func BenchmarkFileSave(b *testing.B) {
+	const sessions = 2000
+	b.Run("finds no spare", func(b *testing.B) {
+		s := newFileSaver(b, b.N)
+		b.ResetTimer()
+		for range b.N {
+			s.save(b)
+		}
+	})
+	b.Run("GC between", func(b *testing.B) {
+		s := newFileSaver(b, sessions)
+		s.round(b)
+		sweepAll(b, s)
+		b.ResetTimer()
+		for range b.N {
+			if last := s.save(b); last {
+				b.StopTimer()
+				sweepAll(b, s)
+				b.StartTimer()
+			}
+		}
+	})
+	b.Run("both files", func(b *testing.B) {
+		s := newFileSaver(b, sessions)
+		s.round(b)
+		b.ResetTimer()
+		for range b.N {
+			s.save(b)
+		}
+	})
+	b.Run("one hot session", func(b *testing.B) {
+		s := newFileSaver(b, 1)
+		s.round(b)
+		b.ResetTimer()
+		for range b.N {
+			s.save(b)
+		}
+	})
+}
+
+// BenchmarkFileGC is a run of GC through 2000 live sessions with a spare file each.
+func BenchmarkFileGC(b *testing.B) {
+	s := newFileSaver(b, 2000)
+	s.round(b)
+	b.ResetTimer()
+	for range b.N {
+		sweepAll(b, s)
+	}
+}
+
 // What a read and a write of a file may allocate.
 func TestFileAllocations(t *testing.T) {
 	if runtime.GOOS != "linux" {

@@ -194,7 +194,7 @@ func (b *fileBackend) unlinkEntry(folder, sid string) error {
 }
 
 func (b *fileBackend) live(sid string) (bool, error) {
-	dir, _, err := b.find(sid, true)
+	dir, _, err := b.find(sid)
 	if err != nil {
 		return false, absent(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/flamego/session/internal/atomicfile"
 )
@@ -52,8 +53,9 @@ func (b *fileBackend) folders() (dirs []string, err error) {
 	return dirs, nil
 }
 
-// sweepDir removes the dead sessions of a folder, and all spare files. It goes on
-// where it cannot remove something, and returns the errors in the end.
+// sweepDir removes the dead sessions of a folder, and the spare files that no save is
+// expected to need. It goes on where it cannot remove something, and returns the errors in
+// the end.
 func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -63,6 +65,11 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 	ours := func(sid string) bool {
 		return checkSID(sid) == nil && sid[0] == first && sid[1] == second
 	}
+	folder, err := b.open(string([]byte{first, second})) // as for any ID of the folder
+	if err != nil {
+		return b.fail(absent(err))
+	}
+	defer folder.Close()
 	var errs []error
 	for _, e := range entries {
 		if ctx.Err() != nil {
@@ -72,9 +79,9 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 			continue
 		}
 		if sid := e.Name(); ours(sid) {
-			errs = append(errs, b.removeDead(ctx, sid))
+			errs = append(errs, b.removeDead(ctx, folder, sid))
 		} else if sid, ok := atomicfile.IsSpare(sid, first); ok && ours(sid) {
-			errs = append(errs, b.removeSpare(ctx, sid))
+			errs = append(errs, b.removeSpare(ctx, folder, sid))
 		}
 	}
 	return errors.Join(errs...)
@@ -82,24 +89,41 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 
 // removeDead removes a session if it is dead. It looks again under the lock, since a
 // request may just have extended the session.
-func (b *fileBackend) removeDead(ctx context.Context, sid string) error {
-	dir, _, err := b.find(sid, false)
-	if err != nil {
+func (b *fileBackend) removeDead(ctx context.Context, dir atomicfile.Dir, sid string) error {
+	if _, err := b.look(dir, sid, false); err != nil {
 		return b.fail(absent(err))
 	}
-	dir.Close()
 	return b.locked(ctx, func() error {
-		dir, _, err := b.find(sid, false)
-		if err != nil {
+		if _, err := b.look(dir, sid, false); err != nil {
 			return absent(err)
 		}
-		defer dir.Close()
 		return absent(dir.Remove(sid))
 	}, sid)
 }
 
-// removeSpare removes the spare file of a session: left behind by a process that
-// died, or kept for the next save, which then makes a new one.
-func (b *fileBackend) removeSpare(ctx context.Context, sid string) error {
-	return b.inFolder(ctx, sid, func(dir atomicfile.Dir) error { return dir.RemoveSpare(sid) })
+// keepSpare is how long a live session keeps its spare file after it was saved last. The
+// spare makes the next save fast: to make a file, and to remove one, is most of what a save
+// costs. But it takes an inode and a block, as much as the session itself, and of sessions
+// that live for weeks most wait for visitors who are gone. With a day, there are at most as
+// many spares as sessions that were saved in the last day.
+const keepSpare = 24 * time.Hour
+
+// removeSpare removes the spare file of a session if it is not needed. It does not look
+// again under the lock: a save does not depend on the spare.
+func (b *fileBackend) removeSpare(ctx context.Context, dir atomicfile.Dir, sid string) error {
+	if needed, err := b.needsSpare(dir, sid); needed || err != nil {
+		return b.fail(err)
+	}
+	return b.locked(ctx, func() error { return dir.RemoveSpare(sid) }, sid)
+}
+
+// needsSpare reports whether a session is live and was saved lately. The time of the spare
+// file does not tell: it is that of an access, which may be long before the save, and in the
+// past or the future if the session has a time to live of its own.
+func (b *fileBackend) needsSpare(dir atomicfile.Dir, sid string) (bool, error) {
+	if _, err := b.look(dir, sid, true); err != nil {
+		return false, absent(err)
+	}
+	since, err := dir.SpareSince(sid)
+	return err == nil && time.Since(since) < b.keepSpare, absent(err)
 }

@@ -25,6 +25,7 @@ type folder interface {
 	Replace(name string, data []byte, at time.Time) error
 	Remove(name string) error
 	RemoveSpare(name string) error
+	SpareSince(name string) (time.Time, error)
 	Create(name string) error
 	Unlink(name string) error
 	RemoveDir(name string) error
@@ -219,6 +220,36 @@ func TestSpareOfSomebodyElse(t *testing.T) {
 		if string(data) != "theirs" {
 			t.Fatalf("their file holds %q", data)
 		}
+	})
+}
+
+// A spare that is left behind was so since this test began, or, where none is kept, since
+// always. Its own time does not count.
+func TestSpareLeftBehind(t *testing.T) {
+	each(t, func(t *testing.T, i impl, root string) {
+		dir := i.dir(t, root)
+		begun := time.Now().Add(-time.Second) // the clock of a file system is a little behind
+		_, err := dir.SpareSince("abc")
+		wantErr(t, err, fs.ErrNotExist)
+		spare := filepath.Join(root, "a/b/~bc")
+		must(t, os.WriteFile(spare, []byte("by half"), 0o600))
+		must(t, dir.Touch("~bc", begun.Add(-time.Hour)))
+		since, err := dir.SpareSince("abc")
+		must(t, err)
+		if kept := i.name != portable.name; kept == since.IsZero() || kept && since.Before(begun) {
+			t.Fatalf("since %v, and this test began at %v", since, begun)
+		}
+
+		// Put and Replace make do without it.
+		must(t, dir.Put("abc", []byte("first"), time.Time{}))
+		must(t, os.WriteFile(spare, []byte("by half"), 0o600))
+		must(t, dir.Replace("abc", []byte("second"), time.Time{}))
+		wantData(t, dir, "abc", "second")
+
+		must(t, dir.RemoveSpare("abc"))
+		must(t, os.Symlink("abc", spare))
+		_, err = dir.SpareSince("abc")
+		wantErr(t, err, ErrNotPlain)
 	})
 }
 

@@ -19,7 +19,8 @@ var without struct{ openat2, exchange, lease atomic.Bool }
 const (
 	readFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	dirFlags  = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	makeFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	editFlags = unix.O_WRONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	makeFlags = editFlags | unix.O_CREAT | unix.O_EXCL
 )
 
 // Load reads a file, of a longer one the first limit bytes. The path is the root,
@@ -56,14 +57,16 @@ func (d Dir) Load(name string, limit int64) (File, error) {
 
 // ModTime returns the time of the last change.
 func (d Dir) ModTime(name string) (time.Time, error) {
-	var st unix.Stat_t
-	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return time.Time{}, failed("stat", err)
+	st, err := d.stat(name)
+	return time.Unix(st.Mtim.Unix()), err
+}
+
+func (d Dir) stat(name string) (st unix.Stat_t, err error) {
+	err = failed("stat", unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW))
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = ErrNotPlain
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return time.Time{}, ErrNotPlain
-	}
-	return time.Unix(st.Mtim.Unix()), nil
+	return st, err
 }
 
 // Touch sets the time of the last change.
@@ -79,7 +82,7 @@ func (d Dir) Touch(name string, at time.Time) error {
 // matter any more, and at the time of its last change; the zero time is now. On ext4
 // it is slow if there is a file.
 func (d Dir) Put(name string, data []byte, at time.Time) error {
-	if err := d.writeSpare(name, data, at); err != nil {
+	if err := d.writeSpare(name, data, at, false); err != nil {
 		return err
 	}
 	return d.rename(name)
@@ -88,7 +91,7 @@ func (d Dir) Put(name string, data []byte, at time.Time) error {
 // Replace is Put for a regular file that is there. The error is fs.ErrNotExist if it
 // is not.
 func (d Dir) Replace(name string, data []byte, at time.Time) error {
-	if err := d.writeSpare(name, data, at); err != nil {
+	if err := d.writeSpare(name, data, at, true); err != nil {
 		return err
 	}
 	err := d.exchange(name)
@@ -142,9 +145,17 @@ func (d Dir) RemoveSpare(name string) error {
 	return failed("remove", err)
 }
 
+// SpareSince returns the time of the last Replace, which made the spare what it is. Where the
+// file system does not record an exchange of names it is the time when that content was written
+// or touched, by the clock, whatever time Put, Replace or Touch gave the file.
+func (d Dir) SpareSince(name string) (time.Time, error) {
+	st, err := d.stat(Spare(name))
+	return time.Unix(st.Ctim.Unix()), err
+}
+
 // Create makes an empty file, unless something has the name already, whatever it is.
 func (d Dir) Create(name string) error {
-	fd, err := openat(d.fd, name, makeFlags|unix.O_EXCL)
+	fd, err := openat(d.fd, name, makeFlags)
 	switch {
 	case errors.Is(err, unix.EEXIST):
 		return nil
@@ -178,12 +189,20 @@ func (d Dir) Names() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "."), nil // #nosec G115 -- fd is positive
 }
 
-// writeSpare makes data the content of the spare, and at its time.
-func (d Dir) writeSpare(name string, data []byte, at time.Time) error {
-	fd, err := d.openSpare(Spare(name), len(data))
-	if err != nil {
-		return failed("create", err)
+// writeSpare makes data the content of the spare, and at its time. With reuse that is the
+// spare that is there, if there is one.
+func (d Dir) writeSpare(name string, data []byte, at time.Time, reuse bool) error {
+	fd, leased := -1, false
+	if reuse {
+		fd, leased = d.leaseSpare(Spare(name), len(data))
 	}
+	if !leased {
+		var err error
+		if fd, err = d.makeSpare(Spare(name)); err != nil {
+			return failed("create", err)
+		}
+	}
+	var err error
 	for len(data) > 0 && err == nil {
 		var n int
 		n, err = unix.Write(fd, data)
@@ -194,9 +213,11 @@ func (d Dir) writeSpare(name string, data []byte, at time.Time) error {
 			err = nil
 		}
 	}
-	// Not only by closing it: a child that is being started has the file open, too,
-	// until it runs its program.
-	_ = setInt(fd, unix.F_SETLEASE, unix.F_UNLCK)
+	if leased {
+		// Not only by closing it: a child that is being started has the file open, too,
+		// until it runs its program.
+		_ = setInt(fd, unix.F_SETLEASE, unix.F_UNLCK)
+	}
 	if closeErr := unix.Close(fd); err == nil && !errors.Is(closeErr, unix.EINTR) {
 		err = closeErr
 	}
@@ -210,20 +231,30 @@ func (d Dir) writeSpare(name string, data []byte, at time.Time) error {
 	return err
 }
 
-// openSpare opens a spare that nobody else has open: the one that is there, cut to
-// at most size bytes, or a new one.
-func (d Dir) openSpare(spare string, size int) (int, error) {
-	fd, err := openat(d.fd, spare, makeFlags)
-	if err == nil {
-		if reusable(fd, size) {
-			return fd, nil
-		}
-		_ = unix.Close(fd)
+// leaseSpare opens the spare that is there, cut to at most size bytes. If it is not to be
+// had, since somebody still reads it or it is something else, it is removed.
+func (d Dir) leaseSpare(spare string, size int) (fd int, ok bool) {
+	fd, err := openat(d.fd, spare, editFlags)
+	if err != nil {
+		return -1, false
 	}
-	// Somebody still reads it, or it is something else, or the file system is
-	// full; what matters is whether there can be a new one.
+	if reusable(fd, size) {
+		return fd, true
+	}
+	_ = unix.Close(fd)
 	_ = unix.Unlinkat(d.fd, spare, 0)
-	return openat(d.fd, spare, makeFlags|unix.O_EXCL)
+	return -1, false
+}
+
+// makeSpare makes a new spare, in place of one that a process left behind when it died. The new
+// one needs no lease: it never had the name of the file, so no reader is about to open it.
+func (d Dir) makeSpare(spare string) (int, error) {
+	fd, err := openat(d.fd, spare, makeFlags)
+	if !errors.Is(err, unix.EEXIST) {
+		return fd, err
+	}
+	_ = unix.Unlinkat(d.fd, spare, 0)
+	return openat(d.fd, spare, makeFlags)
 }
 
 // reusable takes the lease of a spare and cuts it, if it is a file like the one

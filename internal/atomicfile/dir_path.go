@@ -123,6 +123,12 @@ func (d pathDir) RemoveSpare(name string) error {
 	return nil
 }
 
+// SpareSince returns the zero time: no spare is kept here, so one that is there was left behind.
+func (d pathDir) SpareSince(name string) (time.Time, error) {
+	_, err := d.ModTime(Spare(name))
+	return time.Time{}, err
+}
+
 func (d pathDir) Create(name string) error {
 	f, err := os.OpenFile(d.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
