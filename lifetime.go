@@ -220,17 +220,16 @@ func (r *rules) stamps() bool { return r.maxLifetime > 0 || r.ownerKey != nil }
 // stamp notes since when the age of the session is counted: since now, if it begins or gets a new
 // ID, or if nothing is noted. Without the options it does so only for a session that gets a new ID
 // and has a note by a process that has them. It reports whether that is a change.
-func (r *rules) stamp(d *state.Draft, begins bool) bool {
+func (r *rules) stamp(draft state.List, begins bool) (stamped state.List, changed bool) {
 	if !begins && !r.stamps() {
-		return false
+		return draft, false
 	}
 	now := time.Now()
-	born, _ := d.Born(now)
+	born, _ := draft.Born(now)
 	if noted := !born.IsZero(); noted && !begins || !noted && !r.stamps() {
-		return false
+		return draft, false
 	}
-	d.SetBorn(now, begins)
-	return true
+	return draft.SetBorn(now, begins), true
 }
 
 func isBorn(v state.Values) bool {

@@ -184,14 +184,15 @@ func (m *memoryStore) write(ctx context.Context, c *commit.Change) error {
 		if m.status(base, left) != commit.Live {
 			base = nil
 		}
-		next := base.Draft()
-		if err := next.Replay(&c.Log); err != nil {
+		var room state.Room
+		next, err := base.Draft(&room).Replay(&c.Log)
+		if err != nil {
 			return err
 		}
 		if err := deadline.Err(ctx); err != nil {
 			return fmt.Errorf("the time was over when the functions of Update had been run: %w", err)
 		}
-		if m.put(c, base, &next) {
+		if m.put(c, base, next) {
 			return nil
 		}
 	}
@@ -207,7 +208,7 @@ func writtenTo(c *commit.Change) string {
 
 // put puts the changed session into the table. If the next values were computed before, it
 // reports false and does nothing unless the session still is what they were computed from.
-func (m *memoryStore) put(c *commit.Change, base *state.List, computed *state.Draft) (done bool) {
+func (m *memoryStore) put(c *commit.Change, base *state.List, computed state.List) (done bool) {
 	r := m.rules()
 	from := writtenTo(c)
 	done = true
@@ -235,18 +236,17 @@ func (m *memoryStore) put(c *commit.Change, base *state.List, computed *state.Dr
 		if !c.CheckCondition(c.Values) {
 			return d
 		}
+		var room state.Room
 		next := computed
 		if next == nil {
-			draft := old.Draft()
-			draft.Apply(&c.Log)
-			next = &draft
+			next = old.Draft(&room).Apply(&c.Log)
 		}
-		r.stamp(next, c.ID != from || old == nil)
-		d = expiring.Put(next.List())
+		next, _ = r.stamp(next, c.ID != from || old == nil)
+		d = expiring.Put(next.Stored())
 		d.TTL = r.ttl(d.Value(), c.First)
 		c.Gains = r.gains(valuesOf(old), d.Value())
 		if c.ID != from {
-			d.Left, d.LeftTTL = state.ListOf(state.Mark(time.Now())), state.MarkFor
+			d.Left, d.LeftTTL = state.ListOf(state.Mark(time.Now())).Stored(), state.MarkFor
 		}
 		return d
 	})

@@ -24,8 +24,8 @@ func (s records) Decode(data []byte) (map[interface{}]interface{}, *state.Rest, 
 }
 
 func (s records) Stamp(values map[interface{}]interface{}, begins bool) bool {
-	d := state.DraftOf(values)
-	return s.rules().stamp(&d, begins)
+	_, changed := s.rules().stamp(state.ListOf(values), begins)
+	return changed
 }
 
 func (s records) TTL(values map[interface{}]interface{}, first bool) time.Duration {

@@ -2,95 +2,95 @@ package state
 
 import "time"
 
-// Draft is the values of a session while they are being changed. The zero Draft has none.
-type Draft struct{ pairs }
+// A draft is a list that is being changed, before it is stored.
 
-// DraftOf returns a draft that writes to the map.
-func DraftOf(m map[any]any) Draft { return Draft{pairs{many: m}} }
+// Room is where a draft has its values, so that it takes no allocation.
+type Room [maxList]pair
 
-// Draft returns a draft of the values of a list, which may be nil, and leaves the list alone.
-func (l *List) Draft() (d Draft) {
+// Draft returns a draft of the values of a list, which may be nil and stays as it is.
+func (l *List) Draft(room *Room) List {
 	if l == nil {
-		return d
+		return room[:0]
 	}
-	if m, ok := l.large(); ok {
-		return DraftOf(m.Copy())
+	if _, ok := l.large(); ok {
+		return l.clone()
 	}
-	d.n = copy(d.few[:], *l)
-	return d
+	return room[:copy(room[:], *l)]
 }
 
-// List returns the values as a list. The draft is not to be used any more.
-func (d *Draft) List() List {
-	if d.len() > maxList {
-		return List{{asMap, Map(d.many)}}
+// ListOf returns a draft that has its values in the map.
+func ListOf(m map[any]any) List { return inMap(m) }
+
+// Stored returns the values of a draft as a list that can be stored: of its own, and no longer
+// than it has to be.
+func (l List) Stored() List {
+	if m, ok := l.large(); ok && len(m) > maxList {
+		return inMap(m)
 	}
-	l := make(List, d.len())
-	n := copy(l, d.few[:d.n])
-	for key, val := range d.many {
-		l[n] = pair{key, val}
-		n++
+	kept := make(List, 0, l.len())
+	for key, val := range l.all {
+		kept = append(kept, pair{key, val})
 	}
-	return l
+	return kept
 }
 
 // Born is [Born] of a draft.
-func (d *Draft) Born(now time.Time) (born time.Time, known bool) {
-	val, _ := d.get(bornKey)
+func (l List) Born(now time.Time) (born time.Time, known bool) {
+	val, _ := l.get(bornKey)
 	return bornAt(val, now)
 }
 
 // SetBorn notes since when the age of the session is counted, and whether it was first stored then
 // or got a new ID.
-func (d *Draft) SetBorn(now time.Time, known bool) { d.set(bornKey, bornText(now, known)) }
+func (l List) SetBorn(now time.Time, known bool) List { return l.set(bornKey, bornText(now, known)) }
 
 // Apply makes the changes of a log, as the request has seen them.
-func (d *Draft) Apply(l *Log) {
-	_ = d.change(l, func(u *update) (any, error) { return u.shown, nil })
+func (l List) Apply(log *Log) List {
+	l, _ = l.change(log, func(u *update) (any, error) { return u.shown, nil })
+	return l
 }
 
 // Replay makes the changes of a log to values that others have left. What was computed is
 // computed anew, from these. It returns an error if a function panics; then the draft is of no
 // use.
-func (d *Draft) Replay(l *Log) error { return d.change(l, nil) }
+func (l List) Replay(log *Log) (List, error) { return l.change(log, nil) }
 
 // change makes the changes of a log. If valueOf is nil, updates are computed.
-func (d *Draft) change(l *Log, valueOf func(*update) (any, error)) error {
+func (l List) change(log *Log, valueOf func(*update) (any, error)) (List, error) {
 	switch {
-	case l.replaced:
-		d.removeFunc(func(any) bool { return true })
-	case l.flushed:
-		d.removeFunc(func(key any) bool { return !outlivesFlush(key) })
+	case log.replaced:
+		l = l.removeFunc(func(any) bool { return true })
+	case log.flushed:
+		l = l.removeFunc(func(key any) bool { return !outlivesFlush(key) })
 	}
-	for key, val := range l.keys.all {
+	for key, val := range log.changes().all {
 		if u, ok := val.(*update); ok {
 			var err error
 			if valueOf != nil {
 				val, err = valueOf(u)
 			} else {
-				now, _ := d.get(key)
+				now, _ := l.get(key)
 				val, err = u.compute(now)
 			}
 			if err != nil {
-				return err
+				return l, err
 			}
 		}
-		d.put(key, val)
+		l = l.put(key, val)
 	}
 	switch {
-	case l.Lifetime < 0:
-		d.remove(lifetimeKey)
-	case l.Lifetime > 0:
-		d.set(lifetimeKey, lifetimeText(l.Lifetime))
+	case log.Lifetime < 0:
+		l = l.remove(lifetimeKey)
+	case log.Lifetime > 0:
+		l = l.set(lifetimeKey, lifetimeText(log.Lifetime))
 	}
-	return nil
+	return l, nil
 }
 
 // put sets the value of the key, which may be deleted.
-func (d *Draft) put(key, val any) {
+func (l List) put(key, val any) List {
 	if val == deleted {
-		d.remove(key)
-	} else {
-		d.set(key, val)
+		return l.remove(key)
 	}
+	return l.set(key, val)
 }

@@ -18,7 +18,7 @@ type Log struct {
 	// nothing was said of it, and negative if it has that of the store again.
 	Lifetime int32
 
-	keys *pairs // the values that were set, deleted for keys that were removed, or an *update
+	keys *List // the values that were set, deleted for keys that were removed, or an *update
 }
 
 // deleted stands in a log for the value of a key that was removed.
@@ -38,9 +38,27 @@ func (l *Log) Set(key, val any) {
 		return
 	}
 	if l.keys == nil {
-		l.keys = new(pairs)
+		l.keys = newKeys()
 	}
-	l.keys.set(key, val)
+	*l.keys = l.keys.set(key, val)
+}
+
+// newKeys returns an empty list. It has room for what most requests change, in one piece with it.
+func newKeys() *List {
+	keys := new(struct {
+		list List
+		room [4]pair
+	})
+	keys.list = keys.room[:0]
+	return &keys.list
+}
+
+// changes returns the keys with their values.
+func (l *Log) changes() List {
+	if l.keys == nil {
+		return nil
+	}
+	return *l.keys
 }
 
 // Delete notes that the key was removed.
@@ -48,7 +66,7 @@ func (l *Log) Delete(key any) { l.Set(key, deleted) }
 
 // Update notes that the value of the key was computed by f, and what came out.
 func (l *Log) Update(key any, f func(any) any, shown any) {
-	was, ok := l.keys.get(key)
+	was, ok := l.changes().get(key)
 	switch u, isUpdate := was.(*update); {
 	case isUpdate:
 		l.Set(key, &update{u.from, u.fixed, append(slices.Clip(u.funcs), f), shown})
@@ -61,7 +79,7 @@ func (l *Log) Update(key any, f func(any) any, shown any) {
 
 // Computes reports whether a value has to be computed anew where others have changed it.
 func (l *Log) Computes() bool {
-	for _, val := range l.keys.all {
+	for _, val := range l.changes().all {
 		if _, ok := val.(*update); ok {
 			return true
 		}
@@ -80,13 +98,16 @@ func (l *Log) Destroy() {
 
 // SetAll makes the log say that the session holds these values and no others. The
 // map belongs to the log from then on.
-func (l *Log) SetAll(m map[any]any) { l.flushed, l.replaced, l.keys = true, true, &pairs{many: m} }
+func (l *Log) SetAll(m map[any]any) {
+	keys := ListOf(m)
+	l.flushed, l.replaced, l.keys = true, true, &keys
+}
 
 // IsEmpty reports whether there is nothing to save.
 func (l *Log) IsEmpty() bool { return !l.Renewed && !l.ChangesValues() }
 
 // ChangesValues reports whether values were set or removed, or the lifetime.
-func (l *Log) ChangesValues() bool { return l.flushed || l.keys.len() > 0 || l.Lifetime != 0 }
+func (l *Log) ChangesValues() bool { return l.flushed || l.changes().len() > 0 || l.Lifetime != 0 }
 
 // Flushes reports whether all keys were removed that are not set, so that nobody need know
 // what there was.
@@ -94,7 +115,7 @@ func (l *Log) Flushes() bool { return l.flushed }
 
 // SetsKeys reports whether a key was set and not removed again.
 func (l *Log) SetsKeys() bool {
-	for _, val := range l.keys.all {
+	for _, val := range l.changes().all {
 		if val != deleted {
 			return true
 		}
@@ -105,7 +126,7 @@ func (l *Log) SetsKeys() bool {
 // Get returns what the log makes of a key: its value, nil if it was removed. It
 // reports false if the log leaves the key as it is.
 func (l *Log) Get(key any) (val any, ok bool) {
-	val, ok = l.keys.get(key)
+	val, ok = l.changes().get(key)
 	if !ok {
 		return nil, l.flushed
 	}
@@ -125,28 +146,27 @@ func shown(val any) any {
 
 // Apply makes the changes to a map, as the request has seen them.
 func (l *Log) Apply(m map[any]any) {
-	d := DraftOf(m)
-	d.Apply(l)
+	ListOf(m).Apply(l)
 }
 
-// Replay makes the changes to a map of what others have left: see [Draft.Replay].
+// Replay makes the changes to a map of what others have left: see [List.Replay].
 func (l *Log) Replay(m map[any]any) error {
-	d := DraftOf(m)
-	return d.Replay(l)
+	_, err := ListOf(m).Replay(l)
+	return err
 }
 
 // ApplySet sets again the keys that the request has set itself, over what others have set since. It
 // leaves what was computed.
 func (l *Log) ApplySet(m map[any]any) {
-	d := DraftOf(m)
+	d := ListOf(m)
 	if l.flushed {
 		d.removeFunc(func(key any) bool {
-			val, _ := l.keys.get(key)
+			val, _ := l.changes().get(key)
 			_, computed := val.(*update)
 			return !computed && !outlivesFlush(key)
 		})
 	}
-	for key, val := range l.keys.all {
+	for key, val := range l.changes().all {
 		if _, ok := val.(*update); !ok {
 			d.put(key, val)
 		}
@@ -168,7 +188,8 @@ func (u *update) compute(now any) (val any, err error) {
 // Clone returns a log that later changes of l leave alone.
 func (l Log) Clone() Log {
 	if l.keys != nil {
-		l.keys = l.keys.clone()
+		keys := l.keys.clone()
+		l.keys = &keys
 	}
 	return l
 }
@@ -187,17 +208,17 @@ func (l Log) Then(next Log) Log {
 	switch {
 	case next.flushed:
 		return next
-	case next.keys.len() == 0:
+	case next.changes().len() == 0:
 		next.keys = l.keys
 	default:
-		keys := l.keys.clone()
-		for key, val := range next.keys.all {
+		keys := l.changes().clone()
+		for key, val := range next.changes().all {
 			if u, ok := val.(*update); ok {
 				val = l.before(key, u)
 			}
-			keys.set(key, val)
+			keys = keys.set(key, val)
 		}
-		next.keys = keys
+		next.keys = &keys
 	}
 	next.flushed = l.flushed
 	return next
@@ -208,7 +229,7 @@ func (l *Log) before(key any, next *update) *update {
 	if next.fixed {
 		return next
 	}
-	was, ok := l.keys.get(key)
+	was, ok := l.changes().get(key)
 	switch u, isUpdate := was.(*update); {
 	case isUpdate:
 		return &update{u.from, u.fixed, slices.Concat(u.funcs, next.funcs), next.shown}
@@ -226,17 +247,17 @@ func (l *Log) before(key any, next *update) *update {
 // no harm.
 func (l Log) Without(done Log) Log {
 	l = l.Clone()
-	for key, val := range done.keys.all {
+	for key, val := range done.changes().all {
 		old, ok := val.(*update)
-		kept, _ := l.keys.get(key)
+		kept, _ := l.changes().get(key)
 		now, still := kept.(*update)
 		if !ok || !still || old.fixed || now.fixed || len(now.funcs) < len(old.funcs) {
 			continue
 		}
 		if rest := now.funcs[len(old.funcs):]; len(rest) > 0 {
-			l.keys.set(key, &update{funcs: rest, shown: now.shown})
+			*l.keys = l.keys.set(key, &update{funcs: rest, shown: now.shown})
 		} else {
-			l.keys.remove(key)
+			*l.keys = l.keys.remove(key)
 		}
 	}
 	return l

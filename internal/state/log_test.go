@@ -59,7 +59,7 @@ func TestLog(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("%v: applied %v, want %v", names, got, want)
 		}
-		got = drafted(t, base, func(d *state.Draft) { d.Apply(&log) })
+		got = drafted(t, base, func(draft state.List) state.List { return draft.Apply(&log) })
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("%v: a list becomes %v, want %v", names, got, want)
 		}
@@ -94,12 +94,11 @@ func TestLog(t *testing.T) {
 }
 
 // drafted returns what becomes of values in a list. The list stays as it is.
-func drafted(t *testing.T, values map[any]any, change func(*state.Draft)) map[any]any {
+func drafted(t *testing.T, values map[any]any, change func(state.List) state.List) map[any]any {
 	t.Helper()
-	before := state.ListOf(state.Map(values).Copy())
-	d := before.Draft()
-	change(&d)
-	after := d.List()
+	var room state.Room
+	before := state.ListOf(state.Map(values).Copy()).Stored()
+	after := change(before.Draft(&room)).Stored()
 	if !reflect.DeepEqual(before.Copy(), values) {
 		t.Fatalf("the list has become %v", before.Copy())
 	}
@@ -170,10 +169,12 @@ func TestReplay(t *testing.T) {
 
 		got, want := state.Map(others).Copy(), state.Map(others).Copy()
 		do(want)
-		inList := drafted(t, others, func(d *state.Draft) {
-			if err := d.Replay(&log); err != nil {
+		inList := drafted(t, others, func(draft state.List) state.List {
+			draft, err := draft.Replay(&log)
+			if err != nil {
 				t.Fatal(err)
 			}
+			return draft
 		})
 		if err := log.Replay(got); err != nil || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(inList, want) {
 			t.Fatalf("%v on %v: %v, %v, want %v", names, others, got, err, want)
@@ -231,8 +232,7 @@ func TestUpdate(t *testing.T) {
 }
 
 func setBorn(m map[any]any, now time.Time, known bool) {
-	d := state.DraftOf(m)
-	d.SetBorn(now, known)
+	state.ListOf(m).SetBorn(now, known)
 }
 
 // A flush leaves what is about the session itself, and the lifetime is set beside the values.

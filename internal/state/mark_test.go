@@ -12,7 +12,7 @@ import (
 func TestMarkCounts(t *testing.T) {
 	made := time.Now()
 	mark := state.Map(state.Mark(made))
-	list := state.ListOf(state.Mark(made))
+	list := state.ListOf(state.Mark(made)).Stored()
 	if !state.IsMark(mark) || !list.IsMark() || state.IsMark(state.Map{"user": 1}) || state.IsMark(nil) {
 		t.Error("a mark is not known, or something else is taken for one")
 	}

@@ -34,7 +34,7 @@ func (r *Rest) After(l *Log) *Rest {
 	case r.hidden: // nobody knows what else is there
 		return r
 	}
-	left := r.undecoded.Rest.Without(func(key any) bool { _, ok := l.keys.get(key); return ok })
+	left := r.undecoded.Rest.Without(func(key any) bool { _, ok := l.changes().get(key); return ok })
 	if left == nil {
 		return nil
 	}

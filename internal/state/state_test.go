@@ -13,7 +13,7 @@ import (
 
 // forms returns the same values in each form that there is.
 func forms(m map[any]any) map[string]state.Values {
-	list := state.ListOf(state.Map(m).Copy())
+	list := state.ListOf(state.Map(m).Copy()).Stored()
 	return map[string]state.Values{"map": state.Map(m), "list": &list}
 }
 

@@ -7,32 +7,34 @@ import (
 	"testing"
 )
 
-// Pairs do what a map does, few or many.
-func TestPairs(t *testing.T) {
+// A list does what a map does, few or many.
+func TestList(t *testing.T) {
 	for range 2000 {
-		var p pairs
+		var p List
 		want := make(map[any]any)
 		keys := 1 + rand.N(2*maxList)
 		for i := range 40 {
 			key := any(rand.N(keys))
 			switch rand.N(8) {
 			case 0:
-				p.remove(key)
+				p = p.remove(key)
 				delete(want, key)
 			case 1:
 				odd := func(key any) bool { return key.(int)%2 == 1 }
-				p.removeFunc(odd)
+				p = p.removeFunc(odd)
 				for key := range want {
 					if odd(key) {
 						delete(want, key)
 					}
 				}
 			case 2:
-				c := p.clone()
-				c.set(key, "of the clone")
+				c := p.clone().set(key, "of the clone")
+				c.remove(any(0))
+				var room Room
+				c = p.Draft(&room).set(key, "of the draft")
 				c.remove(any(0))
 			default:
-				p.set(key, i)
+				p = p.set(key, i)
 				want[key] = i
 			}
 			got := make(map[any]any)
@@ -42,6 +44,9 @@ func TestPairs(t *testing.T) {
 			if !reflect.DeepEqual(got, want) || p.len() != len(want) {
 				t.Fatalf("%d: %v, want %v", p.len(), got, want)
 			}
+			if stored := p.Stored(); !reflect.DeepEqual(stored.Copy(), want) || cap(stored) != len(stored) {
+				t.Fatalf("stored as %v, want %v", stored.Copy(), want)
+			}
 			if val, ok := p.get(key); val != want[key] || ok != (want[key] != nil) {
 				t.Fatalf("%v is %v, want %v", key, val, want[key])
 			}
@@ -50,28 +55,25 @@ func TestPairs(t *testing.T) {
 			break // which ends it
 		}
 	}
-	var none *pairs
-	if _, ok := none.get("key"); ok || none.len() != 0 || none.clone().len() != 0 {
-		t.Error("there is something in nothing")
-	}
-	for range none.all {
+	var room Room
+	if none := (*List)(nil).Draft(&room); none.len() != 0 || none.Stored().len() != 0 || (List)(nil).clone().len() != 0 {
 		t.Error("there is something in nothing")
 	}
 }
 
-// What is no key of a map is none of pairs, and a key that is not equal to itself is a new one
+// What is no key of a map is none of a list, and a key that is not equal to itself is a new one
 // each time.
-func TestKeysOfPairs(t *testing.T) {
-	uses := map[string]func(p *pairs, key any){
-		"get":    func(p *pairs, key any) { p.get(key) },
-		"set":    func(p *pairs, key any) { p.set(key, 1) },
-		"remove": func(p *pairs, key any) { p.remove(key) },
+func TestKeysOfLists(t *testing.T) {
+	uses := map[string]func(p List, key any){
+		"get":    func(p List, key any) { p.get(key) },
+		"set":    func(p List, key any) { p.set(key, 1) },
+		"remove": func(p List, key any) { p.remove(key) },
 	}
 	for name, use := range uses {
 		for _, n := range []int{0, 1, maxList, maxList + 1} {
-			var p pairs
+			var p List
 			for i := range n {
-				p.set(i, i)
+				p = p.set(i, i)
 			}
 			func() {
 				defer func() {
@@ -79,13 +81,13 @@ func TestKeysOfPairs(t *testing.T) {
 						t.Errorf("%s takes a slice for a key, beside %d others", name, n)
 					}
 				}()
-				use(&p, []string{"a"})
+				use(p, []string{"a"})
 			}()
 		}
 	}
-	var p pairs
+	var p List
 	for n := range 2 * maxList {
-		p.set(math.NaN(), n)
+		p = p.set(math.NaN(), n)
 		if _, ok := p.get(math.NaN()); ok || p.len() != n+1 {
 			t.Errorf("%d values under keys that are not equal to themselves", p.len())
 		}
