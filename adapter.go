@@ -26,7 +26,7 @@ type storeAdapter interface {
 	attach(rq *request) Store
 	// takeFlash takes the flash out of a session that has one. With a store of ours only
 	// one of several requests at once gets it, and none if the session holds what this
-	// process cannot write: the others get nil. A client that hangs up does not end it.
+	// process cannot write: the others get nil.
 	takeFlash(ctx context.Context, rs *requestSession) (Flash, error)
 	// giveFlash undoes takeFlash, unless there is another flash by now.
 	giveFlash(ctx context.Context, rs *requestSession, flash Flash) error
@@ -117,8 +117,8 @@ func (a ownAdapter) attach(rq *request) Store {
 
 func (a ownAdapter) takeFlash(ctx context.Context, rs *requestSession) (Flash, error) {
 	rs.base.Delete(state.FlashKey)
-	flash, err := a.commit(context.WithoutCancel(ctx), rs.base, commit.IfFlash)
-	if rest := (*state.RestError)(nil); errors.As(err, &rest) {
+	flash, err := a.commit(ctx, rs.base, commit.IfFlash)
+	if errors.As(err, new(*state.RestError)) {
 		// It waits for a process that may write the session. The visitor need not.
 		rs.base.undo(false)
 		return nil, nil

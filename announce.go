@@ -121,7 +121,7 @@ func (rq *request) announce(now view) {
 		m.cookie.write(h, now.sid, now.own)
 	case rq.refresh && m.isRefreshDue(now):
 		// Since the session was read others may have ended it, or given it another ID or lifetime.
-		own, live := now.own, now.changed
+		own, live := now.own, now.changed // a change has just been saved
 		if !live {
 			own, live = m.adapter.lookUp(rq.uncancelled(), now.sid)
 		}

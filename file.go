@@ -206,7 +206,7 @@ func (b *fileBackend) replace(ctx context.Context, sid, newSID string, old []byt
 		switch {
 		case newSID != sid:
 			err = b.rename(dir, sid, newSID, rec)
-		case bytes.Equal(rec.Data, old): // an extend of a session with an owner
+		case bytes.Equal(rec.Data, old): // only its time changes
 			err = dir.Touch(sid, time.Now().Add(rec.TTL-b.lifetime))
 		default:
 			err = dir.Replace(sid, rec.Data, b.modTime(rec.TTL))

@@ -65,7 +65,7 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 	ours := func(sid string) bool {
 		return checkSID(sid) == nil && sid[0] == first && sid[1] == second
 	}
-	folder, err := b.open(string([]byte{first, second})) // as for any ID of the folder
+	folder, err := b.open(string([]byte{first, second})) // an ID leads there by its first two characters
 	if err != nil {
 		return b.fail(absent(err))
 	}

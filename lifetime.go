@@ -101,9 +101,10 @@ func issued(v state.Values, now time.Time) time.Time {
 const defaultLifetime = time.Hour
 
 // rules are what the options say of the sessions of a store: how long they live and whose
-// they are. This is the one place where a time to live is computed, for the records of all
-// backends and for the memory store. That a record is dead when its time is over is the
-// rule of a Backend.
+// they are. This is the one place where the time to live of a session is computed, for the
+// records of all backends and for the memory store. The age of the cookie (cookie.maxAge) and how
+// often a session is extended (Manager.isDue) follow from it. That a record is dead when its time
+// is over is the rule of a Backend.
 type rules struct {
 	lifetime      time.Duration // without access
 	maxLifetime   time.Duration // 0 for none
@@ -135,6 +136,7 @@ func (r *rules) with(o *Options) (*rules, error) {
 		lifetime: r.lifetime, maxLifetime: o.MaxLifetime, firstLifetime: o.FirstLifetime,
 		ownerKey: o.OwnerKey, maxOwned: o.MaxOwned, errorFunc: o.ErrorFunc, configured: true,
 	}
+	next.ownSeen.Store(r.ownSeen.Load())
 	if r.configured && !r.isLike(next) {
 		return nil, errors.New("the store is in use with other values of MaxLifetime, FirstLifetime, OwnerKey or MaxOwned")
 	}
@@ -168,11 +170,11 @@ func (r *rules) ttl(v state.Values, first bool) time.Duration {
 	if first && r.firstLifetime > 0 && r.own(v) == 0 {
 		ttl = r.firstLifetime
 	}
-	return max(min(ttl, r.rest(v)), time.Millisecond)
+	return max(min(ttl, r.remaining(v)), time.Millisecond)
 }
 
-// rest is how long the session may live at most.
-func (r *rules) rest(v state.Values) time.Duration {
+// remaining is how long the session may live at most.
+func (r *rules) remaining(v state.Values) time.Duration {
 	if r.maxLifetime == 0 {
 		return math.MaxInt64
 	}
@@ -198,21 +200,21 @@ const (
 func (r *rules) idle(v state.Values, left time.Duration) (idle, own time.Duration) {
 	const rounding = time.Second // stores of whole seconds round up
 	own = r.own(v)
-	lifetime, rest := cmp.Or(own, r.lifetime), r.rest(v)
-	if rest >= lifetime {
+	lifetime, remaining := cmp.Or(own, r.lifetime), r.remaining(v)
+	if remaining >= lifetime {
 		return lifetime - left, own
 	}
 	switch born, _ := state.Born(v, time.Now()); {
 	case born.IsZero():
 		return always, own
-	case rest-left < rounding:
+	case remaining-left < rounding:
 		return never, own
 	}
-	return rest - left, own
+	return remaining - left, own
 }
 
 // isOver reports whether the session has lived for as long as it may.
-func (r *rules) isOver(v state.Values) bool { return r.maxLifetime > 0 && r.rest(v) <= 0 }
+func (r *rules) isOver(v state.Values) bool { return r.maxLifetime > 0 && r.remaining(v) <= 0 }
 
 // stamps reports whether sessions keep when they were issued.
 func (r *rules) stamps() bool { return r.maxLifetime > 0 || r.ownerKey != nil }

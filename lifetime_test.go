@@ -518,3 +518,26 @@ func TestWhenStored(t *testing.T) {
 	_, err := webapp.Open(session.Options{Cookie: session.CookieOptions{WhenStored: true, Name: "__Host-s"}})
 	require.Error(t, err)
 }
+
+// A second Manager of a store does not make it forget that there are lifetimes of their own, which
+// Touch heeds.
+func TestTouchAfterASecondManager(t *testing.T) {
+	backend := mapbackend.New()
+	store := session.NewStore(backend, session.StoreConfig{})
+	options := session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) { return store, nil }}
+	for range 2 {
+		m, err := session.New(options)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, m.Close()) })
+		ctx := t.Context()
+		if len(backend.Records) == 0 {
+			s, err := store.Read(ctx, "abc")
+			require.NoError(t, err)
+			s.Set("key", "val")
+			require.NoError(t, session.SetLifetime(s, 2*time.Second))
+			require.NoError(t, store.Save(ctx, s))
+		}
+		require.NoError(t, store.Touch(ctx, "abc"))
+		require.Less(t, time.Until(backend.Records["abc"].Expiry), time.Minute)
+	}
+}

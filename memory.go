@@ -245,7 +245,11 @@ func (m *memoryStore) put(c *commit.Change, base *state.List, computed state.Lis
 		d = expiring.Put(next.Stored())
 		d.TTL = r.ttl(d.Value(), c.First)
 		c.Gains = r.gains(valuesOf(old), d.Value())
-		if c.ID != from {
+		switch {
+		case c.ID == from:
+		case c.Origin.Status == commit.Renewed: // the mark of the renewal that was first stays as it is
+			d.Left, d.LeftTTL = *now, left
+		default:
 			d.Left, d.LeftTTL = state.ListOf(state.Mark(time.Now())).Stored(), state.MarkFor
 		}
 		return d

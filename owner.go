@@ -185,7 +185,7 @@ func ownerOf(store Store, val interface{}) (o owner, err error) {
 		return o, errors.New("session: owned: Options.OwnerKey is not set")
 	}
 	if o.text, ok = ownerText(val); !ok {
-		return o, fmt.Errorf("session: owned: a %T names no owner, want a string that is not empty or an integer", val)
+		return o, fmt.Errorf("session: owned: a %T names no owner, want a string that is not empty, an integer or an encoding.TextMarshaler", val)
 	}
 	return o, nil
 }

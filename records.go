@@ -60,13 +60,15 @@ func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, r
 		return false, errNotOurs
 	}
 	noted := s.renewed.hasSince(old.ID, state.MarkFor) // by a request that has renewed the session before
-	s.renewed.addNow(old.ID)
+	if !noted {
+		s.renewed.addNow(old.ID)
+	}
 	if old.Status == commit.Live {
 		ok, err = s.backend.Rename(ctx, old.ID, newSID, old.Data, Record(rec))
 	} else {
 		ok, err = s.Insert(ctx, newSID, rec)
 	}
-	if kept := err == nil && !ok || errors.Is(err, ErrNotApplied); kept && !noted {
+	if refused := err == nil && !ok || errors.Is(err, ErrNotApplied); refused && !noted {
 		s.renewed.remove(old.ID)
 	}
 	return ok, err

@@ -241,7 +241,7 @@ func (s *recordStore) Touch(ctx context.Context, sid string) error {
 func (s *recordStore) extend(ctx context.Context, b *BaseSession) error {
 	r := s.rules()
 	sid, values, whole := b.stored()
-	if whole && r.extendsBySaving(values) { // what is not known may be whose the session is
+	if whole && r.extendsBySaving(values) { // a value that could not be decoded may be the owner
 		_, err := s.commit(ctx, b.likeness(), commit.Always)
 		return err
 	}

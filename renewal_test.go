@@ -347,3 +347,42 @@ func TestRenewalShowsWhatOthersSaved(t *testing.T) {
 	require.Equal(t, 2, s.Get("b"))
 	require.Equal(t, 2, get(t, there, s.ID(), "b"))
 }
+
+// A second renewal of an ID that was given up, as by a double click on a login, leaves the mark of
+// the first one as it is: ten seconds after the first renewal the old ID is unknown.
+func TestSecondRenewalLeavesTheMark(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T) session.Store{
+		"memory":  func(t *testing.T) session.Store { return newMemoryStore(t, time.Hour) },
+		"backend": func(*testing.T) session.Store { return session.NewStore(mapbackend.New(), session.StoreConfig{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, store := t.Context(), open(t)
+				read := func() session.Session {
+					s, err := store.Read(ctx, "old")
+					require.NoError(t, err)
+					return s
+				}
+				save := func(s session.Session, renew bool) {
+					s.Set("key", "val")
+					if renew {
+						require.NoError(t, s.RegenerateID(httptest.NewRecorder(), nil))
+					}
+					require.NoError(t, store.Save(ctx, s))
+				}
+				save(read(), false)
+				first, second := read(), read()
+				save(first, true)
+				time.Sleep(6 * time.Second)
+				save(second, true)
+				require.True(t, store.Exist(ctx, first.ID()))
+				require.True(t, store.Exist(ctx, second.ID()))
+				save(read(), false)
+				require.False(t, store.Exist(ctx, "old"), "it is marked")
+				time.Sleep(6 * time.Second)
+				save(read(), false)
+				require.True(t, store.Exist(ctx, "old"), "it is unknown")
+			})
+		})
+	}
+}

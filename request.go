@@ -20,6 +20,15 @@ import (
 // It is also the flamego.Context that the handlers receive: see inject.go. What it
 // does about the response is in response.go, what it tells the client of the session in
 // announce.go.
+//
+// These say what is over, from the first to the last:
+//
+//	failed   a commit: the response is a 500, or is broken off
+//	closed   all commits: the changes of the handlers are dropped
+//	refused  the response, which is our 500
+//	sealed   the header of the response
+//	gone     the connection, which was hijacked or broken off
+//	over     the request, for goroutines that still have its session
 type request struct {
 	flamego.Context
 	m *Manager
@@ -87,14 +96,14 @@ func (rq *request) open() error {
 	if rq.created || rq.sess.Get(state.FlashKey) == nil || !rq.m.opts.FlashFor(r) {
 		return nil
 	}
-	flash, err := rq.m.adapter.takeFlash(r.Context(), &rq.requestSession)
+	flash, err := rq.m.adapter.takeFlash(rq.uncancelled(), &rq.requestSession)
 	if err != nil {
 		return err
 	}
 	if flash != nil {
 		rq.flash = &flash
 	}
-	rq.refresh = rq.extended
+	rq.refresh = rq.extended // it was written, so the cookie is due again
 	if err := r.Context().Err(); rq.extended && err != nil {
 		// The client has hung up, so Flamego will not call any handler.
 		rq.returnFlash()
@@ -105,8 +114,7 @@ func (rq *request) open() error {
 
 // load reads the session of the first ID in the request that the store knows. Failing
 // that, the session is that of an ID that was given up a moment ago, which stays void. Failing
-// that too, load returns an ID of the request under which a session may begin, if there is one:
-// only this process can have given it out.
+// that too, load returns an ID of the request under which a session may begin, if there is one.
 func (rq *request) load(r *http.Request) (ours string, err error) {
 	for i, sid := range rq.m.readIDs(r) {
 		if sid == "" {
@@ -135,9 +143,9 @@ func (rq *request) load(r *http.Request) (ours string, err error) {
 	return ours, nil
 }
 
-// begin makes a new session, under an ID of the request if this process gave that ID out. Else
-// the ID is new, since nobody may choose the ID of a session that is going to be worth something
-// (session fixation); then begin also returns the cookie with the ID.
+// begin makes a new session: under an ID of the request, which this process has given out (or any
+// with AdoptUnknownIDs), or else under a new ID, since nobody may choose the ID of a session that
+// is going to be worth something (session fixation). With a new ID it returns the cookie.
 func (rq *request) begin(ctx context.Context, sid string) (line string, err error) {
 	if rq.created = sid == ""; rq.created {
 		if line, sid, err = rq.m.cookie.withNewID(rq.m.opts.IDLength); err != nil {
@@ -222,7 +230,7 @@ func (rq *request) commit() (saved bool) {
 		}
 		rq.extended, rq.refresh = true, true
 		now.own = rq.ownLifetime() // another request may have set it
-	case !rq.stored() || rq.extended || now.ended || !rq.isAccess():
+	case !rq.stored() || rq.extended || now.ended || !rq.isAccess(): // nothing to extend
 	case now.idle == never: // but its cookie may end before the session does
 		rq.extended, rq.refresh = true, true
 	case rq.m.isDue(now):
@@ -245,7 +253,7 @@ func (m *Manager) isDue(now view) bool {
 	if now.own > 0 {
 		interval = min(interval, now.own/60)
 	}
-	// A store that rounds up may say that the session was extended in the future.
+	// Idle may be below zero, where a store rounds up: then a negative interval is due all the same.
 	return interval < 0 || now.idle >= interval
 }
 

@@ -5,8 +5,9 @@ import "reflect"
 // Update sets the value of the key to what f makes of it: a counter, a cart. Set with a value
 // that was computed from what Get returned loses what another request has computed meanwhile;
 // Update does not. It calls f at once, with what the session shows, and again when the session
-// is saved, with what is stored by then. So f runs at least twice, the second time perhaps on
-// another goroutine and after the handler. It must depend on its argument alone and not use the
+// is saved, with what is stored by then. So f runs twice or more, the second time perhaps on
+// another goroutine and after the handler. (Only once if this request has set the key before, or
+// flushed the session: then others make no difference.) It must depend on its argument alone and not use the
 // session. It must be quick: other requests of the session wait for it, and fail if it takes
 // too long. Its argument is the zero T if there is no value of type T that this process can
 // decode. To change a slice or a map, f must return a new one and leave its argument as it is.
@@ -46,7 +47,7 @@ func (s *BaseSession) update(key interface{}, f func(interface{}) interface{}) {
 		return
 	}
 	s.noteLate()
-	const most = 100 // what the session shows is not worth more, nor what f itself changes there
+	const most = 100 // then take it: perhaps it is f itself that changes the session
 	for try := 1; ; try++ {
 		s.mu.Lock()
 		val, changes := s.get(key), s.changes

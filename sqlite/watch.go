@@ -31,7 +31,7 @@ type watch struct {
 	path   string     // of the DSN, later what SQLite says
 	opened *opened    // what the last connection has opened
 
-	generation atomic.Int64 // counts the files
+	generation atomic.Int64 // another number once the file was replaced
 	seen       atomic.Int64 // when somebody last saw the same file, in nanoseconds since started
 }
 

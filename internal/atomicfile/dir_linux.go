@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// without has what this process goes without, because the kernel has said so or
-// a test wants to know what happens then.
+// without has what this process goes without: openat2 because the kernel has said that it has
+// none, and whatever else a test wants to see go wrong.
 var without struct{ openat2, exchange, lease atomic.Bool }
 
 const (
@@ -79,7 +79,7 @@ func (d Dir) Touch(name string, at time.Time) error {
 }
 
 // Put makes data the content of a file that was not there or that does not
-// matter any more, and at the time of its last change; the zero time is now. On ext4
+// matter any more. It sets the time of its last change to at; the zero time is now. On ext4
 // it is slow if there is a file.
 func (d Dir) Put(name string, data []byte, at time.Time) error {
 	if err := d.writeSpare(name, data, at, false); err != nil {

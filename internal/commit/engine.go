@@ -30,8 +30,9 @@ func New(store Store) *Engine { return &Engine{store: store, seed: maphash.MakeS
 // at least as new as that commit, so whoever reads one asks first.
 func (e *Engine) Seq() uint64 { return e.commits.Load() }
 
-// Commit brings a change into the store. After an error the fields of the change mean
-// nothing: whoever tries again makes a new Change.
+// Commit brings a change into the store. After an error whoever tries again makes a new Change.
+// Only after one that is doubtful (see IsDoubtful) the new one begins with the Log and the Origin
+// of this one.
 func (e *Engine) Commit(ctx context.Context, c *Change) error { return e.inLane(ctx, c) }
 
 // write brings a change into the store, starting over on the record that is there
@@ -125,7 +126,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, e
 	case !written && c.Origin.lost != nil:
 		written, again, err = e.look(ctx, c)
 	case !written:
-		if written, again, err = false, false, pause(ctx, try); err == nil {
+		if err = pause(ctx, try); err == nil {
 			written, again, err = e.resolve(ctx, c, a.next.Data)
 		}
 	}
@@ -166,12 +167,14 @@ func (e *Engine) prepare(c *Change, a *attempt) (void bool, err error) {
 		c.Values = state.Map(values)
 		return true, nil
 	}
-	a.view, a.former = state.Map(values), e.store.Owner(values)
+	a.former = e.store.Owner(values) // before they are changed
+	a.view = state.Map(values)       // which is what they are changed to
 	begins := c.ID != c.Origin.ID || !c.Origin.isSession()
 	if !c.Origin.isSession() || c.Log.ChangesValues() {
 		a.next, err = e.change(c, values, rest, unreadable, begins)
 	} else if unreadable != nil || !e.stamped(c, values, rest, begins, &a.next) {
-		// A new ID, or only more time: the bytes stay as they are.
+		// There is nothing to note in the record either, or no way to: a new ID, or only more
+		// time. The bytes stay as they are.
 		a.next = c.Origin
 		a.next.ID = c.ID
 		if c.Origin.Values != nil {

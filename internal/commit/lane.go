@@ -221,8 +221,8 @@ func (sh *shard) take(ln *lane, c *Change) (b *batch, writes bool) {
 }
 
 // takesAlong reports whether another change of the session can be written along: if both
-// are of values only, and if c has enough time to write for the other one too. If a batch
-// fails because its time is over, none of its parts may try again.
+// are of values only, and if c has at least half of the time that the other one has: the other
+// one waits for c, and if c fails, it has to try alone in what is left.
 func (c *Change) takesAlong(other *Change) bool {
 	if !c.isBatchable() || !other.isBatchable() || other.ID != c.ID || other.deadline.Before(c.deadline) {
 		return false

@@ -147,7 +147,7 @@ func (p *pool) mayDrop() bool {
 		p.drops.CompareAndSwap(d, &drops{since: time.Now()})
 		d = p.drops.Load()
 	}
-	most := int64(1) // closes all
+	most := int64(1) // once closes all
 	if p.blind.Load() {
 		most = int64(max(1, p.Stats().OpenConnections))
 	}
