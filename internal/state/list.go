@@ -17,6 +17,7 @@ type pair struct{ key, val any }
 // maxList is the number of pairs in which a list finds a key as fast as a map does.
 const maxList = 8
 
+// asMap is not of size zero, as values of that size may share an address.
 var asMap any = new(struct{ _ byte })
 
 // inMap returns a list that has its values in the map.
