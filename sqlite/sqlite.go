@@ -128,9 +128,9 @@ type Config struct {
 	// they are: give the pool a busy_timeout. Default is a new pool of up to MaxConns
 	// connections to DSN.
 	DB *sql.DB
-	// MaxConns is the greatest number of connections to DSN. One of them writes, and reads
-	// while nobody writes; the others only read. Without a write-ahead log there is just the one, which reads too. A negative
-	// number is an error. Default is 9.
+	// MaxConns is the greatest number of connections to DSN. One of them writes, and reads while
+	// nobody writes; the others only read. Without a write-ahead log there is just the one. A
+	// negative number is an error. Default is 9.
 	MaxConns int
 }
 
