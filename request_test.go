@@ -163,11 +163,12 @@ func TestContextOfACommit(t *testing.T) {
 		return "ok"
 	})
 	var methods []string
-	backend.Before = func(ctx context.Context, method, _ string) error {
+	backend.Before = func(ctx context.Context, method, sid string) error {
 		methods = append(methods, method)
 		require.Equal(t, "trace", ctx.Value(key{}))
 		require.Nil(t, ctx.Value("other"))
 		require.NoError(t, ctx.Err())
+		require.NotContains(t, fmt.Sprintf("%v %+v %#v", ctx, ctx, ctx), sid)
 		deadline, ok := ctx.Deadline()
 		require.True(t, ok)
 		require.WithinDuration(t, time.Now().Add(time.Minute), deadline, 10*time.Second)
