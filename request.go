@@ -274,9 +274,6 @@ func (*uncancelled) Done() <-chan struct{}            { return nil }
 func (*uncancelled) Err() error                       { return nil }
 func (u *uncancelled) Value(key any) any              { return u.Request().Context().Value(key) }
 
-// String is for whatever prints a context: the request holds the session.
-func (*uncancelled) String() string { return "session.uncancelled" }
-
 // save saves the session. The caller has the lock of the request.
 func (rq *request) save(ctx context.Context) error {
 	if err := rq.catchUp(ctx); err != nil {
