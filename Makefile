@@ -122,7 +122,7 @@ test-32bit: ## Run the tests that need no server on 386 (on Linux, amd64)
 	@if ! $(BUILD)/386.test -test.run '^$$' >/dev/null 2>&1; then \
 		echo "NOT TESTED with 32 bits: this machine ($$(go env GOHOSTOS)/$$(go env GOHOSTARCH)) does not run programs for linux/386." >&2; \
 	else \
-		$(X86) go test -short -shuffle=on -timeout 2m . ./internal/gobmap ./internal/state ./internal/commit ./internal/expiring ./storetest ./sessiontest ./sqlite; \
+		$(X86) go test -short -shuffle=on . ./internal/gobmap ./internal/state ./internal/commit ./internal/expiring ./storetest ./sessiontest ./sqlite; \
 	fi
 
 # Each backend with all rounds of the load rules: 10,000 requests on one session

@@ -366,3 +366,26 @@ func TestDestroyOfAForeignSession(t *testing.T) {
 	require.ErrorContains(t, session.Destroy(w, nil, nil), "destroy")
 	require.ErrorContains(t, session.Destroy(w, nil, blindSession{}), "destroy")
 }
+
+// naming is a store of a third party that gives sessions IDs of its own.
+type naming struct{ *stubbornStore }
+
+func (s naming) Read(ctx context.Context, sid string) (session.Session, error) {
+	return s.stubbornStore.Read(ctx, "own"+sid)
+}
+
+// The client is sent the ID that the session has, also by a store that gives it another one
+// than it was asked for.
+func TestStoreWithIDsOfItsOwn(t *testing.T) {
+	store := naming{&stubbornStore{data: make(map[string]map[interface{}]interface{})}}
+	a := newApp(t, session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) { return store, nil }})
+	a.Get("/", func(s session.Session, r *http.Request) string {
+		c, err := r.Cookie("flamego_session")
+		require.NoError(t, err)
+		require.Equal(t, s.ID(), c.Value)
+		return s.ID()
+	})
+	id := a.get("/").Body.String()
+	require.True(t, strings.HasPrefix(id, "own"))
+	require.Equal(t, "flamego_session="+id, a.cookie)
+}

@@ -195,5 +195,5 @@ func isUnknown(rq *request, sess Session, base *BaseSession) bool {
 	if _, hasBase := baseOf(sess); hasBase && base == nil {
 		return false // a nil pointer, which the store refuses
 	}
-	return slices.Contains(rq.unknown[:], sess.ID())
+	return sess.ID() != "" && slices.Contains(rq.unknown[:], sess.ID())
 }

@@ -153,6 +153,9 @@ func (rq *request) begin(ctx context.Context, sid string) (line string, err erro
 		}
 	}
 	rq.sess, err = rq.m.adapter.create(ctx, sid, rq.created, rq.freeRoom())
+	if err == nil && rq.created && rq.sess.ID() != sid {
+		line = rq.m.cookie.line(rq.sess.ID(), 0) // a store of another make has given it an ID of its own
+	}
 	return line, err
 }
 

@@ -49,9 +49,7 @@ func (s *BaseSession) update(key interface{}, f func(interface{}) interface{}) {
 	s.noteLate()
 	const most = 100 // then take it: perhaps it is f itself that changes the session
 	for try := 1; ; try++ {
-		s.mu.Lock()
-		val, changes := s.get(key), s.changes
-		s.mu.Unlock()
+		val, changes := s.look(key)
 		next := f(val)
 		s.mu.Lock()
 		if s.changes == changes || try == most {
@@ -62,4 +60,11 @@ func (s *BaseSession) update(key interface{}, f func(interface{}) interface{}) {
 		}
 		s.mu.Unlock()
 	}
+}
+
+// look returns the value of the key, and how many changes there have been.
+func (s *BaseSession) look(key interface{}) (val interface{}, changes uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock() // also if the key is none, which panics
+	return s.get(key), s.changes
 }

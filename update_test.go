@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
@@ -297,4 +299,25 @@ func TestUpdateSavedAgain(t *testing.T) {
 	require.NoError(t, a.Store().Save(ctx, s))
 	require.Equal(t, 5, s.Get("n"))
 	require.Equal(t, 5, get(t, a.Store(), sid, "n"))
+}
+
+// A key that is none panics, as with Set, and leaves the session as usable as before.
+func TestUpdateOfNoKey(t *testing.T) {
+	a := newApp(t, session.Options{})
+	done := make(chan *httptest.ResponseRecorder)
+	go func() {
+		done <- a.once("", func(s session.Session) string {
+			if !assert.Panics(t, func() { session.Update(s, []string{"no key"}, func(n int) int { return n + 1 }) }) {
+				return "it is taken"
+			}
+			session.Update(s, "n", func(n int) int { return n + 1 })
+			return fmt.Sprint(s.Get("n"))
+		})
+	}()
+	select {
+	case w := <-done:
+		require.Equal(t, "1", w.Body.String())
+	case <-time.After(time.Minute):
+		t.Fatal("the request hangs")
+	}
 }

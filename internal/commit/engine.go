@@ -256,6 +256,10 @@ func (e *Engine) put(ctx context.Context, c *Change, rec Record) (bool, error) {
 	}
 }
 
+// errTaken says that nobody else has changed the session. IDs are random, so this takes an app
+// that saves another session under an ID that it has just given to this one.
+var errTaken = errors.New("another session is stored under the new ID")
+
 // resolve looks at what the store holds after it has refused a write. If another
 // writer was faster, the change is now one of the record that is there, and is to
 // be written again. If no record is there any more, Change.LoseRecord decides. If
@@ -270,8 +274,11 @@ func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, 
 		return true, false, nil
 	}
 	if err == nil && c.Origin.Status == Live && id != c.Origin.ID {
+		taken := now.Status == Live
 		id = c.Origin.ID
-		now, err = e.store.Load(ctx, id)
+		if now, err = e.store.Load(ctx, id); err == nil && taken && c.Origin.isStill(now) {
+			return false, false, errTaken
+		}
 	}
 	switch {
 	case err != nil:

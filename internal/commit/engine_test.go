@@ -117,6 +117,10 @@ func (s *store) Swap(_ context.Context, id string, old []byte, rec commit.Record
 }
 
 func (s *store) Rename(_ context.Context, old commit.Origin, newID string, rec commit.Record) (bool, error) {
+	if newID != old.ID && s.data[newID] != nil {
+		s.calls = append(s.calls, "rename")
+		return false, nil // it is taken
+	}
 	return s.write("rename", old.ID, newID, old.Data, rec)
 }
 
@@ -510,5 +514,19 @@ func TestEncodingFails(t *testing.T) {
 	}
 	if err := e.Commit(ctx, &again); err != nil || s.values("abc")["b"] != "2" {
 		t.Errorf("stored is %v (%v)", s.values("abc"), err)
+	}
+}
+
+// A new ID that another session has is an error at once: to try again would not help.
+func TestNewIDIsTaken(t *testing.T) {
+	s := newStore("abc", map[any]any{"a": 1.0})
+	s.put("new", map[any]any{"b": 2.0})
+	c := s.change("abc", set("a", "3"))
+	c.ID = "new"
+	if err := commit.New(s).Commit(ctx, c); err == nil || errors.Is(err, commit.ErrContended) {
+		t.Errorf("the error is %v", err)
+	}
+	if s.values("abc")["a"] != 1.0 || s.values("new")["b"] != 2.0 || len(s.calls) > 4 {
+		t.Errorf("stored are %v and %v after %v", s.values("abc"), s.values("new"), s.calls)
 	}
 }

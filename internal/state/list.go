@@ -109,11 +109,21 @@ func (l List) remove(key any) List {
 
 // removeFunc removes the keys for which f returns true.
 func (l List) removeFunc(f func(key any) bool) List {
-	if m, ok := l.large(); ok {
-		maps.DeleteFunc(m, func(key, _ any) bool { return f(key) })
-		return l
+	m, large := l.large()
+	if !large {
+		return slices.DeleteFunc(l, func(at pair) bool { return f(at.key) })
 	}
-	return slices.DeleteFunc(l, func(at pair) bool { return f(at.key) })
+	var kept List
+	for key, val := range m {
+		if !f(key) {
+			kept = append(kept, pair{key, val})
+		}
+	}
+	clear(m) // a key that is not equal to itself cannot be deleted alone
+	for _, at := range kept {
+		m[at.key] = at.val
+	}
+	return l
 }
 
 // all is for range. The list is not to be changed meanwhile.

@@ -92,4 +92,8 @@ func TestKeysOfLists(t *testing.T) {
 			t.Errorf("%d values under keys that are not equal to themselves", p.len())
 		}
 	}
+	p = p.set("other", 1).removeFunc(func(key any) bool { return key != "other" })
+	if val, _ := p.get("other"); val != 1 || p.len() != 1 {
+		t.Errorf("%d values are left", p.len())
+	}
 }
