@@ -133,6 +133,15 @@ func (m *mark) quotient(res *results, name, by string) *mark {
 	return m
 }
 
+// units adds one figure of a benchmark by another one of it.
+func (m *mark) units(res *results, name, unit, by string) *mark {
+	f, g := res.get(name, unit), res.get(name, by)
+	if f.n > 0 && g.n > 0 {
+		m.figures = append(m.figures, labelled{name, f.median / g.median})
+	}
+	return m
+}
+
 // above adds what a request in memory takes more than one without a session.
 func (m *mark) above(res *results, c, unit string) *mark {
 	if f := res.above("memory", c, "ours", unit); f.n > 0 {
@@ -217,9 +226,9 @@ func marks(res *results) []*mark {
 	}
 	return append(all, worst, empty,
 		most("file: a save that finds no second file, against a plain replacement", 1, "x").
-			quotient(res, "Replace/exchange,_no_spare", "Replace/plain,_first"),
+			units(res, "Replace/tmpfs/first", "exchange-us", "plain-us"),
 		most("file: a save with both files, against a plain replacement", 1, "x").
-			quotient(res, "Replace/exchange,_spare", "Replace/plain,_always"),
+			units(res, "Replace/tmpfs/again", "exchange-us", "plain-us"),
 		most("file: read", 20, " us").figure(res, request("file", "read", "1", "ours"), "ns/op", nsToMicros),
 		most("decode", 3, " us").figure(res, "Decode/ours", "ns/op", nsToMicros),
 		most("decode", 40, " allocations").figure(res, "Decode/ours", "allocs/op", 1),
