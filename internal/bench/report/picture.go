@@ -206,7 +206,7 @@ func sameScale(panels []*plot.Plot) {
 // that would be too many.
 func decades(low, high float64) []plot.Tick {
 	steps := []float64{1, 2, 5}
-	if high/low > 200 {
+	if high/low > 500 {
 		steps = steps[:1]
 	}
 	var ticks []plot.Tick

@@ -261,7 +261,7 @@ func TestSameScale(t *testing.T) {
 		t.Errorf("the last panel goes from %g to %g", p.Y.Min, p.Y.Max)
 	}
 	for low := 0.1; low < 2000; low *= 1.07 {
-		for _, factor := range []float64{10, 30, 199, 201, 5000} {
+		for _, factor := range []float64{10, 30, 499, 501, 5000} {
 			if n := len(decades(low, low*factor)); n < 2 || n > 9 {
 				t.Errorf("from %g to %g there are %d ticks", low, low*factor, n)
 			}

@@ -117,9 +117,9 @@ func writeRow(w io.Writer, res *results, row string, p map[string]string) {
 		fmt.Fprint(w, cell, " |")
 	}
 	for _, via := range []string{"scs", "scs-sliding"} {
-		fmt.Fprintf(w, " %s |", or(times[via], "%.2f", times[via].median/times["ours"].median))
+		fmt.Fprintf(w, " %s |", or(times[via], "%s", factor(times[via].median/times["ours"].median)))
 	}
-	fmt.Fprintf(w, " %s |", or(times["bare"], "%.0f%%", 100*times["bare"].median/times["ours"].median))
+	fmt.Fprintf(w, " %s |", or(times["bare"], "%s%%", count(100*times["bare"].median/times["ours"].median)))
 	fmt.Fprintf(w, " %s | %s |\n", memoryOf(res, row+"/via=ours"), memoryOf(res, row+"/via=scs"))
 }
 
@@ -129,6 +129,14 @@ func (f figure) scaled(by float64) string {
 		return short(f.median * by)
 	}
 	return fmt.Sprintf("%s ±%.0f%%", short(f.median*by), f.spread*100)
+}
+
+// factor is how many times faster something is.
+func factor(f float64) string {
+	if f >= 1000 {
+		return count(f)
+	}
+	return fmt.Sprintf("%.2f", f)
 }
 
 // or is a value that is made of f, or a dash if there is no f.
