@@ -111,8 +111,9 @@ func writeLoads(w io.Writer, res *results) {
 				return or(app, "%.3f", app.median)
 			}
 			// The sum is that of what is printed.
-			round := func(f float64) float64 { return math.Round(f*1000) / 1000 }
-			return fmt.Sprintf("%.3f + %.3f = %.3f", app.median, server.median, round(app.median)+round(server.median))
+			ms := func(f float64) float64 { return math.Round(f * 1000) }
+			a, s := ms(app.median), ms(server.median)
+			return fmt.Sprintf("%.3f + %.3f = %.3f", a/1000, s/1000, (a+s)/1000)
 		})
 }
 
