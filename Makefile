@@ -29,7 +29,7 @@ test: deps fmt vet test-all test-others ## Install what is missing, then check a
 # it is built here, once per machine. The C compiler is for the race detector, and
 # aspell for the test of the documentation.
 .PHONY: deps
-deps: ## Install what the tests need (on Debian and Ubuntu), build FerretDB
+deps: ## Install what tests and benchmarks need (on Debian and Ubuntu), build FerretDB
 	@set -e; need="$$(go run $(SERVERS) missing)"; \
 	echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1 || need="$$need gcc libc6-dev"; \
 	aspell --lang=en_US list </dev/null >/dev/null 2>&1 || need="$$need aspell aspell-en"; \
@@ -149,12 +149,13 @@ test-newest: ## Run the tests of the root package, sessiontest and of apps with 
 bench-once: deps ## Run each benchmark once
 	cd $(BENCH) && CI=true go test -bench . -benchtime 1x ./...
 
-# With BEFORE=COMMIT the library of that commit is measured as well, in turns.
+# With BEFORE=HEAD~1, or another commit, the library of that commit is measured as well, in turns.
+# A first look (COUNT=1 BENCHTIME=50ms) takes about 8 minutes.
 COUNT     ?= 5
 BENCHTIME ?= 200ms
 BEFORE    ?=
 .PHONY: bench
-bench: deps ## Compare with other libraries, write docs/benchmarks.md (COUNT, BENCHTIME, BEFORE)
+bench: deps ## Compare with other libraries, 45 minutes, write docs/benchmarks.md; a first look: COUNT=1 BENCHTIME=50ms, 8 minutes; with a commit before: BEFORE=HEAD~1
 	cd $(BENCH) && go run ./rounds -count $(COUNT) -benchtime $(BENCHTIME) -before "$(BEFORE)" ../../$(BUILD)
 	cd $(BENCH) && go run ./report -command "make bench COUNT=$(COUNT) BENCHTIME=$(BENCHTIME)$(if $(BEFORE), BEFORE=$(BEFORE))" \
 		-commit "$(BEFORE)" -before ../../$(BUILD)/before.out -now ../../$(BUILD)/now.out \

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -17,7 +18,7 @@ func BenchmarkRequest(b *testing.B) {
 		b.Run("store="+st.name, func(b *testing.B) {
 			subjects := st.open(b, "request")
 			for _, c := range []string{caseRead, caseSet, caseNew, caseLogin} {
-				for _, g := range goroutines(c) {
+				for _, g := range []int{1, 64} {
 					for _, s := range shuffled(subjects) {
 						workers(b, benchName(c, g, s), c, g, s, six)
 					}
@@ -32,12 +33,24 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// goroutines returns how many make the requests of a case. The curves have more.
-func goroutines(c string) []int {
-	if size(0, 1) == 1 && (c == caseRead || c == caseSet) {
-		return []int{1, 8, 64, 256, 1024}
+// BenchmarkGoroutines has the points of the curves. All of a curve are to be measured in the
+// same way, so they are not those of BenchmarkRequest. (gorilla is left out as everywhere
+// but there.)
+func BenchmarkGoroutines(b *testing.B) {
+	for _, st := range stores {
+		b.Run("store="+st.name, func(b *testing.B) {
+			subjects := slices.DeleteFunc(st.open(b, "goroutines"), func(s subject) bool {
+				return s.name() == "gorilla" || s.name() == "nethttp"
+			})
+			for _, c := range []string{caseRead, caseSet} {
+				for _, g := range []int{1, 8, 64, 256, 1024}[:size(2, 5)] {
+					for _, s := range shuffled(subjects) {
+						workers(b, benchName(c, g, s), c, g, s, six)
+					}
+				}
+			}
+		})
 	}
-	return []int{1, 64}
 }
 
 // shuffled returns all in any order, as each finds the machine as the one before it
@@ -127,12 +140,16 @@ func parallelWriters(b *testing.B, g int, s subject) {
 		}
 		b.ResetTimer()
 		sessions, kept, requests := 0, 0, 0
+		var allocs, bytes uint64 // of the writing, as that of all else is not to count
 		for requests < b.N {
 			rounds++
 			round := strconv.Itoa(rounds)
+			before := allocated()
 			b.StartTimer()
 			writeAll(b, crowds, round)
 			b.StopTimer()
+			after := allocated()
+			allocs, bytes = allocs+after.Mallocs-before.Mallocs, bytes+after.TotalAlloc-before.TotalAlloc
 			requests += g
 			for _, c := range crowds {
 				if c.kept == nil {
@@ -145,11 +162,23 @@ func parallelWriters(b *testing.B, g int, s subject) {
 				sessions, kept = sessions+1, kept+n
 			}
 		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(requests), "ns/op")
+		// A round is not cut short, so there are more requests than the b.N that is taken
+		// for their number otherwise.
+		for unit, sum := range map[string]float64{
+			"ns/op": float64(b.Elapsed().Nanoseconds()), "allocs/op": float64(allocs), "B/op": float64(bytes),
+		} {
+			b.ReportMetric(sum/float64(requests), unit)
+		}
 		if sessions > 0 {
 			b.ReportMetric(float64(kept)/float64(sessions), "kept/8")
 		}
 	})
+}
+
+// allocated tells how much memory has been taken so far.
+func allocated() (m runtime.MemStats) {
+	runtime.ReadMemStats(&m)
+	return m
 }
 
 // writeAll is one round.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 )
 
@@ -15,15 +16,34 @@ func base(store, via string) string {
 	return "bare"
 }
 
+// difference is that of two medians. Its spread is the sum of theirs, in the same unit: so far
+// away it may be in another run.
+type difference struct {
+	median, spread float64
+	n              int
+}
+
 // above returns what a subject takes more than what it is built on; n is 0 if one of
 // them was not measured.
-func (res *results) above(store, c, via, unit string) figure {
+func (res *results) above(store, c, via, unit string) difference {
 	own := res.get(request(store, c, "1", via), unit)
 	under := res.get(request(store, c, "1", base(store, via)), unit)
 	if own.n == 0 || under.n == 0 {
-		return figure{}
+		return difference{}
 	}
-	return figure{median: own.median - under.median, n: min(own.n, under.n)}
+	return difference{own.median - under.median, own.spread*own.median + under.spread*under.median, min(own.n, under.n)}
+}
+
+// text is the difference in another unit, with the spread if there is one.
+func (d difference) text(by float64) string {
+	switch {
+	case d.n == 0:
+		return "-"
+	case d.spread == 0:
+		return signed(d.median*by, short)
+	default:
+		return signed(d.median*by, short) + " ±" + short(d.spread*by)
+	}
 }
 
 // writeCosts writes what a session costs: the difference to the same requests without.
@@ -43,12 +63,15 @@ func writeCosts(w io.Writer, res *results) {
 			}
 			fmt.Fprint(&rows, " |")
 			for _, via := range vias {
-				us := res.above(store, c, via, "ns/op")
-				fmt.Fprintf(&rows, " %s |", or(us, "%s", signed(us.median/1000, short)))
+				fmt.Fprintf(&rows, " %s |", res.above(store, c, via, "ns/op").text(1e-3))
 			}
 			for _, via := range vias {
 				allocs, bytes := res.above(store, c, via, "allocs/op"), res.above(store, c, via, "B/op")
-				fmt.Fprintf(&rows, " %s |", or(allocs, "%s", signed(allocs.median, short)+", "+signed(bytes.median, count)))
+				if allocs.n == 0 {
+					fmt.Fprint(&rows, " - |")
+					continue
+				}
+				fmt.Fprintf(&rows, " %s, %s |", signed(allocs.median, short), signed(bytes.median, count))
 			}
 			fmt.Fprintln(&rows)
 		}
@@ -56,8 +79,8 @@ func writeCosts(w io.Writer, res *results) {
 	if rows.Len() == 0 {
 		return
 	}
-	fmt.Fprint(w, "\n### What a session costs\n\nOne goroutine; what comes on top of the bare request.\n\n")
-	fmt.Fprintln(w, "| store | request | bare, us | ours, us | scs, us | sliding, us | ours: allocations, bytes | scs: allocations, bytes | sliding: allocations, bytes |")
+	fmt.Fprint(w, "\n### What a session costs\n\nOne goroutine; what comes on top of the bare request, in microseconds. A difference that is smaller than its spread (±) says nothing.\n\n")
+	fmt.Fprintln(w, "| store | request | bare | ours | scs | scs, sliding | ours: allocations, bytes | scs: allocations, bytes | scs, sliding: allocations, bytes |")
 	fmt.Fprintf(w, "|---|---|--:|--:|--:|--:|--:|--:|--:|\n%s", rows.String())
 }
 
@@ -84,11 +107,13 @@ func writeLoads(w io.Writer, res *results) {
 	writeLoad(w, res, "Processor time", "CPU seconds of 10,000 requests by 64 goroutines: of the app and of the server, where there is one.",
 		func(name string) string {
 			app, server := res.get(name, "app-cpu-s"), res.get(name, "server-cpu-s")
-			text := or(app, "%.2f", app.median)
-			if server.median > 0 {
-				text += fmt.Sprintf(" + %.2f = %.2f", server.median, app.median+server.median)
+			if app.n == 0 || server.median == 0 {
+				return or(app, "%.3f", app.median)
 			}
-			return text
+			// The sum is that of what is printed.
+			ms := func(f float64) float64 { return math.Round(f * 1000) }
+			a, s := ms(app.median), ms(server.median)
+			return fmt.Sprintf("%.3f + %.3f = %.3f", a/1000, s/1000, (a+s)/1000)
 		})
 }
 

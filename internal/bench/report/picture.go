@@ -17,7 +17,8 @@ import (
 )
 
 // A picture has a panel for each store, with a curve for each subject. Both axes are
-// logarithmic: a distance is a factor, the same in all panels.
+// logarithmic and, in all panels, of the same length by the factor that they span. So a
+// distance is a factor, the same in all panels.
 const (
 	columns      = 3
 	panelWidth   = 250 * vg.Length(1)
@@ -63,6 +64,7 @@ func picture(res *results, s *sweep, c string, points []*point) ([]byte, error) 
 	if len(panels) == 0 {
 		return nil, nil
 	}
+	sameScale(panels)
 	rows := (len(panels) + columns - 1) / columns
 	canvas := vgsvg.New(columns*panelWidth, vg.Length(rows)*panelHeight+headerHeight)
 	all := draw.New(canvas)
@@ -144,7 +146,13 @@ func panel(res *results, s *sweep, c, store string, points []*point) (*plot.Plot
 		axis.Label.TextStyle.Font.Size, axis.Tick.Label.Font.Size = 10, 9
 		axis.Padding = 0
 	}
-	var ticks plot.ConstantTicks
+	var ticks plot.ConstantTicks // of all stores
+	for _, pt := range points {
+		tick := plot.Tick{Value: pt.at, Label: s.label(pt.at)}
+		if pt.session != "struct" && !slices.Contains(ticks, tick) {
+			ticks = append(ticks, tick)
+		}
+	}
 	low, high := math.Inf(1), 0.0
 	var curves []plot.Plotter
 	for i := len(looks) - 1; i >= 0; i-- { // ours is on top
@@ -157,10 +165,6 @@ func panel(res *results, s *sweep, c, store string, points []*point) (*plot.Plot
 			us := f.median / 1000
 			curve = append(curve, plotter.XY{X: pt.at, Y: us})
 			low, high = min(low, us), max(high, us)
-			tick := plot.Tick{Value: pt.at, Label: s.label(pt.at)}
-			if !slices.Contains(ticks, tick) {
-				ticks = append(ticks, tick)
-			}
 		}
 		if len(curve) < 2 {
 			continue
@@ -180,24 +184,46 @@ func panel(res *results, s *sweep, c, store string, points []*point) (*plot.Plot
 	p.Add(grid)
 	p.Add(curves...)
 	p.Y.Min, p.Y.Max = low/1.3, high*1.3
-	p.X.Max *= math.Pow(p.X.Max/p.X.Min, 0.04) // room for the last number
 	return p, nil
+}
+
+// sameScale has all panels begin and end at the same x, and span the same factor of y, each
+// around its own curves. The factor is ten at least, so that each axis has several numbers.
+func sameScale(panels []*plot.Plot) {
+	low, high, factor := math.Inf(1), 0.0, 10.0
+	for _, p := range panels {
+		low, high = min(low, p.X.Min), max(high, p.X.Max)
+		factor = max(factor, p.Y.Max/p.Y.Min)
+	}
+	for _, p := range panels {
+		p.X.Min, p.X.Max = low, high*math.Pow(high/low, 0.04) // room for the last number
+		middle := math.Sqrt(p.Y.Min * p.Y.Max)
+		p.Y.Min, p.Y.Max = middle/math.Sqrt(factor), middle*math.Sqrt(factor)
+	}
 }
 
 // decades has a tick at 1, 2 and 5 of each power of ten, and at the powers alone where
 // that would be too many.
 func decades(low, high float64) []plot.Tick {
 	steps := []float64{1, 2, 5}
-	if high/low > 300 {
+	if high/low > 500 {
 		steps = steps[:1]
 	}
 	var ticks []plot.Tick
 	for power := math.Pow10(int(math.Floor(math.Log10(low)))); power <= high; power *= 10 {
 		for _, step := range steps {
 			if at := power * step; at >= low && at <= high {
-				ticks = append(ticks, plot.Tick{Value: at, Label: fmt.Sprintf("%g", math.Round(at*1e6)/1e6)})
+				ticks = append(ticks, plot.Tick{Value: at, Label: tickLabel(at)})
 			}
 		}
 	}
 	return ticks
+}
+
+// tickLabel is a number without digits that are nothing.
+func tickLabel(n float64) string {
+	if n >= 1 {
+		return count(n)
+	}
+	return fmt.Sprintf("%.2g", n)
 }

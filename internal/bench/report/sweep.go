@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// sweep is a number that the benchmarks of requests were run with in several sizes. It
+// sweep is a number that a benchmark of requests was run with in several sizes. It
 // becomes a table, and a picture of curves for each case.
 type sweep struct {
 	benchmark string // its first name
@@ -21,7 +21,7 @@ type sweep struct {
 }
 
 var sweeps = []*sweep{
-	{"Request", "g", "goroutines", count, "bench-goroutines"},
+	{"Goroutines", "g", "goroutines", count, "bench-goroutines"},
 	{"Size", "bytes", "size of the session", size, "bench-size"},
 	{"Rows", "rows", "sessions in the store", thousands, "bench-rows"},
 }
@@ -102,13 +102,13 @@ func writePoints(w io.Writer, res *results, s *sweep, points []*point) {
 	fmt.Fprintf(w, "\n<details><summary>Figures by %s</summary>\n\n", s.name)
 	fmt.Fprintf(w, "| store | %s |", s.name)
 	for _, c := range sweepCases {
-		fmt.Fprintf(w, " %s: ours | scs | scs, sliding | bare | allocations, bytes: ours |", c)
+		fmt.Fprintf(w, " %s: ours | scs | scs, sliding | bare | allocations, bytes: ours | scs |", c)
 	}
-	fmt.Fprintf(w, "\n|---|--:|%s\n", strings.Repeat("--:|", len(sweepCases)*(len(sweepSubjects)+1)))
+	fmt.Fprintf(w, "\n|---|--:|%s\n", strings.Repeat("--:|", len(sweepCases)*(len(sweepSubjects)+2)))
 	for _, p := range points {
 		label := s.label(p.at)
 		if p.session == "struct" {
-			label += ", a struct"
+			label += ", **a struct**"
 		}
 		fmt.Fprintf(w, "| %s | %s |", p.store, label)
 		for _, c := range sweepCases {
@@ -120,7 +120,7 @@ func writePoints(w io.Writer, res *results, s *sweep, points []*point) {
 				}
 				fmt.Fprintf(w, " %s |", cell)
 			}
-			fmt.Fprintf(w, " %s |", memoryOf(res, p.name(c, "ours")))
+			fmt.Fprintf(w, " %s | %s |", memoryOf(res, p.name(c, "ours")), memoryOf(res, p.name(c, "scs")))
 		}
 		fmt.Fprintln(w)
 	}

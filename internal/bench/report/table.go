@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"regexp"
 	"runtime"
@@ -20,7 +21,11 @@ func writeMachine(w io.Writer, res *results, command string, now time.Time) {
 			samples = max(samples, len(s))
 		}
 	}
-	fmt.Fprintf(w, "Taken on %s by `%s`: medians of %d runs.\n\n", now.Format(time.DateOnly), command, samples)
+	runs := "one run"
+	if samples > 1 {
+		runs = fmt.Sprintf("medians of %d runs", samples)
+	}
+	fmt.Fprintf(w, "Taken on %s by `%s`: %s.\n\n", now.Format(time.DateOnly), command, runs)
 	if took := res.config["took"]; took != "" {
 		fmt.Fprintf(w, "- Time it took: %s\n", took)
 	}
@@ -81,8 +86,7 @@ func writeRequests(w io.Writer, res *results) {
 	for _, name := range res.names {
 		p := parts(name)
 		row := strings.TrimSuffix(name, "/via="+p["via"])
-		inSweep := p["case"] != "writers" && p["g"] != "1" && p["g"] != "64"
-		if !strings.HasPrefix(name, "Request/") || done[row] || inSweep {
+		if !strings.HasPrefix(name, "Request/") || done[row] {
 			continue
 		}
 		done[row] = true
@@ -113,9 +117,9 @@ func writeRow(w io.Writer, res *results, row string, p map[string]string) {
 		fmt.Fprint(w, cell, " |")
 	}
 	for _, via := range []string{"scs", "scs-sliding"} {
-		fmt.Fprintf(w, " %s |", or(times[via], "%.2f", times[via].median/times["ours"].median))
+		fmt.Fprintf(w, " %s |", or(times[via], "%s", factor(times[via].median/times["ours"].median)))
 	}
-	fmt.Fprintf(w, " %s |", or(times["bare"], "%.0f%%", 100*times["bare"].median/times["ours"].median))
+	fmt.Fprintf(w, " %s |", or(times["bare"], "%s%%", count(100*times["bare"].median/times["ours"].median)))
 	fmt.Fprintf(w, " %s | %s |\n", memoryOf(res, row+"/via=ours"), memoryOf(res, row+"/via=scs"))
 }
 
@@ -127,6 +131,14 @@ func (f figure) scaled(by float64) string {
 	return fmt.Sprintf("%s ±%.0f%%", short(f.median*by), f.spread*100)
 }
 
+// factor is how many times faster something is.
+func factor(f float64) string {
+	if f >= 1000 {
+		return count(f)
+	}
+	return fmt.Sprintf("%.2f", f)
+}
+
 // or is a value that is made of f, or a dash if there is no f.
 func or(f figure, format string, val interface{}) string {
 	if f.n == 0 {
@@ -135,19 +147,22 @@ func or(f figure, format string, val interface{}) string {
 	return fmt.Sprintf(format, val)
 }
 
-// short is a number with three digits that count.
+// short is a number with about three digits that count, and with commas.
 func short(f float64) string {
-	switch {
-	case f >= 100 || f == float64(int(f)):
-		return fmt.Sprintf("%.0f", f)
-	case f >= 10:
+	switch size := math.Abs(f); {
+	case size >= 100 || f == float64(int(f)):
+		return count(f)
+	case size >= 10:
 		return fmt.Sprintf("%.1f", f)
-	default:
+	case size >= 0.1:
 		return fmt.Sprintf("%.2f", f)
+	default:
+		return fmt.Sprintf("%.3f", f)
 	}
 }
 
-// writeOthers writes what is not about requests, with all figures there are.
+// writeOthers writes what is not about requests, with all figures there are. What their
+// units are is told in the page.
 func writeOthers(w io.Writer, res *results) {
 	fmt.Fprint(w, "\n### Codec, files, memory and garbage collection\n\n| benchmark | figures |\n|---|---|\n")
 	for _, name := range res.names {
@@ -156,8 +171,11 @@ func writeOthers(w io.Writer, res *results) {
 		}
 		var figures []string
 		for _, unit := range slices.Sorted(maps.Keys(res.samples[name])) {
-			f := res.get(name, unit)
-			figures = append(figures, f.scaled(1)+" "+unit)
+			f, scale := res.get(name, unit), 1.0
+			if unit == "ns/op" { // as in all tables
+				unit, scale = "us", 1e-3
+			}
+			figures = append(figures, f.scaled(scale)+" "+unit)
 		}
 		fmt.Fprintf(w, "| %s | %s |\n", name, strings.Join(figures, ", "))
 	}

@@ -46,8 +46,8 @@ type part struct {
 var all = []part{
 	{name: "codec and files", pkg: ".", pattern: "Encode|Decode|NewID|^BenchmarkFile", share: 1},
 	{name: "files", pkg: "internal/atomicfile", pattern: "^BenchmarkReplace$", share: 1},
-	{name: "requests", pkg: bench, pattern: "^BenchmarkRequest$/./case=(read|set|new|login)$/g=(1|64)$|^BenchmarkRequest$/./case=writers", share: 1},
-	{name: "goroutines", pkg: bench, pattern: "^BenchmarkRequest$/./case=(read|set)$/g=(8|256|1024)$/via=(ours|scs|scs-sliding|bare)$", requests: 5 * 1024},
+	{name: "requests", pkg: bench, pattern: "^BenchmarkRequest$", share: 1},
+	{name: "goroutines", pkg: bench, pattern: "^BenchmarkGoroutines$", requests: 3 * 1024},
 	{name: "sizes", pkg: bench, pattern: "^BenchmarkSize$", share: 2},
 	{name: "waiting and processors", pkg: bench, pattern: "^BenchmarkLoad$", requests: 1},
 	{name: "memory and GC", pkg: bench, pattern: "^BenchmarkMemory|^BenchmarkGC$", share: 1},
