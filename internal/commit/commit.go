@@ -198,7 +198,7 @@ type Change struct {
 
 	seen     any       // the flash that CheckCondition has seen, which is taken if the change is written
 	writing  bool      // the store is asked to write
-	unsent   bool      // the change failed because it cannot be written, such as a value that cannot be encoded
+	unsent   bool      // the change failed and was surely not written, as one that cannot be encoded
 	deadline time.Time // of the commit, while the change waits in a lane
 	batch    *batch    // what the change was made a part of; guarded by the shard
 }

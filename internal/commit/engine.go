@@ -116,6 +116,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, e
 	c.writing = false
 	switch {
 	case errors.Is(err, ErrNotApplied):
+		c.unsent = c.Origin.lost == nil
 		return false, c.failed(err)
 	case err != nil:
 		if c.Origin.lost != nil {
