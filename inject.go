@@ -76,12 +76,19 @@ func (rq *request) inject() {
 // another ReturnHandler is mapped.
 type returnWrapper struct{ last atomic.Pointer[wrappedReturn] }
 
-type wrappedReturn struct{ before, wrapper reflect.Value }
+type wrappedReturn struct {
+	before  mapping
+	wrapper reflect.Value
+}
+
+// mapping is what Flamego has mapped: equal to another one only if it is the very same. What has an
+// address may all the same hold another function by now.
+type mapping struct{ reflect.Value }
 
 func (w *returnWrapper) wrap(c flamego.Context) {
-	before := c.Value(returnHandlerType)
+	before := mapping{c.Value(returnHandlerType)}
 	last := w.last.Load()
-	if last == nil || last.before != before || before.CanAddr() { // what has an address may hold another function by now
+	if last == nil || last.before != before || before.CanAddr() {
 		handle, ok := before.Interface().(flamego.ReturnHandler)
 		if !ok {
 			return

@@ -112,7 +112,7 @@ func TestFixed(t *testing.T) {
 		Name  string
 		Roles [2]role
 		Since time.Time
-		inner struct{ n int }
+		Inner struct{ N int }
 	}
 	for _, val := range []any{
 		nil, "a", true, 1, int8(1), uint64(1), 1.5, complex64(1), role("admin"), time.Now(), time.Second,
