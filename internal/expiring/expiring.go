@@ -48,8 +48,8 @@ func New[V any]() *Table[V] {
 
 // Watch makes the table tell of each value that an update puts there, before it does, and of
 // each value that is gone, because it was replaced, deleted or is dead. Of a value that is left
-// under an old key it tells only that it is gone. The function is called while others wait, and must not use
-// the table.
+// under an old key it tells only that it is gone. The function is called while others wait, and
+// must not use the table.
 func (t *Table[V]) Watch(tell func(key string, value *V, there bool)) {
 	for i := range t.shards {
 		t.shards[i].mu.Lock()

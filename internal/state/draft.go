@@ -18,14 +18,11 @@ func (l *List) Draft(room *Room) List {
 	return room[:copy(room[:], *l)]
 }
 
-// ListOf returns a draft that has its values in the map.
-func ListOf(m map[any]any) List { return inMap(m) }
-
 // Stored returns the values of a draft as a list that can be stored: of its own, and no longer
 // than it has to be.
 func (l List) Stored() List {
 	if m, ok := l.large(); ok && len(m) > maxList {
-		return inMap(m)
+		return ListOf(m)
 	}
 	kept := make(List, 0, l.len())
 	for key, val := range l.all {

@@ -20,8 +20,8 @@ const maxList = 8
 // asMap is not of size zero, as values of that size may share an address.
 var asMap any = new(struct{ _ byte })
 
-// inMap returns a list that has its values in the map.
-func inMap(m map[any]any) List { return List{{asMap, Map(m)}} }
+// ListOf returns a list, or a draft, that has its values in the map.
+func ListOf(m map[any]any) List { return List{{asMap, Map(m)}} }
 
 // large returns the Map of many values.
 func (l List) large() (Map, bool) {
@@ -89,7 +89,7 @@ func (l List) set(key, val any) List {
 			return append(l, pair{key, val})
 		}
 		m = l.toMap(2 * maxList)
-		l = inMap(m)
+		l = ListOf(m)
 	}
 	m[key] = val
 	return l
@@ -147,7 +147,7 @@ func (l List) all(yield func(key, val any) bool) {
 // clone returns a list of the same values that may be written to.
 func (l List) clone() List {
 	if m, ok := l.large(); ok {
-		return inMap(maps.Clone(m))
+		return ListOf(maps.Clone(m))
 	}
 	return slices.Clone(l)
 }
