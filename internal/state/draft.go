@@ -21,11 +21,17 @@ func (l *List) Draft(room *Room) List {
 // Stored returns the values of a draft as a list that can be stored: of its own, and no longer
 // than it has to be.
 func (l List) Stored() List {
-	if m, ok := l.large(); ok && len(m) > maxList {
+	m, large := l.large()
+	switch {
+	case !large:
+		kept := make(List, len(l))
+		copy(kept, l)
+		return kept
+	case len(m) > maxList:
 		return ListOf(m)
 	}
-	kept := make(List, 0, l.len())
-	for key, val := range l.all {
+	kept := make(List, 0, len(m))
+	for key, val := range m {
 		kept = append(kept, pair{key, val})
 	}
 	return kept

@@ -47,7 +47,7 @@ func (l *Log) Set(key, val any) {
 func newKeys() *List {
 	keys := new(struct {
 		list List
-		room [4]pair
+		room [2]pair
 	})
 	keys.list = keys.room[:0]
 	return &keys.list
