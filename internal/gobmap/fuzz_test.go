@@ -179,6 +179,11 @@ func checkDecode(t *testing.T, raw []byte) {
 	if err == nil && !same(want, got) {
 		t.Fatalf("got %#.2000v, want %#.2000v", got, want)
 	}
+	if err == nil { // once more, with what is prepared
+		if again, err := decode(raw); err != nil || !same(want, again) {
+			t.Fatalf("the second time: got %#.2000v, %v, want %#.2000v", again, err, want)
+		}
+	}
 }
 
 func tryPlainDecode(raw []byte) (data map[interface{}]interface{}, err error) {

@@ -9,7 +9,7 @@
 // of its work for a short message. Write and Read have these programs at hand.
 //
 // Both give up when they meet any other type. Then the whole message has to be written
-// or read by encoding/gob. [Encode] and [Decode] do either. Types in types.go that gob
+// or read by encoding/gob, whose decoders are kept with their programs: see prepared.go. [Encode] and [Decode] do either. Types in types.go that gob
 // comes upon, and that neither gob nor the app has registered, are registered then: see
 // naming.go.
 //
@@ -170,6 +170,11 @@ func decodeWhole(raw []byte) (m map[interface{}]interface{}, err error) {
 	defer recovered(&err)
 	if err := Check(raw); err != nil {
 		return nil, err
+	}
+	if len(raw) <= maxPrepared {
+		if m, err := decodePrepared(raw); err == nil {
+			return m, nil
+		}
 	}
 	return plainDecode(raw)
 }
