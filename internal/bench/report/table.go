@@ -15,15 +15,20 @@ import (
 
 // writeMachine tells what the figures were taken on.
 func writeMachine(w io.Writer, res *results, command string, now time.Time) {
-	samples := 0
-	for _, units := range res.samples {
+	most, memory := 0, 0
+	for name, units := range res.samples {
 		for _, s := range units {
-			samples = max(samples, len(s))
+			if memory = max(memory, len(s)); !strings.HasPrefix(name, "Request/store=memory/") {
+				most = max(most, len(s))
+			}
 		}
 	}
 	runs := "one run"
-	if samples > 1 {
-		runs = fmt.Sprintf("medians of %d runs", samples)
+	if most > 1 {
+		runs = fmt.Sprintf("medians of %d runs", most)
+	}
+	if memory > most && most > 0 {
+		runs += fmt.Sprintf(", requests in memory of %d", memory)
 	}
 	fmt.Fprintf(w, "Taken on %s by `%s`: %s.\n\n", now.Format(time.DateOnly), command, runs)
 	if took := res.config["took"]; took != "" {

@@ -24,8 +24,10 @@ func TestPartsHaveAll(t *testing.T) {
 		}
 		for _, m := range benchmark.FindAllStringSubmatch(string(text), -1) {
 			found++
-			if n := matched(m[1]); n != 1 {
-				t.Errorf("%s is in %d parts", m[1], n)
+			for _, store := range stores {
+				if n := matched(m[1], store); n != 1 {
+					t.Errorf("%s of %s is in %d parts", m[1], store, n)
+				}
 			}
 		}
 	}
@@ -34,11 +36,14 @@ func TestPartsHaveAll(t *testing.T) {
 	}
 }
 
-func matched(name string) (n int) {
+// stores are those of the benchmarks.
+var stores = []string{"memory", "file", "sqlite", "redis", "postgres", "mysql"}
+
+func matched(name, store string) (n int) {
 	for _, p := range all {
 		for alternative := range strings.SplitSeq(p.pattern, "|^") {
-			first, _, _ := strings.Cut(alternative, "/")
-			if p.pkg == bench && regexp.MustCompile(first).MatchString(name) {
+			first, second, _ := strings.Cut(alternative, "/")
+			if p.pkg == bench && regexp.MustCompile(first).MatchString(name) && regexp.MustCompile(second).MatchString("store="+store) {
 				n++
 			}
 		}
