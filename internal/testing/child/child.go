@@ -5,10 +5,13 @@ package child
 
 import (
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,21 +21,77 @@ type Process struct {
 	t   testing.TB
 	cmd *exec.Cmd
 	out strings.Builder
+
+	// In is what the process reads from Parent, and Out what it writes there. Only that of
+	// StartTalking has them.
+	In  io.WriteCloser
+	Out io.Reader
 }
 
 // Start runs the caller's test in another process. A variable that is added to its
 // environment tells the test that it is there.
 func Start(t testing.TB, env ...string) *Process {
 	t.Helper()
+	return start(t, env)
+}
+
+func start(t testing.TB, env []string, files ...*os.File) *Process {
+	t.Helper()
 	name, _, _ := strings.Cut(t.Name(), "/")
 	p := &Process{t: t, cmd: exec.Command(os.Args[0], "-test.run=^"+name+"$")}
 	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.ExtraFiles = files
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// StartTalking is Start for a process that talks with its parent: there by Parent, here by In and
+// Out. It does not work on Windows.
+func StartTalking(t testing.TB, env ...string) *Process {
+	t.Helper()
+	childIn, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, childOut, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, env, childIn, childOut)
+	_, _ = childIn.Close(), childOut.Close()
+	p.In, p.Out = in, out
+	t.Cleanup(func() { _, _ = in.Close(), out.Close() })
+	return p
+}
+
+// Parent returns what a process of StartTalking reads from its parent and writes to it. What it
+// has written arrives even if the process is killed then.
+func Parent() (in io.Reader, out io.Writer) {
+	return os.NewFile(3, "from the parent"), os.NewFile(4, "to the parent")
+}
+
+// StartOnly runs the caller's test in another process, of a subtest nothing but that one, with
+// the attributes. The process says what it does: see [Process.Output].
+func StartOnly(t testing.TB, attr *syscall.SysProcAttr, env ...string) *Process {
+	t.Helper()
+	var pattern []string
+	for name := range strings.SplitSeq(t.Name(), "/") {
+		pattern = append(pattern, "^"+regexp.QuoteMeta(name)+"$")
+	}
+	p := &Process{t: t, cmd: exec.Command(os.Args[0], "-test.v", "-test.timeout=5m", "-test.run="+strings.Join(pattern, "/"))}
+	p.cmd.Env, p.cmd.SysProcAttr = append(os.Environ(), env...), attr
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
+
+// Output returns what the process has printed. It must have ended.
+func (p *Process) Output() string { return p.out.String() }
 
 // Wait returns when the process has ended as it should.
 func (p *Process) Wait() {

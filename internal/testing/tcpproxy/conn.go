@@ -6,12 +6,13 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // serve has one connection of a client, from its beginning to its end.
 func (p *Proxy) serve(l net.Listener, client net.Conn) {
 	defer client.Close()
-	c := &conn{Proxy: p, client: client}
+	c := &conn{Proxy: p, client: client, accepted: client, since: time.Now()}
 	p.mu.Lock()
 	stopped := p.listener != l
 	if !stopped {
@@ -60,9 +61,15 @@ func (p *Proxy) serve(l net.Listener, client net.Conn) {
 type conn struct {
 	*Proxy
 	client, server net.Conn
+	accepted       net.Conn    // client, before Rules.Wrap
 	frozen         atomic.Bool // see FreezeOpen
 	asked          atomic.Bool // a question that counts has no answer yet
+	skipped        atomic.Bool // the last question counts for nothing
 	done           atomic.Pointer[func()]
+
+	// Guarded by mu of the Proxy.
+	since time.Time // of the last question
+	reset bool      // see ResetAfter
 }
 
 // pass hands on piece after piece, until one side is gone.
@@ -124,11 +131,14 @@ func (c *conn) question(b []byte) error {
 		done := c.rules.Turn(b)
 		c.done.Store(&done)
 	}
-	if c.rules.Skip == nil || !c.rules.Skip(b) {
+	c.mu.Lock()
+	c.since = time.Now()
+	c.mu.Unlock()
+	c.skipped.Store(c.rules.Skip != nil && c.rules.Skip(b))
+	if !c.skipped.Load() {
 		c.asked.Store(true)
 	}
-	_, err := c.server.Write(b)
-	return err
+	return c.write(c.server, b)
 }
 
 func (c *conn) answer(b []byte) error {
@@ -138,18 +148,72 @@ func (c *conn) answer(b []byte) error {
 	}
 	if c.asked.Swap(false) {
 		c.trips.Add(1)
-		if c.lose.CompareAndSwap(true, false) {
+		if l := c.loss.Load(); l != nil && l.before.Add(-1) == -1 {
+			if l.meanwhile != nil {
+				l.meanwhile()
+			}
+			l.happened.Store(true)
 			return errCut
 		}
 	}
+	c.travel()
 	if c.await() == Mute || c.frozen.Load() {
 		return nil
 	}
 	if c.rules.Answer != nil {
 		b = c.rules.Answer(b)
 	}
-	_, err := c.client.Write(b)
-	return err
+	return c.write(c.client, b)
+}
+
+// travel waits for as long as an answer takes. The time is counted from the question, so that
+// an answer of several pieces takes no longer than one of one piece.
+func (c *conn) travel() {
+	c.mu.Lock()
+	since := c.since
+	c.mu.Unlock()
+	for {
+		c.mu.Lock()
+		rest, changed := time.Until(since.Add(c.delay)), c.changed
+		c.mu.Unlock()
+		if rest <= 0 {
+			return
+		}
+		select {
+		case <-time.After(rest):
+		case <-changed:
+		case <-c.end:
+			return
+		}
+	}
+}
+
+// write passes a piece on, or the part of it before a reset.
+func (c *conn) write(to net.Conn, b []byte) error {
+	n, reset := c.passing(len(b))
+	if _, err := to.Write(b[:n]); err != nil || !reset {
+		return err
+	}
+	noGoodbye(c.accepted)
+	_ = c.accepted.Close()
+	return errCut
+}
+
+// passing returns how many of so many bytes pass, and whether the connection is reset then.
+func (c *conn) passing(length int) (n int, reset bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.reset:
+		return 0, true
+	case !c.limited || c.skipped.Load():
+		return length, false
+	case length <= c.left:
+		c.left -= length
+		return length, false
+	}
+	c.limited, c.reset = false, true
+	return c.left, true
 }
 
 // answered ends the turn of a question.

@@ -4,9 +4,9 @@
 // A Proxy listens on loopback and makes one connection to the server for each one
 // of a client. What arrives is passed on in pieces: questions from the client,
 // answers from the server. A Mode says what becomes of the pieces of all connections
-// from now on; Cut, Reset, FreezeOpen, Stop and Lose are events, which happen once. The proxy
-// knows nothing of what the pieces mean. A test that has to know tells it so by
-// Rules.
+// from now on, and Delay when the answers arrive; Cut, Reset, ResetAfter, FreezeOpen, Stop,
+// Lose and LoseAfter are events, which happen once. The proxy knows nothing of what the
+// pieces mean. A test that has to know tells it so by Rules.
 package tcpproxy
 
 import (
@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Mode says what becomes of pieces.
@@ -53,7 +54,7 @@ type Rules struct {
 type Proxy struct {
 	rules Rules
 	trips atomic.Int64
-	lose  atomic.Bool
+	loss  atomic.Pointer[loss]
 	end   chan struct{} // closed by Close
 	wg    sync.WaitGroup
 
@@ -63,7 +64,17 @@ type Proxy struct {
 	listener net.Listener       // nil while stopped
 	conns    map[net.Conn]*conn // those of the clients
 	mode     Mode
-	changed  chan struct{} // closed when the mode changes
+	delay    time.Duration
+	changed  chan struct{} // closed when the mode or the delay changes
+	limited  bool          // see ResetAfter
+	left     int           // how many bytes still pass, if limited
+}
+
+// loss is an answer that is to be lost: see LoseAfter.
+type loss struct {
+	before    atomic.Int64 // how many answers still pass
+	meanwhile func()
+	happened  atomic.Bool
 }
 
 // New starts a proxy for one test.
@@ -117,6 +128,20 @@ func (p *Proxy) Set(mode Mode) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mode = mode
+	p.wake()
+}
+
+// Delay has each answer arrive so long after its question, from now on. That also holds for
+// an answer that is on its way.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+	p.wake()
+}
+
+// wake has those look again who wait for a change. The caller has the lock.
+func (p *Proxy) wake() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -142,18 +167,43 @@ func (p *Proxy) FreezeOpen() {
 
 // Lose cuts a connection in place of the next answer that counts, whose question
 // has been heeded. The result tells whether that has happened.
-func (p *Proxy) Lose() (lost func() bool) {
-	p.lose.Store(true)
-	return func() bool { return !p.lose.Load() }
+func (p *Proxy) Lose() (lost func() bool) { return p.LoseAfter(0, nil) }
+
+// LoseAfter is Lose for the answer that comes after so many others that count. Before the
+// connection is cut, it calls the function, if there is one. Another call takes the place of one before, and with a number
+// below 0 no answer is lost.
+func (p *Proxy) LoseAfter(answers int, meanwhile func()) (lost func() bool) {
+	l := &loss{meanwhile: meanwhile}
+	l.before.Store(int64(answers))
+	p.loss.Store(l)
+	return l.happened.Load
+}
+
+// ResetAfter lets so many bytes pass, of questions that count and of their answers, on all
+// connections together. In place of the next byte its connection ends without a goodbye, and
+// from then on everything passes. The result tells whether that has happened; if it has not,
+// calling it takes the limit away.
+func (p *Proxy) ResetAfter(bytes int) (reset func() bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limited, p.left = true, bytes
+	return func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		was := p.limited
+		p.limited = false
+		return !was
+	}
 }
 
 // Cut ends all connections.
 func (p *Proxy) Cut() { p.cut(func(net.Conn) {}) }
 
 // Reset ends all connections without a goodbye.
-func (p *Proxy) Reset() {
-	p.cut(func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) })
-}
+func (p *Proxy) Reset() { p.cut(noGoodbye) }
+
+// noGoodbye makes a connection end by a reset (RST) when it is closed.
+func noGoodbye(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }
 
 func (p *Proxy) cut(before func(net.Conn)) {
 	p.mu.Lock()

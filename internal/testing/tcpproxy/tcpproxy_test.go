@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,6 +137,129 @@ func TestEvents(t *testing.T) {
 	c.isCut()
 	require.True(t, lost())
 	require.Equal(t, 4, p.Trips())
+}
+
+// The answer that is lost is the one that is named, and what happens meanwhile comes after the
+// server has heeded the question and before the client knows.
+func TestLoseAfter(t *testing.T) {
+	p := tcpproxy.New(t, echo(t), tcpproxy.Rules{Skip: func(q []byte) bool { return string(q) == "heartbeat\n" }})
+	c, other := dial(t, p), dial(t, p)
+	happened, goOn := make(chan int), make(chan struct{})
+	lost := p.LoseAfter(2, func() { happened <- p.Trips(); <-goOn })
+	for _, text := range []string{"one", "heartbeat", "two"} {
+		c.ask(text)
+		c.hears(text)
+	}
+	require.False(t, lost())
+	c.ask("three")
+	require.Equal(t, 3, <-happened)
+	c.hearsNothing()
+	close(goOn)
+	c.isCut()
+	require.True(t, lost())
+	other.ask("four")
+	other.hears("four")
+
+	p.LoseAfter(0, nil)
+	p.LoseAfter(-1, nil)
+	other.ask("five")
+	other.hears("five")
+}
+
+func TestDelay(t *testing.T) {
+	const delay = 200 * time.Millisecond
+	p := tcpproxy.New(t, echo(t), tcpproxy.Rules{})
+	c := dial(t, p)
+	p.Delay(delay)
+	begun := time.Now()
+	c.ask("one")
+	c.hears("one")
+	require.GreaterOrEqual(t, time.Since(begun), delay)
+
+	p.Delay(time.Hour)
+	c.ask("two")
+	c.hearsNothing()
+	require.Equal(t, 2, p.Trips(), "the server has heard it")
+	p.Delay(0)
+	c.hears("two")
+
+	p.Delay(time.Hour)
+	c.ask("three") // and the end of the test does not wait for the answer
+}
+
+// An answer of several pieces takes as long as one of one piece.
+func TestDelayOfPieces(t *testing.T) {
+	const delay, pieces = 100 * time.Millisecond, 50
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	wg.Go(func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_, _ = bufio.NewReader(c).ReadString('\n')
+		for range pieces {
+			_, _ = io.WriteString(c, "piece\n")
+			time.Sleep(time.Millisecond)
+		}
+	})
+	p := tcpproxy.New(t, l.Addr().String(), tcpproxy.Rules{})
+	c := dial(t, p)
+	p.Delay(delay)
+	begun := time.Now()
+	c.ask("all")
+	for range pieces {
+		c.hears("piece")
+	}
+	require.GreaterOrEqual(t, time.Since(begun), delay)
+	require.Less(t, time.Since(begun), delay*pieces/2)
+}
+
+// For each number of bytes, so many arrive, at the server and then at the client, and the next
+// thing that the client hears is a reset.
+func TestResetAfter(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	heard := make(chan int, 100)
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			n, _ := io.Copy(c, c)
+			_ = c.Close()
+			heard <- int(n)
+		}
+	})
+	p := tcpproxy.New(t, l.Addr().String(), tcpproxy.Rules{Skip: func(q []byte) bool { return string(q) == "heartbeat\n" }})
+	const question = "question\n"
+	for bytes := range 2*len(question) + 1 {
+		reset := p.ResetAfter(bytes)
+		c := dial(t, p)
+		c.ask("heartbeat") // which counts for nothing
+		c.hears("heartbeat")
+		_, err := io.WriteString(c, question)
+		require.NoError(t, err)
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
+		answer := make([]byte, len(question))
+		n, err := io.ReadFull(c.answers, answer)
+		require.Equal(t, max(bytes-len(question), 0), n)
+		if bytes == 2*len(question) {
+			require.NoError(t, err)
+			require.NoError(t, c.Close())
+		} else {
+			require.ErrorIs(t, err, syscall.ECONNRESET)
+		}
+		require.Equal(t, min(bytes, len(question)), <-heard-len("heartbeat\n"))
+		require.Equal(t, bytes < 2*len(question), reset())
+	}
+	require.Eventually(t, func() bool { return p.Conns() == 0 }, 10*time.Second, time.Millisecond)
 }
 
 // What is open hears nothing any more, and what is made later is served.

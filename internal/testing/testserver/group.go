@@ -119,9 +119,9 @@ func launch(k *kind, a access) (*server, access, error) {
 // server is a running server, seen from the process that asked for it.
 type server struct {
 	plan  plan
-	pipe  io.Closer     // closing it tells the supervisor to end the server
-	super *exec.Cmd     // the supervisor
-	gone  chan struct{} // closed when the supervisor has ended
+	pipe  io.WriteCloser // for orders; closing it tells the supervisor to end the server
+	super *exec.Cmd      // the supervisor
+	gone  chan struct{}  // closed when the supervisor has ended
 }
 
 // startServer starts a supervisor with the kind's plan and waits until the

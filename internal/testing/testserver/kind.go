@@ -59,7 +59,7 @@ type kind struct {
 }
 
 // kinds are all servers, in the order they are listed to people.
-var kinds = []*kind{postgres, mysql, redis, mongo, nginx}
+var kinds = []*kind{postgres, mysql, redis, mongo, nginx, pgbouncer}
 
 // byHand are the servers that are of use for work by hand.
 func byHand() []*kind {

@@ -56,7 +56,7 @@ var postgres = &kind{
 		return filepath.Dir(path), nil
 	},
 	plan:  postgresPlan,
-	probe: probePostgres,
+	probe: probeLogin("probe"),
 }
 
 func postgresURL(a access, sslmode string) string {
@@ -97,22 +97,24 @@ func postgresPlan(bin, dir string, a access) plan {
 	}
 }
 
-// probePostgres begins to log in. A server that serves asks for the password
+// probeLogin begins to log in. A server that serves asks for the password
 // ('R'), one that is still starting up sends an error ('E').
-func probePostgres(c net.Conn) error {
-	const protocol = 3 << 16
-	body := "user\x00probe\x00database\x00postgres\x00\x00"
-	msg := binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))
-	msg = binary.BigEndian.AppendUint32(msg, protocol)
-	if _, err := c.Write(append(msg, body...)); err != nil {
-		return err
+func probeLogin(user string) func(net.Conn) error {
+	return func(c net.Conn) error {
+		const protocol = 3 << 16
+		body := "user\x00" + user + "\x00database\x00postgres\x00\x00"
+		msg := binary.BigEndian.AppendUint32(nil, uint32(8+len(body)))
+		msg = binary.BigEndian.AppendUint32(msg, protocol)
+		if _, err := c.Write(append(msg, body...)); err != nil {
+			return err
+		}
+		var kind [1]byte
+		if _, err := io.ReadFull(c, kind[:]); err != nil {
+			return err
+		}
+		if kind[0] != 'R' {
+			return errors.New("not ready to log in")
+		}
+		return nil
 	}
-	var kind [1]byte
-	if _, err := io.ReadFull(c, kind[:]); err != nil {
-		return err
-	}
-	if kind[0] != 'R' {
-		return errors.New("not ready to log in")
-	}
-	return nil
 }

@@ -32,6 +32,17 @@ func TestHelper(t *testing.T) {
 	for _, get := range []func(testing.TB) string{Postgres, MySQL, Redis, Mongo, Nginx} {
 		wg.Go(func() { get(t) })
 	}
+	if how == "kill durable" {
+		for _, get := range durables {
+			wg.Go(func() {
+				d := get(t)
+				d.Kill(t)
+				if d.k == redis || d.k == postgres {
+					d.Start(t) // and the others stay down
+				}
+			})
+		}
+	}
 	wg.Wait()
 	fmt.Println("started")
 	switch how {
@@ -62,6 +73,7 @@ func TestProcessEnds(t *testing.T) {
 		{how: "panic"},
 		{how: "kill", sig: syscall.SIGKILL},
 		{how: "kill early", sig: syscall.SIGKILL},
+		{how: "kill durable", sig: syscall.SIGKILL},
 		{how: "terminate", sig: syscall.SIGTERM},
 	} {
 		t.Run(tt.how, func(t *testing.T) {

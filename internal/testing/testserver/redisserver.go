@@ -17,7 +17,7 @@ import (
 type RedisServer struct {
 	Addr string
 
-	bus  string // the port for the other servers of a Cluster
+	bus  string // the port for the other servers of its Cluster
 	args []string
 	cmd  *exec.Cmd
 	pipe io.Closer
@@ -26,52 +26,41 @@ type RedisServer struct {
 // StartRedis starts a server with more arguments of redis-server. It ends with the test.
 func StartRedis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
-	Redis(t) // skips or fails where there is none
-	path, err := redis.find()
+	program, port := redisProgram(t), freePort(t)
+	return startRedis(t, port, append([]string{
+		program, "--bind", loopback, "--port", port, "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
+	}, args...))
+}
+
+// redisProgram finds redis-server, or skips or fails the test.
+func redisProgram(t testing.TB) string {
+	t.Helper()
+	program, err := redis.find()
 	if err != nil && os.Getenv("CI") == "true" {
 		t.Fatal("no redis-server to start: ", err)
 	}
 	if err != nil { // REDIS_HOST names a server, which no test may stop
 		t.Skip("no redis-server to start, apt-get install redis-server: ", err)
 	}
+	return program
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
 	port, err := FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &RedisServer{Addr: net.JoinHostPort(loopback, port)}
-	s.args = append([]string{
-		path, "--bind", loopback, "--port", port, "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
-	}, args...)
+	return port
+}
+
+// startRedis runs a program and its arguments, which listens on the port.
+func startRedis(t testing.TB, port string, args []string) *RedisServer {
+	t.Helper()
+	s := &RedisServer{Addr: net.JoinHostPort(loopback, port), args: args}
 	t.Cleanup(s.Kill)
 	s.Start(t)
 	return s
-}
-
-// StartRedisCluster starts the masters of a Cluster, each with a part of the slots.
-func StartRedisCluster(t testing.TB, masters int) []*RedisServer {
-	t.Helper()
-	const slots = 1 << 14
-	cluster := make([]*RedisServer, masters)
-	for i := range cluster {
-		bus, err := FreePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := StartRedis(t, "--cluster-enabled", "yes", "--cluster-port", bus)
-		s.bus, cluster[i] = bus, s
-		s.MustDo(t, "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*slots/masters), strconv.Itoa((i+1)*slots/masters-1))
-		host, port, _ := net.SplitHostPort(cluster[0].Addr)
-		if i > 0 {
-			s.MustDo(t, "CLUSTER", "MEET", host, port, cluster[0].bus)
-		}
-	}
-	for _, s := range cluster {
-		s.await(t, func() bool {
-			info, err := s.Do("CLUSTER", "INFO")
-			return err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_size:%d\r", masters))
-		})
-	}
-	return cluster
 }
 
 // Start starts the server again after Kill, at the same address and with no data.
@@ -79,6 +68,7 @@ func (s *RedisServer) Start(t testing.TB) {
 	t.Helper()
 	// The shell ends the server when the pipe closes, so also when we panic.
 	s.cmd = exec.Command("sh", append([]string{"-c", `"$@" & read _; kill -9 $!; wait`, "sh"}, s.args...)...)
+	s.cmd.SysProcAttr = detached() // Ctrl-C is for who has started it
 	var err error
 	if s.pipe, err = s.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -100,8 +90,9 @@ func (s *RedisServer) Kill() {
 	}
 }
 
-// Do sends a command on a connection of its own, and returns the reply if it is a text or
-// a number. An error of the server is an error with its text.
+// Do sends a command on a connection of its own, and returns the reply if it is a text, a number,
+// or a list of such, which is a text with a line for each. An error of the server is an error with
+// its text.
 func (s *RedisServer) Do(args ...string) (string, error) {
 	conn, err := net.Dial("tcp", s.Addr)
 	if err != nil {
@@ -113,7 +104,10 @@ func (s *RedisServer) Do(args ...string) (string, error) {
 	for _, arg := range args {
 		fmt.Fprintf(conn, "$%d\r\n%s\r\n", len(arg), arg)
 	}
-	r := bufio.NewReader(conn)
+	return readReply(bufio.NewReader(conn))
+}
+
+func readReply(r *bufio.Reader) (string, error) {
 	line, err := r.ReadString('\n')
 	if err != nil {
 		return "", err
@@ -127,9 +121,21 @@ func (s *RedisServer) Do(args ...string) (string, error) {
 		if err != nil || n < 0 {
 			return "", err
 		}
-		body := make([]byte, n)
+		body := make([]byte, n+len("\r\n"))
 		_, err = io.ReadFull(r, body)
-		return string(body), err
+		return string(body[:n]), err
+	case '*':
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			return "", err
+		}
+		lines := make([]string, n)
+		for i := range lines {
+			if lines[i], err = readReply(r); err != nil {
+				return "", err
+			}
+		}
+		return strings.Join(lines, "\n"), nil
 	default:
 		return text, nil
 	}

@@ -1,6 +1,7 @@
 package testserver
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,11 +75,18 @@ func supervise(in io.Reader) error {
 	signal.Notify(end, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 
 	var p plan
-	if err := json.NewDecoder(in).Decode(&p); err != nil {
+	message := json.NewDecoder(in)
+	if err := message.Decode(&p); err != nil {
 		return fmt.Errorf("read the plan: %w", err)
 	}
+	orders := make(chan string)
 	go func() {
-		_, _ = io.Copy(io.Discard, in)
+		lines := bufio.NewScanner(io.MultiReader(message.Buffered(), in))
+		for lines.Scan() {
+			if order := lines.Text(); order != "" {
+				orders <- order
+			}
+		}
 		end <- os.Interrupt
 	}()
 
@@ -87,7 +95,7 @@ func supervise(in io.Reader) error {
 		return err
 	}
 	for _, argv := range p.Setup {
-		err := run(p.Dir, argv, attr, end, syscall.SIGKILL)
+		err := run(p.Dir, argv, attr, end, nil, syscall.SIGKILL)
 		if errors.Is(err, errEnd) {
 			return removeAll(p.Dir)
 		}
@@ -95,11 +103,48 @@ func supervise(in io.Reader) error {
 			return fmt.Errorf("%s: %w", argv[0], err)
 		}
 	}
-	err = run(p.Dir, p.Server, attr, end, syscall.Signal(p.Signal))
+	err = serveOn(p, attr, end, orders)
 	if errors.Is(err, errEnd) {
 		return removeAll(p.Dir)
 	}
 	return fmt.Errorf("%s: ended by itself: %w", p.Server[0], err)
+}
+
+// The orders that a supervisor takes in turn, each in a line after the plan.
+const (
+	orderKill  = "kill"  // the server, without a goodbye
+	orderStart = "start" // the server again, in the same folder
+)
+
+// A server that is started again may find what is left of the killed one in the way for a
+// moment: a process of PostgreSQL that still works has its shared memory.
+const (
+	restarts     = 50
+	restartPause = 100 * time.Millisecond
+)
+
+// serveOn runs the server, and again after an order to kill it and one to start it.
+func serveOn(p plan, attr *syscall.SysProcAttr, end <-chan os.Signal, orders <-chan string) error {
+	tries := 0 // that are left to start again
+	for {
+		begun := time.Now()
+		err := run(p.Dir, p.Server, attr, end, orders, syscall.Signal(p.Signal))
+		switch {
+		case errors.Is(err, errKilled):
+			_ = os.Remove(p.Socket) // which is in the way of some
+			select {
+			case <-orders: // to start
+				tries = restarts
+			case <-end:
+				return errEnd
+			}
+		case !errors.Is(err, errEnd) && tries > 0 && time.Since(begun) < time.Second:
+			tries--
+			time.Sleep(restartPause)
+		default:
+			return err
+		}
+	}
 }
 
 // prepare writes the plan's files and gives the folder to the user who is to
@@ -129,11 +174,15 @@ func (p plan) prepare() (*syscall.SysProcAttr, error) {
 	return childOf(uid, gid), nil
 }
 
-// errEnd is returned by run when the command was told to end.
-var errEnd = errors.New("ended as told")
+// What run returns when the command was told to end, and when it was killed.
+var (
+	errEnd    = errors.New("ended as told")
+	errKilled = errors.New("killed as told")
+)
 
-// run runs a command to its end, or sends it the signal when end says so.
-func run(dir string, argv []string, attr *syscall.SysProcAttr, end <-chan os.Signal, sig syscall.Signal) error {
+// run runs a command to its end, or sends it the signal when end says so. The first order kills
+// the command.
+func run(dir string, argv []string, attr *syscall.SysProcAttr, end <-chan os.Signal, orders <-chan string, sig syscall.Signal) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = dir // initdb complains about a folder it cannot enter
 	cmd.Env = serverEnv()
@@ -147,6 +196,10 @@ func run(dir string, argv []string, attr *syscall.SysProcAttr, end <-chan os.Sig
 	select {
 	case err := <-gone:
 		return err
+	case <-orders:
+		signalGroup(cmd.Process, syscall.SIGKILL)
+		<-gone
+		return errKilled
 	case <-end:
 	}
 	signalGroup(cmd.Process, sig)

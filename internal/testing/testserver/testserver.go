@@ -1,5 +1,5 @@
 // Package testserver gives tests a real PostgreSQL, MariaDB, Redis, MongoDB
-// (FerretDB) and nginx to talk to, with nothing to set up first.
+// (FerretDB), PgBouncer and nginx to talk to, with nothing to set up first.
 //
 // # Model
 //
@@ -47,7 +47,8 @@
 // be quick and do nothing that is seen outside.
 //
 // Private servers are built for speed, not for keeping data: nothing is synced
-// to the disk and they are ended the short way. They need a Unix. Only MariaDB's
+// to the disk and they are ended the short way. A [Durable] server keeps what it
+// has answered when it is killed. They need a Unix. Only MariaDB's
 // server is started, as MySQL's is confined to its own folders by AppArmor on
 // Ubuntu; use MYSQL_HOST for it. As root, PostgreSQL and MariaDB run as the
 // users postgres and mysql (or nobody), who must be able to enter the temporary
@@ -194,18 +195,20 @@ func address(t testing.TB, g *group, k *kind) string {
 // returns its address as [Postgres] does. The arguments are further ones of the program.
 func OwnPostgres(t testing.TB, args ...string) string {
 	t.Helper()
-	return alone(t, postgres, args)
+	addr, _ := alone(t, postgres, args)
+	return addr
 }
 
 // OwnMySQL starts a MariaDB server for one test, to do with it as the test likes, and
 // returns its address as [MySQL] does. The arguments are further ones of the program.
 func OwnMySQL(t testing.TB, args ...string) string {
 	t.Helper()
-	return alone(t, mysql, args)
+	addr, _ := alone(t, mysql, args)
+	return addr
 }
 
 // alone starts a server that ends with the test.
-func alone(t testing.TB, k *kind, args []string) string {
+func alone(t testing.TB, k *kind, args []string) (addr string, s *slot) {
 	t.Helper()
 	same := *k
 	same.override = ""
@@ -215,11 +218,11 @@ func alone(t testing.TB, k *kind, args []string) string {
 		return p
 	}
 	g := new(group)
-	addr := address(t, g, &same)
+	addr = address(t, g, &same)
 	t.Cleanup(func() {
 		if err := g.stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return addr
+	return addr, g.slots[&same]
 }

@@ -2,6 +2,8 @@
 //
 //	servers start    starts the four servers on fixed ports, for work by hand
 //	servers stop     ends them
+//	servers cluster  starts a Redis Cluster and a Sentinel set, prints how to reach them, and ends
+//	                 them at Ctrl-C
 //	servers missing  lists the Debian packages of servers and Chromium that are not installed
 //	servers build    builds FerretDB, unless that was done before
 //	servers chromium prints the path of Chromium
@@ -30,6 +32,8 @@ func main() {
 		err = testserver.Start(os.Stdout)
 	case "stop":
 		err = testserver.Stop(os.Stdout)
+	case "cluster":
+		err = testserver.Cluster(os.Stdout)
 	case "missing":
 		fmt.Println(strings.Join(testserver.Missing(), " "))
 	case "chromium":
@@ -40,7 +44,7 @@ func main() {
 	case "build":
 		_, err = testserver.BuildFerretDB()
 	default:
-		err = fmt.Errorf("usage: servers start | stop | missing | build | chromium")
+		err = fmt.Errorf("usage: servers start | stop | cluster | missing | build | chromium")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
