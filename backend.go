@@ -106,6 +106,18 @@ type OwnerIniter interface {
 	InitOwners(ctx context.Context) error
 }
 
+// ServerClock is a [Backend] whose records are on a server with a clock of its own. If the clock
+// of the process differs from it by more than a second, that of the server counts for all that a
+// session holds of time: since when MaxLifetime counts, what [IssuedAt] returns, and how long an
+// old ID is known after a renewal. So an instance of the app with a wrong clock ends no session
+// of the others. If the two differ by more than a minute, Options.ErrorFunc is told.
+type ServerClock interface {
+	// ServerTime returns the time by the clock of the server. It is called by New and before
+	// each GC. After an error the store goes on with what it knew of the clock, and that of the
+	// process at first.
+	ServerTime(ctx context.Context) (time.Time, error)
+}
+
 // OwnedRecord is a record and the session ID that it stands under.
 type OwnedRecord struct {
 	// ID is the session ID.

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -58,6 +59,15 @@ func (b foreignBackend) InitOwners(ctx context.Context) error {
 		return redact.Foreign(i.InitOwners(ctx))
 	}
 	return nil
+}
+
+// ServerTime is for a backend that is a ServerClock.
+func (b foreignBackend) ServerTime(ctx context.Context) (time.Time, error) {
+	c, ok := b.Backend.(ServerClock)
+	if !ok {
+		return time.Time{}, errors.ErrUnsupported
+	}
+	return c.ServerTime(ctx)
 }
 
 // Close closes a backend that can be closed.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/flamego/session/internal/clock"
 	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/state"
 )
@@ -77,15 +78,16 @@ func IssuedAt(s Session) time.Time {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch now := time.Now(); {
-	case b.origin.store == nil || !b.origin.store.rules().stamps() || b.hasEnded():
+	if b.origin.store == nil || b.origin.Status != commit.Live || b.hasEnded() {
 		return time.Time{}
-	case b.origin.Status != commit.Live:
+	}
+	switch r := b.origin.store.rules(); {
+	case !r.stamps():
 		return time.Time{}
 	case b.log.Renewed || b.pending.Renewed:
-		return now.Truncate(time.Millisecond)
+		return r.now().Truncate(time.Millisecond)
 	default:
-		return issued(b.base, now)
+		return issued(b.base, r.now())
 	}
 }
 
@@ -112,6 +114,7 @@ type rules struct {
 	ownerKey      interface{}   // nil for none
 	maxOwned      int           // 0 for any number
 	errorFunc     func(error)
+	clock         *clock.Clock
 	configured    bool // by a Manager
 
 	// ownSeen says that this process has seen a session with a lifetime of its own. Until then
@@ -124,8 +127,11 @@ func newRules(lifetime time.Duration) *rules {
 	if lifetime < time.Second {
 		lifetime = defaultLifetime
 	}
-	return &rules{lifetime: lifetime, errorFunc: func(error) {}}
+	return &rules{lifetime: lifetime, errorFunc: func(error) {}, clock: clock.New()}
 }
+
+// now is the time by the clock that all instances share.
+func (r *rules) now() time.Time { return r.clock.Now() }
 
 // with returns the rules with what the options say.
 func (r *rules) with(o *Options) (*rules, error) {
@@ -134,7 +140,7 @@ func (r *rules) with(o *Options) (*rules, error) {
 	}
 	next := &rules{
 		lifetime: r.lifetime, maxLifetime: o.MaxLifetime, firstLifetime: o.FirstLifetime,
-		ownerKey: o.OwnerKey, maxOwned: o.MaxOwned, errorFunc: o.ErrorFunc, configured: true,
+		ownerKey: o.OwnerKey, maxOwned: o.MaxOwned, errorFunc: o.ErrorFunc, clock: r.clock, configured: true,
 	}
 	next.ownSeen.Store(r.ownSeen.Load())
 	if r.configured && !r.isLike(next) {
@@ -178,7 +184,7 @@ func (r *rules) remaining(v state.Values) time.Duration {
 	if r.maxLifetime == 0 {
 		return math.MaxInt64
 	}
-	now := time.Now()
+	now := r.now()
 	born, _ := state.Born(v, now)
 	if born.IsZero() {
 		return r.maxLifetime
@@ -204,7 +210,7 @@ func (r *rules) idle(v state.Values, left time.Duration) (idle, own time.Duratio
 	if remaining >= lifetime {
 		return lifetime - left, own
 	}
-	switch born, _ := state.Born(v, time.Now()); {
+	switch born, _ := state.Born(v, r.now()); {
 	case born.IsZero():
 		return always, own
 	case remaining-left < rounding:
@@ -226,7 +232,7 @@ func (r *rules) stamp(draft state.List, begins bool) (stamped state.List, change
 	if !begins && !r.stamps() {
 		return draft, false
 	}
-	now := time.Now()
+	now := r.now()
 	born, _ := draft.Born(now)
 	if noted := !born.IsZero(); noted && !begins || !noted && !r.stamps() {
 		return draft, false
@@ -234,15 +240,16 @@ func (r *rules) stamp(draft state.List, begins bool) (stamped state.List, change
 	return draft.SetBorn(now, begins), true
 }
 
-func isBorn(v state.Values) bool {
-	born, _ := state.Born(v, time.Now())
+// isBorn reports whether it is noted since when the age of the session is counted.
+func (r *rules) isBorn(v state.Values) bool {
+	born, _ := state.Born(v, r.now())
 	return !born.IsZero()
 }
 
 // extendsBySaving reports whether an extension has to write the session: because nothing is noted
 // in it yet of its age, or because the index of its owner may not know of it.
 func (r *rules) extendsBySaving(v state.Values) bool {
-	return r.stamps() && (r.owner(v) != "" || !isBorn(v))
+	return r.stamps() && (r.owner(v) != "" || !r.isBorn(v))
 }
 
 // needsValues reports whether the time to live of a session depends on what it holds.

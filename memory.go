@@ -94,7 +94,7 @@ func (m *memoryStore) status(values *state.List, left time.Duration) commit.Stat
 		return commit.Gone
 	case !values.IsMark():
 		return commit.Live
-	case state.MarkCounts(values, left, time.Now()):
+	case state.MarkCounts(values, left, m.rules().now()):
 		return commit.Renewed
 	default:
 		return commit.Gone
@@ -250,7 +250,7 @@ func (m *memoryStore) put(c *commit.Change, base *state.List, computed state.Lis
 		case c.Origin.Status == commit.Renewed: // the mark of the renewal that was first stays as it is
 			d.Left, d.LeftTTL = *now, left
 		default:
-			d.Left, d.LeftTTL = state.ListOf(state.Mark(time.Now())).Stored(), state.MarkFor
+			d.Left, d.LeftTTL = state.ListOf(state.Mark(r.now())).Stored(), state.MarkFor
 		}
 		return d
 	})

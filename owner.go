@@ -58,7 +58,7 @@ func Owned(ctx context.Context, store Store, owner interface{}) ([]Info, error) 
 	}
 	infos := make([]Info, len(sessions))
 	for i, s := range sessions {
-		infos[i] = o.rules.info(s, time.Now())
+		infos[i] = o.rules.info(s, o.rules.now())
 	}
 	slices.SortFunc(infos, func(a, b Info) int {
 		if c := b.Seen.Compare(a.Seen); c != 0 {
@@ -235,8 +235,9 @@ func endOldest(ctx context.Context, store ownStore, c *commit.Change) {
 		if err == nil && len(sessions) <= r.maxOwned {
 			return
 		}
+		now := r.now()
 		slices.SortFunc(sessions, func(a, b ownedSession) int {
-			return cmp.Or(b.born().Compare(a.born()), strings.Compare(a.id, b.id))
+			return cmp.Or(b.born(now).Compare(a.born(now)), strings.Compare(a.id, b.id))
 		})
 		for _, s := range sessions[min(r.maxOwned, len(sessions)):] {
 			err = errors.Join(err, store.Destroy(ctx, s.id))
@@ -248,8 +249,8 @@ func endOldest(ctx context.Context, store ownStore, c *commit.Change) {
 	}
 }
 
-func (s ownedSession) born() time.Time {
-	born, _ := state.Born(s.values, time.Now())
+func (s ownedSession) born(now time.Time) time.Time {
+	born, _ := state.Born(s.values, now)
 	return born
 }
 

@@ -78,7 +78,7 @@ func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, r
 // else of a mark, this process knows the ID all the same.
 func (s records) Mark(ctx context.Context, sid string) {
 	s.renewed.addNow(sid)
-	data, err := s.codec.Encode(state.Mark(time.Now()), nil)
+	data, err := s.codec.Encode(state.Mark(s.rules().now()), nil)
 	if err != nil {
 		return
 	}

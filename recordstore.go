@@ -117,6 +117,8 @@ type recordStore struct {
 	timeout  atomic.Int64 // a time.Duration
 	shared   bool         // StoreConfig.SharedKeys
 	idLength atomic.Int64 // of all IDs, if shared
+
+	clockIsWrong atomic.Bool // and ErrorFunc has been told
 }
 
 func (s *recordStore) configure(o *Options) error {
@@ -130,7 +132,31 @@ func (s *recordStore) configure(o *Options) error {
 	s.current.Store(r)
 	s.timeout.Store(int64(o.Timeout))
 	s.idLength.Store(int64(o.IDLength))
+	s.learnTime(context.Background())
 	return nil
+}
+
+// wrongClock is by how much a clock may be wrong without a word.
+const wrongClock = time.Minute
+
+// learnTime asks the server for the time.
+func (s *recordStore) learnTime(ctx context.Context) {
+	server, ok := s.backend.(ServerClock)
+	if !ok {
+		return
+	}
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	r := s.rules()
+	ahead, err := r.clock.Learn(func() (time.Time, error) { return server.ServerTime(ctx) })
+	wrong := err == nil && ahead.Abs() > wrongClock
+	if told := s.clockIsWrong.Swap(wrong); wrong && !told {
+		way := "ahead of"
+		if ahead < 0 {
+			way = "behind"
+		}
+		r.errorFunc(s.fail("clock", fmt.Errorf("that of this process is %v %s that of the server, which counts", ahead.Abs().Round(time.Second), way)))
+	}
 }
 
 func (s *recordStore) rules() *rules { return s.current.Load() }
@@ -186,7 +212,7 @@ func (s *recordStore) find(ctx context.Context, sid string) (now commit.Found, l
 	now.Data, now.Expires, now.Status = rec.Data, commit.In(rec.TTL), commit.Live
 	now.Values, now.Rest, now.Undecoded = s.codec.Decode(rec.Data)
 	if state.IsMark(now.Values) {
-		if now.Status = commit.Gone; state.MarkCounts(now.Values, rec.TTL, time.Now()) {
+		if now.Status = commit.Gone; state.MarkCounts(now.Values, rec.TTL, s.rules().now()) {
 			now.Status = commit.Renewed
 		}
 	}
@@ -308,6 +334,7 @@ func (s *recordStore) mayCommit(c *commit.Change) error {
 // GC rests after each step for as long as the step took, so that the database works
 // for GC for half of the time at most.
 func (s *recordStore) GC(ctx context.Context) error {
+	s.learnTime(ctx)
 	for {
 		start := time.Now()
 		more, err := s.sweep(ctx)
