@@ -1,6 +1,7 @@
 package session
 
 import (
+	"net/http"
 	"sync"
 	"time"
 )
@@ -47,3 +48,27 @@ var OwnerText, IndexText = ownerText, indexText
 
 // SetKeepSpare sets how long a file store keeps the spare file of a live session.
 func SetKeepSpare(s Store, d time.Duration) { s.(*recordStore).backend.(*fileBackend).keepSpare = d }
+
+// ReadIDs returns the IDs that a Manager takes from a request, in the order in which it looks
+// them up.
+func ReadIDs(m *Manager, r *http.Request) (ids []string) {
+	for _, sid := range m.readIDs(r) {
+		if sid != "" {
+			ids = append(ids, sid)
+		}
+	}
+	return ids
+}
+
+// PutInRequest makes an ID the one of the request, as the middleware does for a new session.
+func PutInRequest(m *Manager, r *http.Request, sid string) {
+	m.cookie.putInRequest(r, m.cookie.line(sid, 0), nil)
+}
+
+// KeepPrivate does with the header of a response what the middleware does if the response has the
+// cookie, and reports whether shared caches might have kept it.
+func KeepPrivate(h http.Header) (shared bool) {
+	s := sharingOf(h)
+	s.keepPrivate(h, nil)
+	return s.may
+}
