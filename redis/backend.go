@@ -21,8 +21,9 @@ import (
 )
 
 var (
-	_ session.Backend = (*backend)(nil)
-	_ io.Closer       = (*backend)(nil)
+	_ session.Backend     = (*backend)(nil)
+	_ session.ServerClock = (*backend)(nil)
+	_ io.Closer           = (*backend)(nil)
 )
 
 type backend struct {
@@ -33,9 +34,7 @@ type backend struct {
 	conns      *liveness.Conns // nil for a client of the Config
 	retries    retries
 	ownRetries bool // the client has retries of its own, and no others are made of what is made once
-	// scripted says that all is done by scripts. A ClusterClient of go-redis 8 does not
-	// understand how Redis 7 lists its commands, and sends a command to any server, but a
-	// script to the right one.
+	// scripted says that all is done by scripts, as a [cluster] finds the server of a script.
 	scripted bool
 	apart    bool          // the index of owners is in other slots than the records: see InitOwners
 	slots    chan struct{} // holds an element for each call under way; nil if calls must be watched
@@ -48,6 +47,7 @@ var (
 	remove = redis.NewScript(script.Remove)
 	extend = redis.NewScript(script.Extend)
 	check  = redis.NewScript(script.Check)
+	now    = redis.NewScript(script.Time)
 
 	// For a Cluster: see backend.scripted.
 	scriptedLoad   = redis.NewScript(script.Load)
@@ -90,7 +90,10 @@ func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, re
 	keys := []string{b.prefix + sid, b.prefix + newSID}
 	if b.knowsSlots() {
 		ok, err := b.eval(ctx, once, rename, keys, want, how, string(rec.Data), script.Millis(rec.TTL))
-		if reply, _ := errtext.Reply(err); errtext.Code(reply) != "CROSSSLOT" {
+		// While a slot moves, the old key may be at one server, and the new key has to be at
+		// the other: TRYAGAIN.
+		reply, _ := errtext.Reply(err)
+		if code := errtext.Code(reply); code != "CROSSSLOT" && code != "TRYAGAIN" {
 			return ok, err
 		}
 	}
@@ -112,7 +115,7 @@ func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, re
 // Ring, may spread keys over servers that know no slots.
 func (b *backend) knowsSlots() bool {
 	switch b.client.(type) {
-	case *redis.Client, *redis.ClusterClient:
+	case *redis.Client, cluster:
 		return true
 	}
 	return false
@@ -134,6 +137,14 @@ func (b *backend) Delete(ctx context.Context, sid string) error {
 
 // Sweep does nothing: Redis removes what has expired.
 func (b *backend) Sweep(context.Context) (bool, error) { return false, nil }
+
+// ServerTime fails where the user has no right to TIME.
+func (b *backend) ServerTime(ctx context.Context) (time.Time, error) {
+	ms, err := run(ctx, b, repeatable, func(ctx context.Context) (int64, error) {
+		return now.Run(ctx, b.client, []string{b.prefix + script.CheckKey}).Int64()
+	})
+	return time.UnixMilli(ms), err
+}
 
 // Close closes the client if the store has made it. A second call does nothing.
 func (b *backend) Close() error {

@@ -32,7 +32,7 @@ func newClient(opts redis.Options, conns *liveness.Conns) (*redis.Client, retrie
 		opts.DialTimeout = 2 * time.Second
 	}
 	if opts.ReadTimeout == 0 {
-		opts.ReadTimeout = time.Second
+		opts.ReadTimeout = 2 * time.Second // as much as package liveness gives to an attempt
 	}
 	if opts.IdleTimeout == 0 {
 		opts.IdleTimeout = liveness.IdleTime

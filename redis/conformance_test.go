@@ -29,3 +29,17 @@ func TestTimesToLive(t *testing.T) {
 	t.Parallel()
 	backendtest.TimesToLive(t, openBackend(t, testConfig(t)), "ttl")
 }
+
+// A renewal takes two steps where the IDs are in two slots of a Cluster.
+func TestNthCallFails(t *testing.T) {
+	t.Parallel()
+	node := startCluster(t).Addr
+	for name, config := range map[string]redis.Config{
+		"one server":              testConfig(t),
+		"one server of a Cluster": {Options: &redis.Options{Addr: node}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			backendtest.NthCallFails(t, func(t testing.TB) session.Backend { return openBackend(t, config) })
+		})
+	}
+}

@@ -1,6 +1,9 @@
 package redis_test
 
 import (
+	"fmt"
+	"time"
+
 	goredis "github.com/go-redis/redis/v8"
 
 	"github.com/flamego/flamego"
@@ -33,4 +36,18 @@ func ExampleIniter_client() {
 		Config: redis.Config{Client: client},
 	}))
 	f.Run()
+}
+
+// A client of a Cluster of Redis 7, for Config.Client.
+func ExampleClusterSlots() {
+	addrs := []string{"10.0.0.1:6379", "10.0.0.2:6379", "10.0.0.3:6379"}
+	client := goredis.NewClusterClient(&goredis.ClusterOptions{
+		Addrs:        addrs,
+		ReadTimeout:  time.Second,
+		IdleTimeout:  2 * time.Minute,
+		ClusterSlots: redis.ClusterSlots(redis.Options{}, addrs...),
+	})
+	defer client.Close()
+	fmt.Println(len(client.Options().Addrs), "servers to ask for the slots")
+	// Output: 3 servers to ask for the slots
 }

@@ -11,6 +11,9 @@ import (
 // Open makes the backend of a Config, for tests of its operations.
 var Open = open
 
+// ParseSlots reads a reply to CLUSTER SLOTS.
+var ParseSlots = parseSlots
+
 // Conns is how many connections there are.
 func Conns(b session.Backend) int {
 	return int(b.(*backend).client.PoolStats().TotalConns)

@@ -58,38 +58,53 @@ func (b *backend) checkOwners(ctx context.Context) error {
 // one.
 func (b *backend) insertOwned(ctx context.Context, sid string, rec session.Record) (bool, error) {
 	rec.Former = "" // it replaces nothing
-	if b.apart {
+	return b.writeOwned(func() (bool, error) {
+		sets, left := script.Sets(b.prefix, rec.Owner, "", rec.TTL)
+		return b.eval(ctx, once, insertOwned, append([]string{b.prefix + sid}, sets...),
+			string(rec.Data), script.Millis(rec.TTL), left, b.prefix, sid)
+	}, func() (bool, error) {
 		return b.writeApart(ctx, sid, sid, rec, func(rec session.Record) (bool, error) { return b.Insert(ctx, sid, rec) })
-	}
-	sets, left := script.Sets(b.prefix, rec.Owner, "", rec.TTL)
-	return b.eval(ctx, once, insertOwned, append([]string{b.prefix + sid}, sets...),
-		string(rec.Data), script.Millis(rec.TTL), left, b.prefix, sid)
+	})
 }
 
 func (b *backend) swapOwned(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
 	if rec.Former == rec.Owner {
 		rec.Former = ""
 	}
-	if b.apart {
+	return b.writeOwned(func() (bool, error) {
+		want, how := script.Expected(old)
+		sets, left := script.Sets(b.prefix, rec.Owner, rec.Former, rec.TTL)
+		return b.eval(ctx, once, swapOwned, append([]string{b.prefix + sid}, sets...),
+			want, how, string(rec.Data), script.Millis(rec.TTL), left, b.prefix, sid)
+	}, func() (bool, error) {
 		return b.writeApart(ctx, sid, sid, rec, func(rec session.Record) (bool, error) { return b.Swap(ctx, sid, old, rec) })
-	}
-	want, how := script.Expected(old)
-	sets, left := script.Sets(b.prefix, rec.Owner, rec.Former, rec.TTL)
-	return b.eval(ctx, once, swapOwned, append([]string{b.prefix + sid}, sets...),
-		want, how, string(rec.Data), script.Millis(rec.TTL), left, b.prefix, sid)
+	})
 }
 
 func (b *backend) renameOwned(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	if b.apart {
+	return b.writeOwned(func() (bool, error) {
+		want, how := script.Expected(old)
+		sets, left := script.Sets(b.prefix, rec.Owner, rec.Former, rec.TTL)
+		return b.eval(ctx, once, renameOwned, append([]string{b.prefix + sid, b.prefix + newSID}, sets...),
+			want, how, string(rec.Data), script.Millis(rec.TTL), left, b.prefix, newSID, sid)
+	}, func() (bool, error) {
 		return b.writeApart(ctx, sid, newSID, rec, func(rec session.Record) (bool, error) { return b.Rename(ctx, sid, newSID, old, rec) })
-	}
-	want, how := script.Expected(old)
-	sets, left := script.Sets(b.prefix, rec.Owner, rec.Former, rec.TTL)
-	return b.eval(ctx, once, renameOwned, append([]string{b.prefix + sid, b.prefix + newSID}, sets...),
-		want, how, string(rec.Data), script.Millis(rec.TTL), left, b.prefix, newSID, sid)
+	})
 }
 
-// writeApart writes a record whose index is in other slots. The entry comes first, and that of
+// writeOwned makes a write by one script, or else apart: if the index is in other slots than the
+// records, or in their slot, which is moving, so that some of the keys are at another server.
+func (b *backend) writeOwned(one, apart func() (bool, error)) (bool, error) {
+	if !b.apart {
+		ok, err := one()
+		if reply, _ := errtext.Reply(err); errtext.Code(reply) != "TRYAGAIN" {
+			return ok, err
+		}
+	}
+	return apart()
+}
+
+// writeApart writes a record and its index by a script for each. The entry comes first, and that of
 // the former owner goes last, so that a live record always has its entry. An entry too many
 // goes when its time is over. The record is written as one that has no owner, and so by the scripts
 // for that.

@@ -44,17 +44,17 @@
 // # Connections
 //
 // A balancer may drop connections without a word. With a client made from Options, one visit
-// then waits for ReadTimeout (1 second), and all connections that were idle at that time are
+// then waits for ReadTimeout (2 seconds), and all connections that were idle at that time are
 // replaced. A connection that is idle for 2 minutes is closed. If the server says that it has
 // become a replica, all idle connections are closed, and the write is sent by a new connection,
 // which may lead to the new primary.
 //
-// With a Client, all that is up to the client. Set ReadTimeout to 1 second and IdleTimeout to 2
-// minutes, and MaxRedirects of a ClusterClient to -1. Otherwise a ClusterClient sends a write
-// again if the answer was lost, which may undo what another request has changed in between. For
-// the same reason a client of another type must make no retries (MaxRetries -1). The retries of
-// a [github.com/go-redis/redis/v8.Client] are made by the store, as many as its MaxRetries
-// says. A hook that is added to it after the start is not called.
+// With a Client, all that is up to the client. Set ReadTimeout to 2 seconds and IdleTimeout to 2
+// minutes. Retries are made by the store, as many as MaxRetries of a
+// [github.com/go-redis/redis/v8.Client] says. A hook that is added to it after the start is not
+// called. A client of another type, except a ClusterClient, must make no retries (MaxRetries -1).
+// Otherwise it sends a write again if the answer was lost, which may undo what another request has
+// changed in between.
 //
 // # Rights
 //
@@ -65,12 +65,13 @@
 //	ACL SETUSER app on >password ~session:* +get +pttl +set +del +pexpire +exists +eval +evalsha
 //
 // With Options.OwnerKey also +time +zadd +zrem +zremrangebyscore +zrange. New returns an error
-// that names the command that the server refuses.
+// that names the command that the server refuses. Without OwnerKey, +time is of use where the clock
+// of a process may be wrong: see [session.ServerClock].
 //
-// These are all commands that this package and go-redis 8 send to Redis 7. They are enough for
-// a Cluster, too, if ClusterOptions.ClusterSlots is set. Without it, a ClusterClient also sends
-// CLUSTER SLOTS, which needs +cluster|slots, and COMMAND, which may be refused. With ReadOnly
-// it sends READONLY. A user of Sentinel needs the commands that
+// These are all commands that this package and go-redis 8 send to Redis 7. On a Cluster,
+// [ClusterSlots] also sends CLUSTER SLOTS, which needs +cluster|slots. While a slot moves to
+// another server, the store also sends ASKING, which needs +asking. With Options.OwnerKey a
+// ClusterClient sends COMMAND, which may be refused. A user of Sentinel needs the commands that
 // https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/ lists for clients.
 //
 // # Owners
@@ -118,21 +119,41 @@
 // ErrorFunc is told. But a value of the app that Decoder can decode is taken for a session.
 // An ACL needs "~*". A touch and a logout take one more round trip.
 //
+// # Cluster
+//
+// Give [ClusterSlots] to a ClusterClient: go-redis 8 does not understand how Redis 7 tells which
+// server has which slots. The store then sends each script to the master of its slot by itself, by the
+// client that the ClusterClient has for this server. So MaxRedirects and ReadOnly have no effect
+// on the store, and the hooks that it calls are those that NewClient adds.
+//
+// While a slot moves to another server, the store follows the keys, and no request fails. When a
+// master fails, requests of its sessions are errors until the Cluster has made a replica the new
+// master. The store then asks for the slots at once. (The ClusterClient alone would do so after 10
+// seconds.)
+//
+// A session that gets a new ID moves to another slot, which takes two steps. The old record is
+// deleted first, so that the old ID is dead whatever happens. A failure between the two steps
+// ends the session. A KeyPrefix with a hash tag, such as "{session}:", keeps all sessions in one
+// slot, at one server, where one step is enough. While this slot moves, a renewal waits for about
+// a tenth of a second and then takes two steps. So does, with Options.OwnerKey, a write; and a list
+// may be an error.
+//
+// # Replicas
+//
+// Reads must go to the primary: a client of one server with reads at a replica may read what
+// another request has replaced. Replication is asynchronous. What a master has answered, and not
+// yet sent to its replica, is lost when the replica takes its place. So a failover may undo the
+// last commits: also a logout, or a new ID, so that an old ID is alive again with what it had. If
+// the master fails, that is a few milliseconds of commits, or all since its link to the replica
+// broke. With SENTINEL FAILOVER it is all that clients write to the former master until they are
+// told of the new one, some tenths of a second. With min-replicas-to-write 1 in the configuration
+// of the servers a master without a replica refuses to write. Each request that writes is then an
+// error with NOREPLICAS, also after a failover, until the new master has a replica.
+//
 // # Limits
 //
-// Redis 5 or later. Reads must go to the primary: a client with ReadOnly may read
-// what another request has replaced. Replication is asynchronous, so a failover may undo
-// the last commits. A server that evicts keys when its memory is full ends sessions
-// early.
-//
-// Go-redis 8 is older than Redis 7. With a Cluster of Redis 7, redis.ClusterClient needs
-// ClusterOptions.ClusterSlots, and asks for the list of all commands before each
-// command: there redis/anyclient with another client is better. With servers of Redis 7, redis.Ring does not work.
-//
-// On a Cluster, a session that gets a new ID moves to another slot, which takes two
-// steps. The old record is deleted first, so that the old ID is dead whatever happens. A
-// failure between the two steps ends the session. A KeyPrefix with a hash tag, such as
-// "{session}:", keeps all sessions in one slot, where one step is enough.
+// Redis 5 or later. A server that evicts keys when its memory is full ends sessions early. With
+// servers of Redis 7, redis.Ring does not work.
 package redis
 
 import (
@@ -159,7 +180,7 @@ type Config struct {
 	// to is in the package doc. Default is a new client made from Options.
 	Client redis.UniversalClient
 	// Options are the settings for a new client. They are copied. If they are not set,
-	// DialTimeout is 2 seconds, ReadTimeout 1 second, IdleTimeout 2 minutes and
+	// DialTimeout is 2 seconds, ReadTimeout 2 seconds, IdleTimeout 2 minutes and
 	// IdleCheckFrequency 30 seconds: shorter than in go-redis, so that few connections are
 	// dead, and that after a dead one there is time to try another. WriteTimeout is the same as
 	// ReadTimeout, PoolSize is 10 for each processor, and MaxRetries is 3 (-1 means none). TCP
@@ -244,9 +265,9 @@ func (b *backend) share(client redis.UniversalClient) {
 		b.client = c
 		b.retries = retries{opts.MaxRetries, opts.MinRetryBackoff, opts.MaxRetryBackoff}
 	case *redis.ClusterClient:
-		b.scripted = true
+		b.client, b.scripted = cluster{c}, true
 		opts := c.Options()
-		if b.ownRetries = opts.MaxRedirects > 0 || opts.MaxRetries > 0; !b.ownRetries {
+		if b.ownRetries = opts.MaxRetries > 0; !b.ownRetries {
 			b.retries = retries{3, opts.MinRetryBackoff, opts.MaxRetryBackoff}
 		}
 	default:

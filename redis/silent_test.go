@@ -175,7 +175,7 @@ func TestIdleTime(t *testing.T) {
 	opts := redis.ClientOptions(openBackend(t, config))
 	require.Equal(t, 2*time.Minute, opts.IdleTimeout)
 	require.Equal(t, 30*time.Second, opts.IdleCheckFrequency)
-	require.Equal(t, time.Second, opts.ReadTimeout)
+	require.Equal(t, 2*time.Second, opts.ReadTimeout)
 	config.Options.IdleTimeout = time.Hour
 	opts = redis.ClientOptions(openBackend(t, config))
 	require.Equal(t, time.Hour, opts.IdleTimeout)

@@ -63,6 +63,16 @@
 // write: see [session.ErrNotApplied]. Loads, extends and deletes are made again by the
 // store, and writes that the server has refused for the moment, up to 3 times.
 //
+// # Cluster
+//
+// What package redis says of a Cluster, and of replicas, holds here, too. How well sessions go on while
+// slots move depends on the client:
+//   - rueidis and valkey-go follow a slot, also with DisableRetry.
+//   - go-redis 9 with MaxRedirects -1 does not. Requests wait for about a tenth of a second, and are
+//     errors if the slot has not moved by then. With MaxRedirects 3 it follows a slot, but it
+//     also makes writes again whose answer was lost.
+//   - for go-redis 8 there is package redis, which follows slots by itself.
+//
 // # Errors
 //
 // The Initer returns an error when there is no Eval, when NoKeyPrefix and a KeyPrefix are
@@ -80,8 +90,8 @@
 //
 // Redis 5 or later, with the rights that package redis lists, and those that the client needs
 // for itself, such as HELLO and CLIENT. (Rueidis wants CLIENT TRACKING, unless its DisableCache is
-// set.) The limits of package redis hold: reads must go to
-// the primary, and a failover or an eviction may end sessions.
+// set.) The limits of package redis hold: reads must go to the primary, and a failover or an
+// eviction may end sessions.
 //
 // How long a connection waits that has died without a word is up to the client. Give it a
 // timeout of 1 second for an answer, and an idle time below the 4 minutes after which

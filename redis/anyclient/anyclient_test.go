@@ -57,6 +57,12 @@ func TestTimesToLive(t *testing.T) {
 	backendtest.TimesToLive(t, open(t, config), "ttl")
 }
 
+func TestNthCallFails(t *testing.T) {
+	t.Parallel()
+	config, _ := testConfig(t)
+	backendtest.NthCallFails(t, func(t testing.TB) session.Backend { return open(t, config) })
+}
+
 // A store of package redis and one of this package see the same sessions.
 func TestSameAsRedis(t *testing.T) {
 	t.Parallel()

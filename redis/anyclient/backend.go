@@ -15,7 +15,10 @@ import (
 	"github.com/flamego/session/redis/internal/script"
 )
 
-var _ session.Backend = (*backend)(nil)
+var (
+	_ session.Backend     = (*backend)(nil)
+	_ session.ServerClock = (*backend)(nil)
+)
 
 type backend struct {
 	eval     Eval
@@ -64,7 +67,12 @@ func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, re
 	want, how := script.Expected(old)
 	keys := []string{b.prefix + sid, b.prefix + newSID}
 	if !b.twoSteps {
-		return b.yes(ctx, once, script.Rename, keys, want, how, string(rec.Data), millis(rec.TTL))
+		ok, err := b.yes(ctx, once, script.Rename, keys, want, how, string(rec.Data), millis(rec.TTL))
+		// While a slot moves, the old key may be at one server, and the new key has to be at
+		// the other.
+		if said, _ := errtext.Reply(err); errtext.Code(said) != "TRYAGAIN" {
+			return ok, err
+		}
 	}
 	ok, err := b.yes(ctx, once, script.Remove, keys[:1], want, how)
 	if !ok || err != nil {
@@ -90,6 +98,16 @@ func (b *backend) Delete(ctx context.Context, sid string) error {
 
 // Sweep does nothing: Redis removes what has expired.
 func (b *backend) Sweep(context.Context) (bool, error) { return false, nil }
+
+// ServerTime fails where the user has no right to TIME.
+func (b *backend) ServerTime(ctx context.Context) (time.Time, error) {
+	reply, err := b.call(ctx, repeatable, script.Time, []string{b.prefix + script.CheckKey})
+	if err != nil {
+		return time.Time{}, err
+	}
+	ms, err := script.Number(reply)
+	return time.UnixMilli(ms), err
+}
 
 func millis(d time.Duration) string { return strconv.FormatInt(script.Millis(d), 10) }
 

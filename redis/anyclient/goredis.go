@@ -23,6 +23,9 @@ type Doer[R Result] interface {
 // Cluster.
 //
 //	config := anyclient.Config{Eval: anyclient.GoRedis(goredis.NewClient(options))}
+//
+// For a Cluster it does more than the function of six lines: when a server does not answer, the
+// client asks at once which server has the slots now.
 func GoRedis[R Result](client Doer[R]) Eval {
 	return func(ctx context.Context, text string, keys []string, args ...string) (any, error) {
 		command := make([]any, 0, 3+len(keys)+len(args))
@@ -37,6 +40,13 @@ func GoRedis[R Result](client Doer[R]) Eval {
 		if said, _ := errtext.Reply(err); errtext.Code(said) == "NOSCRIPT" {
 			command[0], command[1] = "eval", text
 			reply, err = client.Do(ctx, command...).Result()
+		}
+		if _, isReply := errtext.Reply(err); err != nil && !isReply {
+			// Without retries of its own, a ClusterClient asks every 10 seconds which server has
+			// the slots of one that has failed.
+			if cluster, ok := client.(interface{ ReloadState(context.Context) }); ok {
+				cluster.ReloadState(ctx)
+			}
 		}
 		return reply, err
 	}

@@ -188,7 +188,7 @@ func IsRefusal(reply string) bool {
 // IsPassing reports whether the server may soon give another answer.
 func IsPassing(reply string) bool {
 	switch Code(reply) {
-	case "LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MOVED":
+	case "LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK":
 		return true
 	}
 	return isFull(reply)

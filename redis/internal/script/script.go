@@ -53,6 +53,12 @@ if ttl == -1 or ttl >= 0 and ttl < tonumber(ARGV[1]) then
 end
 return 0`
 
+// Time returns the time of the server in milliseconds since 1970. The key says which server is
+// asked.
+const Time = `
+local time = redis.call('TIME')
+return time[1] * 1000 + math.floor(time[2] / 1000)`
+
 // These scripts are for clients for which scripts are better than commands.
 const (
 	// Load returns 0, or the data and the TTL.
@@ -143,12 +149,18 @@ func Millis(d time.Duration) int64 { return max(ttl.Millis(d), 1) }
 // ErrReply is the error for a reply that no script gives.
 var ErrReply = redact.New("the reply to a script is of another form", nil)
 
+// Number returns what a script says that returns a number.
+func Number(reply any) (int64, error) {
+	if n, ok := reply.(int64); ok {
+		return n, nil
+	}
+	return 0, ErrReply
+}
+
 // IsYes returns what a script says that returns 1 or 0.
 func IsYes(reply any) (bool, error) {
-	if n, ok := reply.(int64); ok {
-		return n == 1, nil
-	}
-	return false, ErrReply
+	n, err := Number(reply)
+	return n == 1, err
 }
 
 // Loaded returns what Load says. A key without an expiry has a TTL of 0.
