@@ -192,6 +192,7 @@ var dialect = sqlstore.Dialect{
 	Now:    "UTC_TIMESTAMP(6)",
 	Expiry: "UTC_TIMESTAMP() + INTERVAL (MICROSECOND(UTC_TIMESTAMP(6)) + ? * 1000 + 999999) DIV 1000000 SECOND",
 	Left:   "TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), {expired_at}) DIV 1000",
+	Clock:  "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000",
 
 	// ON DUPLICATE KEY UPDATE would not do: on a connection with clientFoundRows it
 	// counts one row both when it has inserted a row and when it has left a row alone.
@@ -237,8 +238,9 @@ var dialect = sqlstore.Dialect{
 		sqlstore.NoTable:   {"1146"},
 		sqlstore.NoColumn:  {"1054"},
 		// Conflict of snapshots (MariaDB), deadlock, a prepared statement for a table that
-		// has changed or on another server.
-		sqlstore.Again: {"1020", "1213", "1615", "1243"},
+		// has changed or on another server, a statement that the server has ended because it
+		// took too long (MariaDB's max_statement_time, MySQL's max_execution_time).
+		sqlstore.Again: {"1020", "1213", "1615", "1243", "1969", "3024"},
 		// Lock wait timeout.
 		sqlstore.Locked: {"1205"},
 		sqlstore.Full:   {"1040", "1203", "1226"},

@@ -5,8 +5,11 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v4"
@@ -62,6 +65,9 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	made := &conn{Conn: inner, network: liveness.Of(inner.PgConn().Conn())}
+	if cache := inner.StatementCache(); cache != nil && cache.Mode() == prepares && !c.config.PreferSimpleProtocol {
+		made.names, made.prefix = make(map[string]string), fmt.Sprintf("session_%016x_", rand.Uint64())
+	}
 	// Who waits for a locked row must have an answer when its time is over. The server
 	// ends the statement, and the connection goes on.
 	made.network.OnSilence = func(left time.Duration) {
@@ -103,6 +109,11 @@ type conn struct {
 	network  *liveness.Conn
 	pooled   bool // has been in the pool
 	panicked bool
+
+	names  map[string]string // of the statements that are prepared; nil where none are
+	prefix string            // of their names
+	number int               // of the next name
+	query  string            // the statement that runs
 }
 
 // guarded calls f, which may read what the server sends. What pgx has not sent may be
@@ -112,10 +123,45 @@ func guarded[T any](c *conn, f func() (T, error)) (result T, err error) {
 	defer sqlstore.Guard(&err)
 	result, err = f()
 	c.panicked = false
-	if err != nil && unsent(err) {
-		err = driver.ErrBadConn
+	if err != nil {
+		c.forget(err)
+		if unsent(err) {
+			err = driver.ErrBadConn
+		}
 	}
 	return result, err
+}
+
+// prepares is the mode in which pgx prepares statements under names.
+const prepares = 0
+
+// prepared returns the name under which a statement is prepared, or the statement itself if it
+// is not to be prepared. pgx counts its names, so they are the same in each process. Behind a
+// PgBouncer that does not follow prepared statements, a connection would run what another
+// process has prepared under the same name. So these names are random.
+func (c *conn) prepared(ctx context.Context, query string, args []driver.NamedValue) (string, error) {
+	if c.query = query; c.names == nil || len(args) == 0 {
+		return query, nil
+	}
+	if name, ok := c.names[query]; ok {
+		return name, nil
+	}
+	name := c.prefix + strconv.Itoa(c.number)
+	c.number++
+	if _, err := c.Conn.Prepare(ctx, name, query); err != nil {
+		return "", err
+	}
+	c.names[query] = name
+	return name, nil
+}
+
+// forget has the statement that runs be prepared anew if the server does not know it, or if a table
+// has changed.
+func (c *conn) forget(err error) {
+	var answer interface{ SQLState() string }
+	if errors.As(err, &answer) && (answer.SQLState() == "26000" || answer.SQLState() == "0A000") {
+		delete(c.names, c.query)
+	}
 }
 
 // unsent reports whether pgx knows that it has sent nothing.
@@ -126,6 +172,10 @@ func unsent(err error) bool {
 
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	return guarded(c, func() (driver.Result, error) {
+		query, err := c.prepared(ctx, query, args)
+		if err != nil {
+			return nil, err
+		}
 		tag, err := c.Exec(ctx, query, values(args, 0)...)
 		return driver.RowsAffected(tag.RowsAffected()), err
 	})
@@ -136,6 +186,10 @@ var formats = pgx.QueryResultFormatsByOID{bytea: pgx.BinaryFormatCode, int8: pgx
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	return guarded(c, func() (driver.Rows, error) {
+		query, err := c.prepared(ctx, query, args)
+		if err != nil {
+			return nil, err
+		}
 		all := values(args, 1)
 		all[0] = formats
 		r, err := c.Query(ctx, query, all...)

@@ -85,7 +85,9 @@
 // settings of the app, SetConnMaxIdleTime for one.
 //
 // PostgreSQL 9.5 or later, directly or behind a PgBouncer (in transaction mode
-// with "prefer_simple_protocol=true" in the DSN). Reads must go to the primary:
+// with "prefer_simple_protocol=true" in the DSN, which a PgBouncer does not need that has
+// max_prepared_statements, as 1.21 and later do). A PgBouncer before 1.18 may pass a
+// request to cancel on to the statement of somebody else. Reads must go to the primary:
 // a replica may show what another request has replaced.
 //
 // The package registers no driver in database/sql. An app that opens a DB by sql.Open("pgx",

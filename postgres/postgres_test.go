@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,21 @@ var env = &sqltest.Env{
 }
 
 func TestBackend(t *testing.T) { env.Run(t) }
+
+// TestVersion says on which PostgreSQL the tests run. With POSTGRES_VERSION=18 it must be of that version.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var version string
+	if err := env.New(t).DB.QueryRow("SHOW server_version").Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("PostgreSQL", version)
+	if want := os.Getenv("POSTGRES_VERSION"); !strings.HasPrefix(version, want) {
+		t.Errorf("the version is not %s", want)
+	}
+}
+
+func TestNthCallFails(t *testing.T) { env.NthCallFails(t) }
 
 // TestSerializable: a server may make each statement a transaction that can fail because of
 // others. All rules hold there.

@@ -25,8 +25,9 @@ const (
 )
 
 var (
-	_ session.Backend = (*backend)(nil)
-	_ io.Closer       = (*backend)(nil)
+	_ session.Backend     = (*backend)(nil)
+	_ session.ServerClock = (*backend)(nil)
+	_ io.Closer           = (*backend)(nil)
 )
 
 type backend struct {

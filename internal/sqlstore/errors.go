@@ -93,7 +93,11 @@ func (d *Dialect) class(err error) Class {
 func (b *backend) contextErr(p *pool, done, err error, locked bool) error {
 	switch {
 	case locked || b.dialect.class(err) == Locked:
-		return redact.New(done.Error()+lockHint, errors.Join(done, err))
+		text := done.Error() + " (" + lockHint
+		if _, last, ok := b.dialect.ServerError(err); ok {
+			text += "; the server has said: " + last
+		}
+		return redact.New(text+")", errors.Join(done, err))
 	case errors.Is(err, done) && p.busy():
 		return redact.New(done.Error()+" (all connections of the DB are in use; "+
 			"a transaction of the handler that is still open when the response begins may be why: commit it first)", err)
@@ -120,8 +124,8 @@ func (d *Dialect) mayStart(err error) bool {
 // lockHint is for those who see an operation fail because of a lock. The lock is often
 // their own: the session is saved when the response begins, in which a transaction of the
 // handler may still be open.
-const lockHint = " (somebody else held a lock on the table or the file for all that time;" +
-	" it may be a transaction of the handler that is still open when the response begins: commit it first)"
+const lockHint = "somebody else held a lock on the table or the file for all that time;" +
+	" it may be a transaction of the handler that is still open when the response begins: commit it first"
 
 // redacted is the redacted error of the dialect. If the table is missing, the text says
 // so in our own words.

@@ -37,6 +37,7 @@ type pool struct {
 	timed     bool       // see Dialect.Timed
 
 	drops atomic.Pointer[drops] // see mayDrop
+	front atomic.Pointer[error] // see note
 	blind atomic.Bool           // the connections are not known: see dropIdle
 
 	// waiting has the operations that try once more to get a lock. There are few at a
@@ -85,9 +86,28 @@ func (p *pool) use(ctx context.Context, locked bool, f func(context.Context) err
 		defer p.waiting.leave()
 	}
 	if err := p.gate.enter(ctx); err != nil {
+		if front := p.front.Load(); front != nil {
+			err = errors.Join(err, *front)
+		}
 		return unsentError{err}
 	}
-	return p.inside(ctx, f)
+	err = p.inside(ctx, f)
+	p.note(err)
+	return err
+}
+
+// note notes the error of an operation that somebody else's lock has held up, until one
+// succeeds. In a pool of one connection, all who wait for the connection wait for that lock, and
+// those whose time is over before it is their turn can say so.
+func (p *pool) note(err error) {
+	switch {
+	case p.gate.most != 1:
+	case err != nil && p.dialect.class(err) == Locked:
+		locked := err // or each call would allocate err
+		p.front.Store(&locked)
+	case err == nil && p.front.Load() != nil:
+		p.front.Store(nil)
+	}
 }
 
 // errNotFree says that all connections are in use.

@@ -38,7 +38,7 @@ const (
 // attempt removes one. So there are as many attempts as connections, and a few more.
 func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Context) error) error {
 	limit, locked := 0, false
-	var before error
+	var before, said error // of the attempt before, and the last one that the server has said
 	for n := 0; ; n++ {
 		err := p.use(ctx, locked, f)
 		if err == nil {
@@ -46,13 +46,19 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 		}
 		class := b.dialect.class(err)
 		if done := deadline.Err(ctx); done != nil {
-			reason := err
-			if before != nil && errors.Is(err, done) {
-				reason = before // the last attempt had no time to find out more
+			reason := err // unless the last attempt had no time to find out more
+			switch {
+			case before != nil && errors.Is(err, done):
+				reason = before
+			case said != nil && timedOut(err):
+				reason = said
 			}
 			return b.notApplied(p, b.contextErr(p, done, reason, locked), class, err)
 		}
 		locked, before = class == Locked, err
+		if _, _, ok := b.dialect.ServerError(err); ok {
+			said = err
+		}
 		if n == 0 {
 			limit = p.Stats().OpenConnections + 8
 		}
@@ -77,6 +83,12 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 		}
 		_ = backoff.Pause(ctx, n, pause) // if ctx is done, f says so too
 	}
+}
+
+// timedOut reports whether an attempt has ended by the deadline of its connection.
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // notApplied returns text, a redacted error, with session.ErrNotApplied in it if err says

@@ -140,6 +140,8 @@ type Dialect struct {
 	Prepare    bool             // the driver wants statements to be prepared
 	Remote     bool             // an operation is a round trip, which loads may share
 
+	// Clock is Now in milliseconds since 1970 in UTC. A database on the same machine has none.
+	Clock string
 	// Literal writes a string, bytes or an int64 into a statement. It is for a server that
 	// prepares no more statements: see Unprepared. Without it there is no such server.
 	Literal func(interface{}) string

@@ -3,8 +3,10 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/starting"
@@ -97,6 +99,15 @@ func (b *backend) ask(ctx context.Context, template string, args ...interface{})
 		return stmt.QueryRowContext(ctx, args...).Scan(&n)
 	})
 	return n, err
+}
+
+// ServerTime returns the time of the server.
+func (b *backend) ServerTime(ctx context.Context) (time.Time, error) {
+	if b.dialect.Clock == "" {
+		return time.Time{}, errors.ErrUnsupported
+	}
+	ms, err := b.ask(ctx, "SELECT "+b.dialect.Clock)
+	return time.UnixMilli(ms.Int64), err
 }
 
 // run runs a statement that is needed only at start. Its result does not matter.

@@ -54,7 +54,7 @@ var codes = map[string]string{
 	"53200": "the server is out of memory",
 	"53300": "too many connections",
 	"55P03": "a lock was not available in time",
-	"57014": "the statement was cancelled",
+	"57014": "the statement was cancelled, by the store when its time was over or by a statement_timeout",
 	"57P01": "the server shuts down",
 	"57P02": "the server has crashed",
 	"57P03": "the server is starting or shutting down",

@@ -21,6 +21,7 @@ var dialect = sqlstore.Dialect{
 	Now:    "now()",
 	Expiry: "now() + ?::bigint * interval '1 millisecond'",
 	Left:   "floor(extract(epoch FROM {expired_at} - now()) * 1000)::bigint",
+	Clock:  "floor(extract(epoch FROM now()) * 1000)::bigint",
 
 	// An array is read once. IN might read the keys again for each row, and so delete
 	// more than the limit. ORDER BY makes the server use the index: otherwise it may

@@ -1,0 +1,79 @@
+package postgres_test
+
+import (
+	"database/sql"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/testserver"
+	"github.com/flamego/session/storetest"
+)
+
+// TestPgBouncer: all rules hold behind a PgBouncer in transaction mode, with the parameter of the
+// doc. Each statement may be on another connection to the server then, of which there are few.
+func TestPgBouncer(t *testing.T) {
+	t.Parallel()
+	bouncer := testserver.PgBouncer(t, testserver.Postgres(t))
+	behind := *env
+	behind.DSN = func(testing.TB) string { return bouncer.URL + "&prefer_simple_protocol=true" }
+	t.Run("conformance", func(t *testing.T) {
+		storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+			return behind.New(t).Init().Options(lifetime)
+		})
+	})
+	t.Run("core", func(t *testing.T) { behind.Core(t, "") })
+}
+
+// TestPgBouncerPrepared: without the parameter, a PgBouncer that does not follow prepared statements
+// may run a statement on a connection where it was not prepared, or where another process has prepared
+// something else under the same name. The statement is prepared anew then, and nothing else is run.
+func TestPgBouncerPrepared(t *testing.T) {
+	t.Parallel()
+	bouncer := testserver.PgBouncer(t, testserver.Postgres(t), "default_pool_size = 2")
+	tab := env.New(t).Init()
+	tab.Config.DSN, tab.Config.MaxConns = bouncer.URL, 1
+	b := tab.Backend()
+	for _, sid := range []string{"one", "two"} {
+		if ok, err := b.Insert(ctx, sid, session.Record{Data: []byte("a"), TTL: time.Minute}); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	if err := b.Delete(ctx, "one"); err != nil {
+		t.Fatal(err)
+	}
+
+	// Another process has a transaction on the connection that the store has used, and then one on the
+	// other connection, where it has prepared something.
+	other := func() *sql.Conn {
+		c, err := tab.Pool(bouncer.URL + "&prefer_simple_protocol=true").Conn(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := c.ExecContext(ctx, "BEGIN"); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first, second := other(), other()
+	var name string
+	if err := first.QueryRowContext(ctx, "SELECT name FROM pg_prepared_statements WHERE statement LIKE 'DELETE FROM%'").Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasPrefix(name, "lrupsc_") { // pgx itself counts, as it does in the other process
+		if _, err := second.ExecContext(ctx, "PREPARE "+name+"(text) AS SELECT $1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := second.ExecContext(ctx, "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Delete(ctx, "two"); err != nil {
+		t.Error(err)
+	}
+	if n := tab.Scalar("SELECT count(*) FROM %T"); n != 0 {
+		t.Error("what was deleted is there")
+	}
+}
