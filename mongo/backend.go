@@ -13,18 +13,21 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/clock"
 )
 
 var (
 	_ session.Backend     = (*backend)(nil)
 	_ session.OwnerIndex  = (*backend)(nil)
 	_ session.OwnerIniter = (*backend)(nil)
+	_ session.ServerClock = (*backend)(nil)
 	_ io.Closer           = (*backend)(nil)
 )
 
 type backend struct {
 	coll     *mongo.Collection
 	own      *ownClient // nil for a client of the Config
+	clock    *clock.Clock
 	indexErr chan error // the error of indexes that were not made, which the first Sweep returns
 	owners   bool       // set by InitOwners: documents have the field owner
 }
@@ -56,9 +59,27 @@ func isSetting(err error) bool {
 		server.HasErrorCode(codeUnknownWriteConcern) || server.HasErrorCode(codeUnsatisfiableWriteConcern))
 }
 
-// Load filters by the clock of this process, which also counts the time that is left.
+// ServerTime asks for the time of the server. Commands name times, so the backend goes by that
+// clock itself.
+func (b *backend) ServerTime(ctx context.Context) (time.Time, error) {
+	_, err := b.clock.Learn(func() (time.Time, error) {
+		hello, err := read(ctx, b, func(ctx context.Context) (hello struct {
+			LocalTime time.Time `bson:"localTime"`
+		}, err error) {
+			db := b.coll.Database().Client().Database("admin")
+			return hello, db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello)
+		})
+		if err == nil && hello.LocalTime.IsZero() {
+			err = errors.ErrUnsupported
+		}
+		return hello.LocalTime, err
+	})
+	return b.clock.Now(), err
+}
+
+// Load filters by the clock of the server, which also counts the time that is left.
 func (b *backend) Load(ctx context.Context, sid string) (session.Record, bool, error) {
-	now := time.Now()
+	now := b.clock.Now()
 	filter := bson.D{{Key: "key", Value: sid}, live(now)}
 	rec, err := read(ctx, b, func(ctx context.Context) (session.Record, error) {
 		var doc struct {
@@ -83,19 +104,19 @@ func (b *backend) Insert(ctx context.Context, sid string, rec session.Record) (b
 	if err != nil || res.UpsertedCount > 0 {
 		return err == nil, err
 	}
-	return b.updateOne(ctx, bson.D{key, dead(time.Now())}, rec)
+	return b.updateOne(ctx, bson.D{key, dead(b.clock.Now())}, rec)
 }
 
 func (b *backend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	return b.updateOne(ctx, holds(sid, old), rec)
+	return b.updateOne(ctx, b.holds(sid, old), rec)
 }
 
 func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	return b.updateOne(ctx, holds(sid, old), rec, bson.E{Key: "key", Value: newSID})
+	return b.updateOne(ctx, b.holds(sid, old), rec, bson.E{Key: "key", Value: newSID})
 }
 
 func (b *backend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
-	now := time.Now()
+	now := b.clock.Now()
 	until := after(now, ttl)
 	filter := bson.D{
 		{Key: "key", Value: sid},
@@ -125,7 +146,7 @@ func (b *backend) Sweep(ctx context.Context) (bool, error) {
 	}
 
 	const batch = 500
-	filter := bson.D{dead(time.Now())}
+	filter := bson.D{dead(b.clock.Now())}
 	opts := options.Find().SetLimit(batch).SetProjection(bson.D{{Key: "_id", Value: 1}})
 	found, err := read(ctx, b, func(ctx context.Context) (docs []struct {
 		ID interface{} `bson:"_id"`
@@ -191,8 +212,8 @@ func (b *backend) delete(ctx context.Context, filter bson.D) error {
 }
 
 // holds is the filter for a live document with exactly these bytes.
-func holds(sid string, data []byte) bson.D {
-	return bson.D{{Key: "key", Value: sid}, {Key: "data", Value: primitive.Binary{Data: data}}, live(time.Now())}
+func (b *backend) holds(sid string, data []byte) bson.D {
+	return bson.D{{Key: "key", Value: sid}, {Key: "data", Value: primitive.Binary{Data: data}}, live(b.clock.Now())}
 }
 
 // fields are the fields of a document but for its key. A document of nobody has no field
@@ -200,7 +221,7 @@ func holds(sid string, data []byte) bson.D {
 func (b *backend) fields(rec session.Record) bson.D {
 	values := bson.D{
 		{Key: "data", Value: primitive.Binary{Data: rec.Data}},
-		{Key: "expired_at", Value: after(time.Now(), rec.TTL)},
+		{Key: "expired_at", Value: after(b.clock.Now(), rec.TTL)},
 	}
 	if b.owners && rec.Owner != "" {
 		values = append(values, bson.E{Key: "owner", Value: rec.Owner})

@@ -23,6 +23,11 @@ type ownClient struct {
 	conns  liveness.Conns
 }
 
+// connectTimeout is how long a server may take to accept a connection, and for each answer of
+// the handshake. The driver makes two connections at a time. So two that hang are in the way of
+// all others, though the server may be back.
+const connectTimeout = 5 * time.Second
+
 // connect makes a client with the settings, which belong to the app and stay as they are.
 func connect(ctx context.Context, settings *Options) (*ownClient, error) {
 	own := new(ownClient)
@@ -32,7 +37,10 @@ func connect(ctx context.Context, settings *Options) (*ownClient, error) {
 		dial = settings.Dialer.DialContext
 	}
 	mine := *settings
-	mine.SetDialer(dialer(own.conns.Dialer(dial)))
+	if mine.ConnectTimeout == nil {
+		mine.SetConnectTimeout(connectTimeout)
+	}
+	mine.SetDialer(dialer{own.conns.Dialer(dial), *mine.ConnectTimeout})
 	if mine.MaxConnIdleTime == nil {
 		mine.SetMaxConnIdleTime(liveness.IdleTime)
 	}
@@ -44,10 +52,35 @@ func connect(ctx context.Context, settings *Options) (*ownClient, error) {
 	return own, nil
 }
 
-type dialer liveness.DialFunc
+type dialer struct {
+	dial  liveness.DialFunc
+	limit time.Duration // see limited; 0 for none
+}
 
 func (d dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	return d(ctx, network, addr)
+	c, err := d.dial(ctx, network, addr)
+	if err != nil || d.limit == 0 {
+		return c, err
+	}
+	return limited{c, d.limit}, nil
+}
+
+// limited is a connection on which nobody waits for good. The driver gives the handshake no
+// deadline, and an operation that of its context.
+type limited struct {
+	net.Conn
+	limit time.Duration
+}
+
+func (c limited) SetReadDeadline(t time.Time) error { return c.Conn.SetReadDeadline(c.within(t)) }
+
+func (c limited) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(c.within(t)) }
+
+func (c limited) within(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Now().Add(c.limit)
+	}
+	return t
 }
 
 // answers reports whether the server answers a ping while a command waits for its answer. If

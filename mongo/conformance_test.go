@@ -29,3 +29,8 @@ func TestTimesToLive(t *testing.T) {
 	t.Parallel()
 	backendtest.TimesToLive(t, openBackend(t, testConfig(t)), "ttl")
 }
+
+func TestNthCallFails(t *testing.T) {
+	t.Parallel()
+	backendtest.NthCallFailsShortly(t, func(t testing.TB) session.Backend { return openBackend(t, testConfig(t)) })
+}

@@ -12,7 +12,7 @@
 //
 // A session is one document {key, data, expired_at} of a collection: the ID, the
 // encoded data as BSON binary, and the time when it expires as a BSON date, by the clock
-// of this process. From then on the record is dead, whether it has been deleted or not.
+// of the server: see Clock. From then on the record is dead, whether it has been deleted or not.
 //
 // To load a session or to change it takes one command on one document. A change has a filter
 // that names the state it expects: if two changes expect the same state, only one of them finds
@@ -64,24 +64,35 @@
 // # Connections
 //
 // A client made from Options keeps an idle connection for 2 minutes, unless MaxConnIdleTime is
-// set, as balancers drop connections after 4 minutes, often without a word. The first attempt
-// of an operation has a quarter of the time, and at least 2 seconds. If it gets no answer by
-// then, the store asks the server something else on the connections there are. If there is no
-// answer to that either, all idle connections are closed: one visit waits for 2 seconds, and
-// the others do not wait. If there is an answer, the connections are fine, and only this
-// command takes long: for example because a transaction of the app has locked the document.
+// set, as balancers drop connections after 4 minutes, often without a word. A server has 5 seconds,
+// unless ConnectTimeout is set, to accept a connection, and for each answer of the handshake: for
+// as long, two connections that hang are in the way of all others, even if an outage is over.
 //
-// All of that needs the dialer of the client. For a Client that is shared, set
-// MaxConnIdleTime to 2 minutes. Without it each connection that has died costs an attempt,
-// and a visit that meets two of them fails.
+// The first attempt of an operation has a quarter of the time, and at least 2 seconds. If it gets
+// no answer by then, the store asks the server something else on the connections there are. If
+// there is no answer to that either, all idle connections are closed: one visit waits for 2
+// seconds, and the others do not wait. If there is an answer, the connections are fine, and only
+// this command takes long: for example because a transaction of the app has locked the document.
+//
+// All of that needs the dialer of the client. For a Client that is shared, set MaxConnIdleTime to
+// 2 minutes. Without it each connection that has died costs an attempt, and a visit that meets
+// two of them fails. And set SocketTimeout, as the driver has no other limit for a handshake:
+// without it two that hang keep the client from making connections until it is restarted.
 //
 // The pool is the driver's: up to 100 connections for each server, or MaxPoolSize.
+//
+// # Clock
+//
+// Commands name times, so a process has to know the clock of the server. It asks for it at start
+// and before each GC, by the field localTime of the command hello. If the two agree to a second, it
+// goes by its own clock, and otherwise by that of the server. If they differ by more than a
+// minute, Options.ErrorFunc is told. A clock that is set while the process runs counts until the
+// next GC.
 //
 // # Limits
 //
 // Without the unique index, two requests that begin the same session at the same time
-// may make two documents of it. The clocks of all processes should agree to a fraction
-// of the Lifetime. Writes must be acknowledged. With a write concern of less than a
+// may make two documents of it. Writes must be acknowledged. With a write concern of less than a
 // majority, a failover may undo the last commits. In FerretDB 1 an update with a filter
 // is not atomic: if two processes change one session at the same time, a change may get
 // lost.
@@ -99,6 +110,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/readpref"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/clock"
 )
 
 // Options are the settings of a client: those of the package
@@ -156,7 +168,7 @@ func open(ctx context.Context, config Config) (session.Backend, session.StoreCon
 		config.Collection = "sessions"
 	}
 
-	b := &backend{indexErr: make(chan error, 1)}
+	b := &backend{indexErr: make(chan error, 1), clock: clock.New()}
 	client := config.Client
 	if client == nil {
 		var err error

@@ -146,3 +146,25 @@ func TestDeadline(t *testing.T) {
 		})
 	}
 }
+
+// Handshakes that get no answer end by themselves. The driver makes two connections at a time, and
+// would wait for these two for good.
+func TestHungHandshakes(t *testing.T) {
+	t.Parallel()
+	p, config := proxied(t)
+	config.Options.SetConnectTimeout(time.Second)
+	b := openBackend(t, config)
+	load := func(timeout time.Duration) error {
+		_, _, err := b.Load(deadline(t, timeout), "abc")
+		return err
+	}
+	require.NoError(t, load(5*time.Second))
+	p.Set(tcpproxy.Hang)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { assert.Error(t, load(500*time.Millisecond)) })
+	}
+	wg.Wait()
+	p.Set(tcpproxy.Pass)
+	require.Eventually(t, func() bool { return load(500*time.Millisecond) == nil }, 15*time.Second, 10*time.Millisecond)
+}

@@ -36,7 +36,7 @@ const ownedAtOnce = 1000
 // meanwhile. A document whose fields are not of the kinds that the store writes is one of
 // an app, and no record.
 func (b *backend) Owned(ctx context.Context, owner string) ([]session.OwnedRecord, error) {
-	now := time.Now()
+	now := b.clock.Now()
 	filter := bson.D{{Key: "owner", Value: owner}, live(now)}
 	opts := options.Find().SetBatchSize(ownedAtOnce)
 	docs, err := read(ctx, b, func(ctx context.Context) (docs []bson.Raw, err error) {
