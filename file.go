@@ -41,7 +41,8 @@ type FileConfig struct {
 // session that was saved in the last half minute may be missing or unreadable (and so empty),
 // or as it was one or two saves ago, or, above 4 KiB, a mixture of these. Processes on one
 // machine may share RootDir: they exclude each other by lock files in RootDir/.lock (on Unix;
-// elsewhere only one process may use it). A network file system must have flock(2).
+// elsewhere only one process may use it). While somebody removes these, a process may undo what
+// another one has just saved. A network file system must have flock(2).
 //
 // A session that is saved again has a second file next to the first, RootDir/a/b/~bcd: what it
 // held before the last save. The next save writes over that file. It is removed with the session,
@@ -147,23 +148,37 @@ func (b *fileBackend) modTime(ttl time.Duration) time.Time {
 }
 
 func (b *fileBackend) Insert(ctx context.Context, sid string, rec Record) (done bool, err error) {
-	err = b.locked(ctx, func() error {
-		dir, err := b.make(b.root + "/" + subdir(sid))
-		if err != nil {
-			return err
+	err = b.locked(ctx, func() (err error) {
+		for range 10 { // somebody may remove RootDir meanwhile
+			done, err = b.insert(sid, rec)
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) { // MkdirAll says either
+				break
+			}
 		}
-		defer dir.Close()
-		_, found, err := b.record(dir.Load(sid, b.maxSize+1))
-		if err != nil || found {
-			return err
-		}
-		if err := b.enter(rec.Owner, sid); err != nil {
-			return err
-		}
-		done = true
-		return dir.Put(sid, rec.Data, b.modTime(rec.TTL))
+		return err
 	}, sid)
 	return done && err == nil, notApplied(err) // package atomicfile fails without a trace
+}
+
+func (b *fileBackend) insert(sid string, rec Record) (done bool, err error) {
+	dir, err := b.make(b.root + "/" + subdir(sid))
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	_, found, err := b.record(dir.Load(sid, b.maxSize+1))
+	if err != nil || found {
+		return false, err
+	}
+	entered, err := b.enter(rec.Owner, sid)
+	if err != nil {
+		return false, err
+	}
+	err = dir.Put(sid, rec.Data, b.modTime(rec.TTL))
+	if err != nil {
+		b.takeBack(entered, rec.Owner, sid)
+	}
+	return err == nil, err
 }
 
 // make opens a folder below the root and makes it first if it is missing.
@@ -182,9 +197,9 @@ func (b *fileBackend) Swap(ctx context.Context, sid string, old []byte, rec Reco
 	return b.replace(ctx, sid, sid, old, rec)
 }
 
-// Rename writes the new file before it removes the old one: when there is no
-// room for the new one nothing is lost. A process that dies in between leaves
-// an old ID that no answer has yet declared dead.
+// Rename moves the file, and then gives it its new content: a process that dies in between leaves
+// the session as it was, under the new ID alone. The old ID could be that of a session that
+// somebody has just logged in to.
 func (b *fileBackend) Rename(ctx context.Context, sid, newSID string, old []byte, rec Record) (bool, error) {
 	return b.replace(ctx, sid, newSID, old, rec)
 }
@@ -200,7 +215,8 @@ func (b *fileBackend) replace(ctx context.Context, sid, newSID string, old []byt
 		if err != nil || !found || !bytes.Equal(cur.Data, old) {
 			return err
 		}
-		if err := b.enter(rec.Owner, newSID); err != nil {
+		entered, err := b.enter(rec.Owner, newSID)
+		if err != nil {
 			return err
 		}
 		switch {
@@ -211,7 +227,10 @@ func (b *fileBackend) replace(ctx context.Context, sid, newSID string, old []byt
 		default:
 			err = dir.Replace(sid, rec.Data, b.modTime(rec.TTL))
 		}
-		if done = err == nil; done && (newSID != sid || rec.Former != rec.Owner) {
+		switch done = err == nil; {
+		case !done:
+			b.takeBack(entered, rec.Owner, newSID)
+		case newSID != sid || rec.Former != rec.Owner:
 			b.leave(rec.Former, sid)
 		}
 		return absent(err)
@@ -225,14 +244,13 @@ func (b *fileBackend) rename(dir atomicfile.Dir, sid, newSID string, rec Record)
 		return err
 	}
 	defer newDir.Close()
-	if err := newDir.Put(newSID, rec.Data, b.modTime(rec.TTL)); err != nil {
-		return err
+	if rec.Former != rec.Owner { // whose session it is until it has its new content
+		if _, err := b.enter(rec.Former, newSID); err != nil {
+			return err
+		}
+		defer b.leave(rec.Former, newSID)
 	}
-	err = dir.Remove(sid)
-	if err != nil {
-		_ = newDir.Remove(newSID)
-	}
-	return err
+	return newDir.Take(newSID, dir, sid, rec.Data, b.modTime(rec.TTL))
 }
 
 func (b *fileBackend) Extend(ctx context.Context, sid string, ttl time.Duration) error {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/flamego/session/internal/atomicfile"
 )
@@ -53,22 +54,38 @@ func (b *fileBackend) InitOwners(context.Context) error {
 	return nil
 }
 
-// enter makes the entry of a record that is about to be written, unless it is there.
-func (b *fileBackend) enter(owner, sid string) (err error) {
+// enter makes the entry of a record that is about to be written, unless it is there. If the
+// record cannot be written then, the caller takes the entry back.
+func (b *fileBackend) enter(owner, sid string) (made bool, err error) {
 	if b.owners == nil || owner == "" {
-		return nil
+		return false, nil
 	}
 	for range 10 { // the GC of some process may remove the folder while it is empty
 		var dir atomicfile.Dir
 		if dir, err = b.make(b.root + "/" + ownerDir(owner)); err == nil {
-			err = dir.Create(sid)
+			made, err = dir.Create(sid)
 			dir.Close()
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
-	return err
+	if err != nil {
+		b.takeBack(made, owner, sid)
+	}
+	return made, err
+}
+
+// takeBack removes the entry of a record that could not be written, if enter has made one, and
+// the folder if nothing else is in it: a failure leaves nothing behind that takes room.
+func (b *fileBackend) takeBack(made bool, owner, sid string) {
+	if b.owners == nil || owner == "" {
+		return
+	}
+	if made {
+		b.leave(owner, sid)
+	}
+	_ = b.removeOwner(strings.TrimPrefix(ownerDir(owner), ownersDir+"/"))
 }
 
 // leave removes the entry of a record that is gone. If that fails there is one entry too
@@ -216,10 +233,10 @@ func (b *fileBackend) sweepEntries(ctx context.Context) (more bool, err error) {
 		more, err := b.sweepEntry(ctx)
 		errs = append(errs, err)
 		if !more {
-			return false, errors.Join(errs...)
+			return false, joinAlike(errs)
 		}
 	}
-	return true, errors.Join(errs...)
+	return true, joinAlike(errs)
 }
 
 // sweepEntry goes one name further.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/flamego/session/internal/atomicfile"
@@ -84,7 +85,20 @@ func (b *fileBackend) sweepDir(ctx context.Context, dir string) error {
 			errs = append(errs, b.removeSpare(ctx, folder, sid))
 		}
 	}
-	return errors.Join(errs...)
+	return joinAlike(errs)
+}
+
+// joinAlike is errors.Join, but of errors with the same text it takes one. On a disk that
+// cannot be written there is one for each dead session.
+func joinAlike(errs []error) error {
+	seen := make(map[string]bool)
+	return errors.Join(slices.DeleteFunc(errs, func(err error) bool {
+		if err == nil || seen[err.Error()] {
+			return true
+		}
+		seen[err.Error()] = true
+		return false
+	})...)
 }
 
 // removeDead removes a session if it is dead. It looks again under the lock, since a

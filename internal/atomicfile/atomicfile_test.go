@@ -26,7 +26,7 @@ type folder interface {
 	Remove(name string) error
 	RemoveSpare(name string) error
 	SpareSince(name string) (time.Time, error)
-	Create(name string) error
+	Create(name string) (made bool, err error)
 	Unlink(name string) error
 	RemoveDir(name string) error
 	Names() (*os.File, error)
@@ -330,7 +330,15 @@ func TestEmptyFiles(t *testing.T) {
 			}
 		}
 		wantNames("")
-		must(t, dir.Create("abc"))
+		wantMade := func(name string, want bool) {
+			t.Helper()
+			made, err := dir.Create(name)
+			must(t, err)
+			if made != want {
+				t.Fatalf("%s is made: %t", name, made)
+			}
+		}
+		wantMade("abc", true)
 		info, err := os.Lstat(name("abc"))
 		must(t, err)
 		if info.Mode() != 0o600 || info.Size() != 0 {
@@ -342,7 +350,7 @@ func TestEmptyFiles(t *testing.T) {
 		must(t, os.Mkdir(name("abd"), 0o700))
 		must(t, os.Symlink(name("nowhere"), name("abl")))
 		for _, n := range []string{"abc", "abd", "abl"} {
-			must(t, dir.Create(n))
+			wantMade(n, false)
 		}
 		wantData(t, dir, "abc", "data")
 		at, err := dir.ModTime("abc")
@@ -368,7 +376,8 @@ func TestEmptyFiles(t *testing.T) {
 		wantErr(t, dir.RemoveDir("abd"), fs.ErrNotExist)
 
 		must(t, os.RemoveAll(filepath.Join(root, "a/b")))
-		wantErr(t, dir.Create("abc"), fs.ErrNotExist)
+		_, err = dir.Create("abc")
+		wantErr(t, err, fs.ErrNotExist)
 		_, err = os.Lstat(filepath.Join(root, "a/b"))
 		wantErr(t, err, fs.ErrNotExist)
 	})
@@ -407,5 +416,45 @@ func TestReadersAndWriter(t *testing.T) {
 		}
 		close(stop)
 		wg.Wait()
+	})
+}
+
+// take is Take of either kind of Dir.
+func take(to folder, name string, from folder, old string, data []byte, at time.Time) error {
+	if d, ok := to.(pathDir); ok {
+		return d.Take(name, from.(pathDir), old, data, at)
+	}
+	return to.(Dir).Take(name, from.(Dir), old, data, at)
+}
+
+// A file is moved to another folder with a new content, and nothing else is left in either.
+func TestTake(t *testing.T) {
+	each(t, func(t *testing.T, i impl, root string) {
+		must(t, os.MkdirAll(filepath.Join(root, "x/y"), 0o700))
+		from := i.dir(t, root)
+		to, err := i.open(root, root+"/x/y")
+		must(t, err)
+		defer to.Close()
+		must(t, from.Put("abc", []byte("first"), time.Time{}))
+		must(t, from.Replace("abc", []byte("second, and longer"), time.Time{}))
+
+		at := time.Now().Add(-time.Hour).Truncate(time.Second)
+		must(t, take(to, "xyz", from, "abc", []byte("third"), at))
+		wantData(t, to, "xyz", "third")
+		modTime, err := to.ModTime("xyz")
+		must(t, err)
+		if !modTime.Equal(at) {
+			t.Fatalf("it was changed at %v, not %v", modTime, at)
+		}
+		wantErr(t, take(to, "xnone", from, "abc", []byte("fourth"), at), fs.ErrNotExist)
+		must(t, take(to, "xzz", to, "xyz", []byte("fifth"), time.Time{}))
+		wantData(t, to, "xzz", "fifth")
+		for dir, want := range map[string]int{"a/b": 0, "x/y": 1} {
+			entries, err := os.ReadDir(filepath.Join(root, dir))
+			must(t, err)
+			if len(entries) != want {
+				t.Errorf("%s holds %v", dir, entries)
+			}
+		}
 	})
 }

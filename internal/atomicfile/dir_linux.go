@@ -153,16 +153,17 @@ func (d Dir) SpareSince(name string) (time.Time, error) {
 	return time.Unix(st.Ctim.Unix()), err
 }
 
-// Create makes an empty file, unless something has the name already, whatever it is.
-func (d Dir) Create(name string) error {
+// Create makes an empty file, unless something has the name already, whatever it is. It
+// reports whether it has made one.
+func (d Dir) Create(name string) (made bool, err error) {
 	fd, err := openat(d.fd, name, makeFlags)
 	switch {
 	case errors.Is(err, unix.EEXIST):
-		return nil
+		return false, nil
 	case err != nil:
-		return failed("create", err)
+		return false, failed("create", err)
 	}
-	return failed("create", unix.Close(fd))
+	return true, failed("create", unix.Close(fd))
 }
 
 // Unlink removes a file that has no spare.
@@ -253,7 +254,9 @@ func (d Dir) makeSpare(spare string) (int, error) {
 	if !errors.Is(err, unix.EEXIST) {
 		return fd, err
 	}
-	_ = unix.Unlinkat(d.fd, spare, 0)
+	if err := unix.Unlinkat(d.fd, spare, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return -1, err // which says more than that the spare is there
+	}
 	return openat(d.fd, spare, makeFlags)
 }
 

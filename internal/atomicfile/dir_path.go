@@ -77,7 +77,14 @@ func (d pathDir) Touch(name string, at time.Time) error {
 	return os.Chtimes(d.path(name), at, at)
 }
 
-func (d pathDir) Put(name string, data []byte, at time.Time) (err error) {
+func (d pathDir) Put(name string, data []byte, at time.Time) error {
+	if err := d.writeSpare(name, data, at); err != nil {
+		return err
+	}
+	return d.rename(name)
+}
+
+func (d pathDir) writeSpare(name string, data []byte, at time.Time) error {
 	spare := d.path(Spare(name))
 	if err := os.Remove(spare); err != nil && !os.IsNotExist(err) {
 		return err
@@ -93,11 +100,34 @@ func (d pathDir) Put(name string, data []byte, at time.Time) (err error) {
 	if err == nil && !at.IsZero() {
 		err = os.Chtimes(spare, at, at)
 	}
-	if err == nil {
-		err = os.Rename(spare, d.path(name))
-	}
 	if err != nil {
 		_ = os.Remove(spare)
+	}
+	return err
+}
+
+func (d pathDir) rename(name string) error {
+	err := os.Rename(d.path(Spare(name)), d.path(name))
+	if err != nil {
+		_ = os.Remove(d.path(Spare(name)))
+	}
+	return err
+}
+
+func (d pathDir) Take(name string, from pathDir, old string, data []byte, at time.Time) error {
+	if err := d.writeSpare(name, data, at); err != nil {
+		return err
+	}
+	err := from.RemoveSpare(old)
+	if err == nil {
+		err = os.Rename(from.path(old), d.path(name))
+	}
+	if err != nil {
+		_ = d.RemoveSpare(name)
+		return err
+	}
+	if err = d.rename(name); err != nil {
+		_ = os.Rename(d.path(name), from.path(old))
 	}
 	return err
 }
@@ -129,15 +159,15 @@ func (d pathDir) SpareSince(name string) (time.Time, error) {
 	return time.Time{}, err
 }
 
-func (d pathDir) Create(name string) error {
+func (d pathDir) Create(name string) (made bool, err error) {
 	f, err := os.OpenFile(d.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case os.IsExist(err):
-		return nil
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	}
-	return f.Close()
+	return true, f.Close()
 }
 
 func (d pathDir) Unlink(name string) error {

@@ -1,7 +1,8 @@
 // Package filelock locks names between all processes that use the same folder.
 //
 // Names are spread over a fixed number of lock files, so there is nothing to clean
-// up. Two names may share a lock file, and then one waits for the other.
+// up. Two names may share a lock file, and then one waits for the other. All lock files are
+// made at once: on a disk that is full, none could be made for what has to be removed.
 //
 // On Unix a lock is flock(2). The lock ends with the process that holds it. Some
 // network file systems ignore flock; there, and on other systems than Unix, only the
@@ -12,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"hash/fnv"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -120,10 +122,7 @@ func (st *stripe) lockFile(ctx context.Context, dir, name string) error {
 // that waits in the kernel for a lock would cost more, and could not be called back.
 func (st *stripe) flock(ctx context.Context, dir, name string) error {
 	if st.file == nil {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
-		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|noFollow, 0o600)
+		f, err := open(dir, name)
 		if err != nil {
 			return err
 		}
@@ -138,6 +137,38 @@ func (st *stripe) flock(ctx context.Context, dir, name string) error {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+// open opens a lock file. If it is missing, open makes it, and the others too.
+func open(dir, name string) (f *os.File, err error) {
+	for range 10 { // somebody may make the file, or remove the folder, meanwhile
+		f, err = os.OpenFile(filepath.Join(dir, name), os.O_RDWR|noFollow, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			if f, err = create(dir, name); err == nil {
+				createAll(dir)
+			}
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	return f, err
+}
+
+func create(dir, name string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// createAll makes what is missing, or else it is made when it is needed.
+func createAll(dir string) {
+	for i := range stripes {
+		if f, err := create(dir, strconv.Itoa(i)); err == nil {
+			_ = f.Close()
 		}
 	}
 }

@@ -56,3 +56,29 @@ func TestStatFails(t *testing.T) {
 		unlock()
 	}
 }
+
+// All lock files are there after the first lock: on a disk that is full by then, there would be
+// no room for one more.
+func TestAllAreMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lock")
+	count := func() int {
+		t.Helper()
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	s := filelock.New(dir)
+	unlock, err := s.Lock(context.Background(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if n := count(); n != filelock.Stripes {
+		t.Errorf("%d lock files are made, not %d", n, filelock.Stripes)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
