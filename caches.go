@@ -18,6 +18,7 @@ type sharing struct {
 	private bool // Cache-Control says that they must not: by private or no-store
 	aged    bool // Cache-Control has a max-age
 	edit    bool // there is something that must go from a response for one visitor
+	odd     bool // Cache-Control has quotes that caches may read in different ways
 }
 
 // sharingOf reads the header of a response. An app may have written the names in any case.
@@ -49,7 +50,7 @@ func sharingOf(h http.Header) (s sharing) {
 		at, err := http.ParseTime(expires)
 		given = given || err == nil && at.After(time.Now())
 	}
-	s.may = s.may || given && !s.private
+	s.may = s.may || s.odd || given && !s.private
 	return s
 }
 
@@ -63,7 +64,7 @@ func isForSharedCaches(name string, lines []string) bool {
 	switch {
 	case n > 0 && strings.EqualFold(name[n:], suffix), strings.EqualFold(name, "Surrogate-Control"):
 		var s sharing
-		return s.read(lines) && !s.private
+		return s.read(lines) && !s.private || s.odd
 	case strings.EqualFold(name, "X-Accel-Expires"):
 		return len(lines) > 0 && lines[0] != "0" && lines[0] != "off"
 	}
@@ -71,21 +72,24 @@ func isForSharedCaches(name string, lines []string) bool {
 }
 
 // read reads the lines of Cache-Control. It reports whether they permit caches to keep the
-// response: by public, s-maxage, or a max-age that is not over at once.
+// response: by public, s-maxage, or a max-age that is not over at once. What permits is read in a
+// generous way, and what forbids only to the letter.
 func (s *sharing) read(lines []string) (given bool) {
 	for _, line := range lines {
+		if strings.Count(line, `"`)%2 != 0 || strings.Contains(line, `\`) {
+			s.odd, s.edit = true, true
+		}
 		for d := range directives(line) {
 			switch name, value := nameOf(d); name {
-			case "no-store":
-				s.private = true
-			case "private":
-				s.private = s.private || value == "" // else it is about some headers only
+			case "no-store", "private": // with a value, private is about some headers only
+				s.private = s.private || len(d) == len(name)
 			case "public", "s-maxage":
 				s.edit, given = true, true
 			case "max-age":
-				s.aged = true
 				seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 64) // the most, if it is too large
-				given = given || seconds > 0 && !errors.Is(err, strconv.ErrSyntax)
+				valid := !errors.Is(err, strconv.ErrSyntax)
+				s.aged = s.aged || valid
+				given = given || valid && seconds > 0
 			}
 		}
 	}
@@ -102,7 +106,7 @@ func directives(line string) iter.Seq[string] {
 			case i < len(line) && line[i] == '"':
 				quoted = !quoted
 			case i == len(line) || line[i] == ',' && !quoted:
-				if d := strings.TrimSpace(line[start:i]); d != "" && !yield(d) {
+				if d := strings.Trim(line[start:i], " \t"); d != "" && !yield(d) {
 					return
 				}
 				start = i + 1
@@ -114,7 +118,7 @@ func directives(line string) iter.Seq[string] {
 // nameOf returns the name of a directive, in lower case, and what it is set to.
 func nameOf(directive string) (name, value string) {
 	name, value, _ = strings.Cut(directive, "=")
-	return strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
+	return strings.ToLower(strings.Trim(name, " \t")), strings.Trim(value, " \t")
 }
 
 // keepPrivate forbids shared caches to keep the response. The room is for a value of a
@@ -136,7 +140,7 @@ func (s sharing) keepPrivate(h http.Header, room []string) {
 	} else {
 		lines = h[cacheControl]
 	}
-	if len(lines) == 0 {
+	if len(lines) == 0 || s.odd {
 		h[cacheControl] = append(room, "no-store")
 		return
 	}

@@ -140,11 +140,15 @@ func newCookie(o CookieOptions, maxLifetime time.Duration) *cookie {
 // takes what package net/http takes, without allocating anything for the cookies of
 // others. (Only spaces before the "=" are not taken; no browser sends any.)
 func (c *cookie) value(part string) (string, bool) {
-	val, ok := strings.CutPrefix(strings.Trim(part, " \t"), c.head)
+	part = strings.Trim(part, " \t")
+	val, ok := strings.CutPrefix(part, c.head)
+	if !ok {
+		return "", part == c.Name
+	}
 	if n := len(val); n > 1 && val[0] == '"' && val[n-1] == '"' {
 		val = val[1 : n-1]
 	}
-	return val, ok
+	return val, true
 }
 
 // withNewID returns a new ID and its line of Set-Cookie.
