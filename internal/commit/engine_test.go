@@ -27,6 +27,7 @@ type store struct {
 	calls   []string        // the writes, in order
 	fail    error           // of the next encoding
 	down    bool            // nothing can be read
+	hangs   bool            // a read gets no answer
 	expires commit.Moment   // when all records expire
 	loaded  time.Time       // when a record was last read
 
@@ -58,9 +59,12 @@ func (s *store) values(id string) map[any]any {
 	return values
 }
 
-func (s *store) Load(_ context.Context, id string) (commit.Found, error) {
+func (s *store) Load(ctx context.Context, id string) (commit.Found, error) {
 	s.loaded = time.Now()
-	if s.down {
+	if s.hangs {
+		<-ctx.Done()
+	}
+	if s.down || s.hangs {
 		return commit.Found{}, errors.New("nobody answers")
 	}
 	data, ok := s.data[id]

@@ -48,12 +48,22 @@ func (c *Change) failed(err error) error {
 // the same. The origin then knows more of that: whoever tries again must start from it.
 func (c *Change) IsDoubtful() bool { return c.Origin.lost != nil }
 
+// unseen is the error if nobody can look what became of the write. It says so if the time is
+// over: a driver that has waited for an answer in vain may only say that the connection broke.
+func (l *lost) unseen(ctx context.Context) error {
+	done := deadline.Err(ctx)
+	if done == nil || errors.Is(l.err, done) {
+		return l.err
+	}
+	return fmt.Errorf("%w (%w)", done, l.err)
+}
+
 // look finds out what became of the lost write. Two requests that take the same flash write
 // the same bytes, so then equal bytes prove nothing: a flash is rather lost than shown twice.
 func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err error) {
 	lost := c.Origin.lost
 	if deadline.Err(ctx) != nil {
-		return false, false, c.failed(lost.err)
+		return false, false, c.failed(lost.unseen(ctx))
 	}
 	// The old ID of a renewal has no record any more once the renewal was made, so nobody can
 	// have made it so again.
@@ -61,7 +71,7 @@ func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err 
 	now, err := e.store.Load(ctx, lost.next.ID)
 	switch {
 	case err != nil:
-		return false, false, c.failed(lost.err)
+		return false, false, c.failed(lost.unseen(ctx))
 	case !renews && c.Origin.isStill(now) && c.isUntouched(now):
 		return false, true, nil
 	case now.Status == Live && c.When != IfFlash && bytes.Equal(now.Data, lost.next.Data):

@@ -1,6 +1,7 @@
 package commit_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -346,5 +347,29 @@ func TestLostAnswerAndTheSameAgain(t *testing.T) {
 	s.answer = func(string, func() bool) (bool, error) { return false, errHungUp }
 	if err := commit.New(s).Commit(ctx, s.change("abc", set("a", "1"))); !errors.Is(err, errHungUp) || len(s.calls) != 1 {
 		t.Errorf("an ID that others know: %v, %v", err, s.calls)
+	}
+}
+
+// If the time is over before anybody could look what became of a write, the error says so.
+func TestLostAnswerAndNoTime(t *testing.T) {
+	for name, answer := range map[string]func(ctx context.Context, s *store){
+		"of the write": func(ctx context.Context, _ *store) { <-ctx.Done() },
+		"of the look":  func(_ context.Context, s *store) { s.hangs = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			defer cancel()
+			k := kinds["swap"]
+			s := newStore("abc", k.before)
+			c := k.change(s)
+			s.answer = func(string, func() bool) (bool, error) {
+				answer(ctx, s)
+				return false, errHungUp
+			}
+			err := commit.New(s).Commit(ctx, c)
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errHungUp) {
+				t.Errorf("the error is %v", err)
+			}
+		})
 	}
 }
