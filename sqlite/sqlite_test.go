@@ -30,4 +30,6 @@ var env = &sqltest.Env{
 
 func TestBackend(t *testing.T) { env.Run(t) }
 
+func TestNthCallFails(t *testing.T) { env.NthCallFails(t) }
+
 func TestAllocations(t *testing.T) { env.Allocations(t, 8) }

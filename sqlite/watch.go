@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/flamego/session/internal/redact"
@@ -69,7 +70,7 @@ func (w *watch) connect(open func() (driver.Conn, error)) (driver.Conn, error) {
 	for range 5 {
 		before, err := os.Stat(w.path)
 		if w.opened != nil {
-			if errors.Is(err, os.ErrNotExist) {
+			if isAbsent(err) {
 				return nil, errGone // to make an empty file would be in the way of a new one
 			}
 			if err == nil && !os.SameFile(before, w.opened.main) {
@@ -108,6 +109,12 @@ func (w *watch) connect(open func() (driver.Conn, error)) (driver.Conn, error) {
 		w.path = now.path
 	}
 	return nil, errMany
+}
+
+// isAbsent reports whether the error of a look at a path says that no file is there. A file may
+// also be in the place of its folder.
+func isAbsent(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // look finds the files of a connection. It returns nil if there are none.
@@ -235,7 +242,7 @@ func (c *conn) isOld(within time.Duration) bool {
 		return false
 	}
 	info, err := os.Stat(c.opened.watched)
-	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(info, c.opened.main) {
+	if isAbsent(err) || err == nil && !os.SameFile(info, c.opened.main) {
 		w.generation.CompareAndSwap(c.generation, c.generation+1)
 		return true
 	}

@@ -192,3 +192,24 @@ func TestFileGone(t *testing.T) {
 	want(t, open(t, file), "session1", "key", 3)
 	sound(t, file)
 }
+
+// TestFolderIsFile: a file in the place of the folder is as good as no file.
+func TestFolderIsFile(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "folder")
+	check(t, os.Mkdir(folder, 0o700))
+	file := filepath.Join(folder, "app.db")
+	store := open(t, file)
+	check(t, set(store, "session1", "key", 1))
+	check(t, os.Rename(folder, folder+".away"))
+	check(t, os.WriteFile(folder, nil, 0o600))
+	err := set(store, "session1", "key", 2)
+	if err == nil || !strings.Contains(err.Error(), "the file of the database is gone") {
+		t.Errorf("without a folder: %v", err)
+	}
+	check(t, os.Remove(folder))
+	check(t, os.Rename(folder+".away", folder))
+	want(t, store, "session1", "key", 1)
+	check(t, set(store, "session1", "key", 3))
+	want(t, open(t, file), "session1", "key", 3)
+}
