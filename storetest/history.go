@@ -3,7 +3,6 @@ package storetest
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -16,7 +15,7 @@ import (
 
 	"github.com/flamego/flamego"
 
-	"github.com/flamego/session"
+	"github.com/flamego/session/internal/history"
 )
 
 // seedVariable names the environment variable that makes the rules "history/..."
@@ -35,7 +34,7 @@ var historyRules = []rule{
 		name: "history/one store",
 		text: "Whatever several clients do to one session at the same time, I1 what was committed is read, I2 what has ended stays dead, I3 sessions are apart, I7 nobody changes what is not his, and a flash is seen once.",
 		check: func(e *env) {
-			playHistories(e, 1, 12, 100, func(h *history) { h.envs = []*env{e} })
+			playHistories(e, 1, 12, 100, func(h *historyPlay) { h.envs = []*env{e} })
 		},
 	},
 	{
@@ -44,20 +43,20 @@ var historyRules = []rule{
 		not:  []Trait{Private},
 		check: func(e *env) {
 			envs := []*env{e, e.another()}
-			playHistories(e, 1001, 1012, 100, func(h *history) { h.envs = envs })
+			playHistories(e, 1001, 1012, 100, func(h *historyPlay) { h.envs = envs })
 		},
 	},
 }
 
 // playHistories plays and checks the histories of some seeds.
-func playHistories(e *env, first, last uint64, size int, prepare func(*history)) {
+func playHistories(e *env, first, last uint64, size int, prepare func(*historyPlay)) {
 	e.Helper()
 	if seed, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64); err == nil {
 		first, last = seed, seed
 	}
 	for i := range rounds(int(last-first+1), patience) {
 		seed := first + uint64(i)
-		h := &history{seed: seed, size: size}
+		h := &historyPlay{seed: seed, size: size}
 		prepare(h)
 		h.play()
 		if problem := h.problem(); problem != "" {
@@ -67,16 +66,9 @@ func playHistories(e *env, first, last uint64, size int, prepare func(*history))
 	}
 }
 
-// flashKey stands among the keys of a history for the flash.
-const flashKey = "flash"
-
-// historyKeys are the keys of a history. Nobody deletes the root, so that a
-// session in which nothing is seen is most probably not there.
-var historyKeys = []string{"root", "a", "b", "c", "d"}
-
-// history is what some clients do to one session, and what they see. It draws
+// historyPlay is what some clients do to one session, and what they see. It draws
 // everything from its seed.
-type history struct {
+type historyPlay struct {
 	seed   uint64
 	size   int    // how many operations there are at most
 	envs   []*env // the stores that serve the clients
@@ -88,49 +80,20 @@ type history struct {
 	parked chan *historyClient
 
 	mu       sync.Mutex
-	steps    []*step
+	steps    []*history.Step
 	ids      []string // all that were ever in use
 	jar      string   // the ID that the browser has
 	failures []string
 }
 
-// step is one request, one read and save by hand, or one call of the store, with
-// the times between which it had its effects: it read between begin and read,
-// and committed between commit and end.
-type step struct {
-	client, n                int
-	kind                     string
-	sent, id                 string // the ID it came with, and the one it left the data under
-	begin, read, commit, end int64
-	did                      []string
-
-	seen    map[string]string // what it read, without the keys that were absent
-	flushed bool
-	keys    map[string]string // what it set, empty for a key that it deleted
-	ended   bool              // it ended the session
-	dropped bool              // it was told that its session is gone
-	saved   bool              // what it did is in the store, for sure
-	failed  bool              // it was told that what it did may be in the store or not
-	renewed bool              // it asked for a new ID
-}
-
-// empty reports whether the session may not have been there when it was read.
-func (s *step) empty() bool { return len(s.seen) == 0 }
-
-// effect returns what the step made of a key, if anything.
-func (s *step) effect(key string) (val string, ok bool) {
-	val, ok = s.keys[key]
-	return val, ok || s.flushed
-}
-
 // firstID and neighbour are the sessions that the history begins with: that of
 // the clients, and one of somebody else with nearly the same ID.
-func (h *history) firstID() string   { return fmt.Sprintf("history%08d1", h.seed) }
-func (h *history) neighbour() string { return fmt.Sprintf("history%08d2", h.seed) }
+func (h *historyPlay) firstID() string   { return fmt.Sprintf("history%08d1", h.seed) }
+func (h *historyPlay) neighbour() string { return fmt.Sprintf("history%08d2", h.seed) }
 
 // play lets the clients do their work, one after the other or at once as chance
 // will have it, and then looks at every session that there ever was.
-func (h *history) play() {
+func (h *historyPlay) play() {
 	rng := rand.New(rand.NewPCG(h.seed, 0))
 	apps := make([]*flamego.Flame, len(h.envs))
 	for i, e := range h.envs {
@@ -179,7 +142,7 @@ const stuck = 30 * time.Second
 // schedule gives the clients their turns, until all have done their work: to
 // one, or to some at once. It reports false if one of them waits for something
 // that does not come, as for the handler of another.
-func (h *history) schedule(rng *rand.Rand, alive int) bool {
+func (h *historyPlay) schedule(rng *rand.Rand, alive int) bool {
 	var waiting []*historyClient
 	park := func(c *historyClient) {
 		if c.over {
@@ -221,52 +184,39 @@ func (h *history) schedule(rng *rand.Rand, alive int) bool {
 }
 
 // app is a Flamego whose only handler is the one in the context of the request.
-func (e *env) app() *flamego.Flame {
-	f := flamego.NewWithLogger(io.Discard)
-	f.Use(e.m.Handler())
-	f.Get("/", func(r *http.Request, w http.ResponseWriter, s session.Session, flash session.Flash) string {
-		if f, ok := r.Context().Value(handlerKey{}).(handler); ok && f != nil {
-			f(w, r, s, flash)
-		}
-		return "done"
-	})
-	return f
-}
+func (e *env) app() *flamego.Flame { return history.NewApp(e.m) }
 
-// handler is what app calls, if it is not nil.
-type handler func(http.ResponseWriter, *http.Request, session.Session, session.Flash)
-
-type (
-	handlerKey struct{} // in the context of a request: its handler
-	clientKey  struct{} // in the context of every operation: the client
-)
+// clientKey is in the context of every operation: the client.
+type clientKey struct{}
 
 // serve has app serve a request with a handler.
-func serve(ctx context.Context, app http.Handler, sid string, f handler) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r = r.WithContext(context.WithValue(ctx, handlerKey{}, f))
-	if sid != "" {
-		r.AddCookie(&http.Cookie{Name: "flamego_session", Value: sid})
-	}
-	w := httptest.NewRecorder()
-	app.ServeHTTP(w, r)
-	return w
+func serve(ctx context.Context, app http.Handler, sid string, f history.Handler) *httptest.ResponseRecorder {
+	return history.Serve(ctx, app, sid, f)
 }
 
-func (h *history) tick() int64 { return h.clock.Add(1) }
+func (h *historyPlay) tick() int64 { return h.clock.Add(1) }
 
-func (h *history) failf(format string, args ...any) {
+func (h *historyPlay) failf(format string, args ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failures = append(h.failures, fmt.Sprintf(format, args...))
 }
 
+// problem checks the history and returns what is wrong with it, with the steps
+// that show it, or nothing.
+func (h *historyPlay) problem() string {
+	if len(h.failures) > 0 {
+		return h.failures[0]
+	}
+	return history.Check(h.steps)
+}
+
 // record adds a finished step, and the ID that it left behind.
-func (h *history) record(s *step) {
+func (h *historyPlay) record(s *history.Step) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.steps = append(h.steps, s)
-	if s.id != "" && !slices.Contains(h.ids, s.id) {
-		h.ids = append(h.ids, s.id)
+	if s.ID != "" && !slices.Contains(h.ids, s.ID) {
+		h.ids = append(h.ids, s.ID)
 	}
 }

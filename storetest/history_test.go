@@ -39,7 +39,7 @@ func playMany(t *testing.T, size int, play func(t *testing.T, seed uint64, size 
 
 // playOn plays one history on a backend that can fake expiry.
 func playOn(t testing.TB, seed uint64, size int, backend session.Backend, records *mapbackend.Backend, settle func()) {
-	playHistories(&env{TB: t}, seed, seed, size, func(h *history) {
+	playHistories(&env{TB: t}, seed, seed, size, func(h *historyPlay) {
 		e := newEnv(t, func(_ testing.TB, lifetime time.Duration) session.Options { return openOn(backend, lifetime) }, long)
 		h.envs = []*env{e}
 		if h.seed%2 == 0 {
@@ -61,7 +61,7 @@ func expire(b *mapbackend.Backend, sid string) {
 
 func TestHistoriesInMemory(t *testing.T) {
 	playMany(t, 200, func(t *testing.T, seed uint64, size int) {
-		playHistories(&env{TB: t}, seed, seed, size, func(h *history) {
+		playHistories(&env{TB: t}, seed, seed, size, func(h *historyPlay) {
 			h.envs = []*env{newEnv(t, openMemory, long)}
 		})
 	})
@@ -76,7 +76,7 @@ func TestHistoriesOnRecords(t *testing.T) {
 
 func TestHistoriesInFiles(t *testing.T) {
 	playMany(t, 60, func(t *testing.T, seed uint64, size int) {
-		playHistories(&env{TB: t}, seed, seed, size, func(h *history) {
+		playHistories(&env{TB: t}, seed, seed, size, func(h *historyPlay) {
 			e := newEnv(t, func(t testing.TB, lifetime time.Duration) session.Options {
 				return session.Options{
 					Initer: session.FileIniter(),
@@ -143,11 +143,11 @@ func playLossy(t *testing.T, seed uint64, size int, lossy func(*mapbackend.Backe
 	e := newEnv(t, func(_ testing.TB, lifetime time.Duration) session.Options {
 		return openOn(stepwise{lossy(b, rand.New(rand.NewPCG(seed, 99)))}, lifetime)
 	}, long)
-	h := &history{seed: seed, size: size, envs: []*env{e, e.another()}, settle: settle, lossy: true}
+	h := &historyPlay{seed: seed, size: size, envs: []*env{e, e.another()}, settle: settle, lossy: true}
 	h.expire = func(sid string) { expire(b, sid) }
 	h.play()
 	for _, s := range h.steps {
-		if s.failed {
+		if s.Failed {
 			failed++
 		}
 	}
@@ -245,7 +245,7 @@ func TestHistoriesCatchDefects(t *testing.T) {
 							return openOn(wrap(defect(b)), lifetime)
 						}
 					}, long)
-					h := &history{seed: seed, size: 100, envs: []*env{e, e.another()}, settle: settle}
+					h := &historyPlay{seed: seed, size: 100, envs: []*env{e, e.another()}, settle: settle}
 					h.expire = func(sid string) { expire(b, sid) }
 					h.play()
 					return h.problem()

@@ -120,7 +120,7 @@ func playCounters(t *testing.T, seed uint64, lossy func(*mapbackend.Backend, *ra
 
 	rng := rand.New(rand.NewPCG(seed, 0))
 	n := 2 + rng.IntN(5)
-	h := &history{seed: seed, settle: settle, parked: make(chan *historyClient, n)}
+	h := &historyPlay{seed: seed, settle: settle, parked: make(chan *historyClient, n)}
 	all := &counters{}
 	for i := range n {
 		by := envs[i%len(envs)]

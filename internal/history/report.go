@@ -1,0 +1,62 @@
+package history
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Never is the end of a step that has failed, if what it did may still be done: by a server
+// that receives it late.
+const Never = math.MaxInt64
+
+// broken says which invariant a read breaks, and shows the steps that matter:
+// the given ones, and whatever else changed the key or ended the session between
+// them.
+func (c *checker) broken(invariant string, r *Step, key, what string, involved ...*Step) string {
+	chain := c.chain(r.Sent)
+	from := r.Begin
+	for _, s := range involved {
+		if s != nil {
+			from = min(from, s.Begin)
+		}
+	}
+	names := make(map[string]string)
+	name := func(sid string) string {
+		if _, ok := names[sid]; !ok && sid != "" {
+			names[sid] = fmt.Sprintf("ID%d", len(names)+1)
+		}
+		return names[sid]
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s is broken: %s (key %s, client %d, step %d)\n", invariant, what, key, r.Client, r.N)
+	for _, s := range c.steps {
+		_, changes := s.effect(key)
+		changes = changes || key == SumKey && len(s.Added) > 0
+		matters := slices.Contains(chain, s.Sent) && (changes || s.Ended || s.ID != s.Sent) || s.EndsOwned
+		meanwhile := s.End >= from && s.Begin <= r.Read
+		if s != r && !slices.Contains(involved, s) && (!matters || !meanwhile) {
+			continue
+		}
+		end := fmt.Sprint(s.End)
+		if s.End == Never {
+			end = "?"
+		}
+		fmt.Fprintf(&b, "  %4d-%-4d reads, %4d-%-4s commits: client %d, step %d: %s %s", s.Begin, s.Read, s.Commit, end, s.Client, s.N, s.Kind, name(s.Sent))
+		if s.reads() {
+			fmt.Fprintf(&b, ", sees %s = %q, then: %s", key, s.Seen[key], strings.Join(s.Did, ", "))
+		}
+		if s.ID != s.Sent {
+			fmt.Fprintf(&b, " -> %s", name(s.ID))
+		}
+		if s.Dropped {
+			b.WriteString(" (told that the session is gone)")
+		}
+		if s.Failed {
+			b.WriteString(" (failed)")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
