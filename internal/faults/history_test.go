@@ -1,0 +1,228 @@
+//go:build unix
+
+package faults
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/history"
+	"github.com/flamego/session/internal/testing/child"
+	"github.com/flamego/session/internal/testing/tcpproxy"
+)
+
+// historyVariable tells a child process of TestHistory what it works on, as JSON.
+const historyVariable = "FAULTS_HISTORY"
+
+type historyPlace struct{ Subject, Place, Server, Clock string }
+
+// options are those of a process that takes part in histories.
+func (s subject) historyOptions(place, server string) session.Options {
+	opts := s.at(place, server)
+	opts.OwnerKey, opts.Timeout = history.OwnerKey, 2*time.Second
+	if s.name == "mongo" {
+		opts.Timeout = 30 * time.Second // no request ends while FerretDB works: see TestHistory
+	}
+	return opts
+}
+
+// TestHistory has clients in two processes play histories, one after the other and several at
+// once, under random faults, and checks each of them: what was committed is read, what has ended
+// stays dead, sessions are apart, nobody changes what is not his, a flash is seen once, an addition
+// counts once. FAULTS_SEED has the clients and the faults drawn as in a run that has failed; how
+// the processes overlap is another matter.
+func TestHistory(t *testing.T) {
+	if text := os.Getenv(historyVariable); text != "" {
+		historyChild(t, text)
+		return
+	}
+	seed := rand.Uint64() >> 1
+	if given, err := strconv.ParseUint(os.Getenv("FAULTS_SEED"), 10, 64); err == nil {
+		seed = given
+	}
+	each(t, func(subject) bool { return true }, func(t *testing.T, s subject) {
+		place := historyPlace{Subject: s.name, Place: s.place(t), Clock: filepath.Join(t.TempDir(), "clock")}
+		// FerretDB compares and writes in two steps. Of what two processes ask it to do at once, or one
+		// that no longer waits for the answer, the later may undo the earlier. MongoDB does not.
+		ferret := s.name == "mongo" && os.Getenv("MONGODB_URI") == ""
+		through := func() (string, *tcpproxy.Proxy) {
+			switch {
+			case !s.remote():
+				return "", nil
+			case ferret:
+				return s.server(t), nil
+			}
+			return s.behind(t, s.server(t))
+		}
+		f := &historyFaults{rng: rand.New(rand.NewPCG(seed, 1)), counts: make(map[string]int)}
+		server, proxy := through()
+		clock := sharedClock(t, place.Clock)
+		instances := []instance{openInstance(t, s.historyOptions(place.Place, server), clock)}
+		f.proxies = append(f.proxies, proxy)
+		if s.name != "memory" && !ferret {
+			place.Server, proxy = through()
+			other := startInstance(t, place)
+			defer other.end()
+			instances, f.other = append(instances, other), other.p
+			f.proxies = append(f.proxies, proxy)
+		}
+
+		var next, failed, requests, operations atomic.Int64
+		problem := make(chan string, 1)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					p := newHistory(seed+uint64(next.Add(1)), instances)
+					if text := p.play(); text != "" {
+						select {
+						case problem <- fmt.Sprintf("FAULTS_SEED=%d, history %d: %s", seed, p.seed-seed, text):
+						default:
+						}
+						return
+					}
+					failed.Add(int64(p.failed()))
+					requests.Add(int64(len(p.steps)))
+					operations.Add(p.operations.Load())
+				}
+			})
+		}
+		f.work(t, time.Now().Add(time.Duration(rounds(2, 60))*time.Second), problem)
+		close(stop)
+		wg.Wait()
+		select {
+		case text := <-problem:
+			t.Fatal(text)
+		default:
+		}
+		require.Greater(t, next.Load(), int64(10), "there were hardly any histories")
+		figure(t, "%d operations in %d requests of %d histories in %d processes, %d of the requests failed; %s; 0 violations",
+			operations.Load(), requests.Load(), next.Load(), len(instances), failed.Load(), f)
+	})
+}
+
+// historyFaults draws faults, one after the other.
+type historyFaults struct {
+	rng     *rand.Rand
+	proxies []*tcpproxy.Proxy // of the processes, nil without a server
+	other   *child.Process    // nil where there is one process
+	counts  map[string]int
+}
+
+// work breaks and mends until the time is over or there is a problem. What it has broken is
+// mended when it returns.
+func (f *historyFaults) work(t *testing.T, until time.Time, problem chan string) {
+	for time.Now().Before(until) && len(problem) == 0 {
+		time.Sleep(20*time.Millisecond + f.upTo(200*time.Millisecond))
+		p := f.proxies[f.rng.IntN(len(f.proxies))]
+		switch n := f.rng.IntN(100); {
+		case f.other != nil && (p == nil || n < 10):
+			f.other.Pause()
+			time.Sleep(f.upTo(200 * time.Millisecond))
+			f.other.Resume()
+			f.counts["pauses of a process"]++
+		case p == nil: // only the faults that are drawn for each request
+		case n < 25:
+			p.Cut()
+			f.counts["cuts"]++
+		case n < 45:
+			p.Reset()
+			f.counts["resets"]++
+		case n < 75:
+			for range 1 + f.rng.IntN(10) {
+				p.Lose()
+				time.Sleep(5 * time.Millisecond)
+				f.counts["lost answers"]++
+			}
+		case n < 88:
+			p.Set(tcpproxy.Freeze)
+			time.Sleep(f.upTo(200 * time.Millisecond))
+			p.Set(tcpproxy.Pass)
+			f.counts["freezes"]++
+		case n < 97:
+			p.Stop()
+			time.Sleep(f.upTo(100 * time.Millisecond))
+			p.Start(t)
+			f.counts["outages"]++
+		default:
+			p.FreezeOpen()
+			f.counts["dead connections"]++
+		}
+	}
+}
+
+func (f *historyFaults) upTo(d time.Duration) time.Duration {
+	return time.Duration(f.rng.Int64N(int64(d)))
+}
+
+func (f *historyFaults) String() string {
+	var all []string
+	for name, n := range f.counts {
+		all = append(all, fmt.Sprintf("%d %s", n, name))
+	}
+	slices.Sort(all)
+	return strings.Join(append(all, "panics and cancelled requests"), ", ")
+}
+
+// sharedClock returns a clock that counts. Processes that open the same file have the same one.
+func sharedClock(t testing.TB, path string) func() int64 {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	require.NoError(t, err)
+	defer file.Close()
+	require.NoError(t, file.Truncate(8))
+	mem, err := syscall.Mmap(int(file.Fd()), 0, 8, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	require.NoError(t, err)
+	count := (*atomic.Int64)(unsafe.Pointer(&mem[0]))
+	return func() int64 { return count.Add(1) }
+}
+
+// historyChild is the other process: it does what the parent asks it to, until the parent has
+// nothing more to ask.
+func historyChild(t *testing.T, text string) {
+	var place historyPlace
+	require.NoError(t, json.Unmarshal([]byte(text), &place))
+	i := slices.IndexFunc(subjects, func(s subject) bool { return s.name == place.Subject })
+	require.GreaterOrEqual(t, i, 0)
+	opts := subjects[i].historyOptions(place.Place, place.Server)
+	opts.TouchInterval = -1 // each request that only reads extends its session, too
+	in := openInstance(t, opts, sharedClock(t, place.Clock))
+	asked, answered := child.Parent()
+	from, to := json.NewDecoder(asked), json.NewEncoder(answered)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for {
+		var m message
+		if from.Decode(&m) != nil {
+			break
+		}
+		wg.Go(func() {
+			result := in.do(*m.Job)
+			mu.Lock()
+			defer mu.Unlock()
+			_ = to.Encode(message{N: m.N, Result: &result})
+		})
+	}
+	wg.Wait()
+}
