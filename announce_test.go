@@ -109,6 +109,11 @@ func TestSharedCaches(t *testing.T) {
 		{[]string{`Surrogate-Control: content="ESI/1.0"`}, false, []string{"Cache-Control: no-store", `Surrogate-Control: content="ESI/1.0"`}},
 		{[]string{"Cache-Control: max-age=0", "Expires: " + later}, false, []string{"Cache-Control: max-age=0, private", "Expires: " + later}},
 		{[]string{"Cache-Control: max-age=99999999999999999999999"}, true, []string{"Cache-Control: max-age=99999999999999999999999, private"}},
+		{[]string{`Cache-Control: max-age=600, x="\", private, y"`}, true, []string{"Cache-Control: no-store"}},
+		{[]string{`Cache-Control: x="a`, "Cache-Control: private"}, true, []string{"Cache-Control: no-store"}},
+		{[]string{`CDN-Cache-Control: x="a, private`}, true, []string{"Cache-Control: no-store"}},
+		{[]string{"Cache-Control: max-age=600, private=, no-store=1"}, true, []string{"Cache-Control: max-age=600, private=, no-store=1, private"}},
+		{[]string{"Cache-Control: max-age=600, \vprivate"}, true, []string{"Cache-Control: max-age=600, \vprivate, private"}},
 		{nil, false, []string{"Cache-Control: no-store"}},
 	} {
 		t.Run(strings.Join(tt.fields, " "), func(t *testing.T) {

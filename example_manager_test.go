@@ -156,7 +156,7 @@ func ExampleOptions_errorFunc() {
 	w := newBrowser(f).get("/")
 	fmt.Println(w.Code, w.Body)
 	// Output:
-	// log: session: file: save: RootDir "/dev/null": mkdir: not a directory
+	// log: session: file: save: RootDir "/dev/null": open: not a directory
 	// 500 Internal Server Error
 }
 
