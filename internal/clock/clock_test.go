@@ -19,7 +19,7 @@ func TestClock(t *testing.T) {
 
 		want := func(c *clock.Clock, off time.Duration) {
 			t.Helper()
-			if d := c.Now().Sub(time.Now()); d != off {
+			if d := time.Until(c.Now()); d != off {
 				t.Errorf("the clock is %v off, want %v", d, off)
 			}
 		}
@@ -48,7 +48,7 @@ func TestClock(t *testing.T) {
 			if got != want || err != nil {
 				t.Errorf("with %v off the clock is %v ahead, want %v: %v", off, got, want, err)
 			}
-			if d := own.Now().Sub(time.Now()); d != -want {
+			if d := time.Until(own.Now()); d != -want {
 				t.Errorf("the clock is %v off, want %v", d, -want)
 			}
 		}

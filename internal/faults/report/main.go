@@ -52,7 +52,7 @@ func report(figures, page string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(page, slices.Concat(text[:from], []byte(tables), text[to:]), 0o644)
+	return os.WriteFile(page, slices.Concat(text[:from], []byte(tables), text[to:]), 0o600)
 }
 
 // parse returns what was counted, by the name of the test.
