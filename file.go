@@ -150,8 +150,7 @@ func (b *fileBackend) modTime(ttl time.Duration) time.Time {
 func (b *fileBackend) Insert(ctx context.Context, sid string, rec Record) (done bool, err error) {
 	err = b.locked(ctx, func() (err error) {
 		for range 10 { // somebody may remove RootDir meanwhile
-			done, err = b.insert(sid, rec)
-			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) { // MkdirAll says either
+			if done, err = b.insert(sid, rec); !errors.Is(err, fs.ErrNotExist) {
 				break
 			}
 		}
@@ -187,7 +186,9 @@ func (b *fileBackend) make(path string) (atomicfile.Dir, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return dir, err
 	}
-	if err := os.MkdirAll(filepath.Clean(path), 0o700); err != nil {
+	// If somebody removes a folder meanwhile, MkdirAll may say that it is there. Then OpenDir says
+	// that it is not, and who calls tries again.
+	if err := os.MkdirAll(filepath.Clean(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return dir, err
 	}
 	return atomicfile.OpenDir(b.root, path)
