@@ -22,8 +22,7 @@ import (
 //	/flush, /renew, /logout, /flash?text
 //	/get                answers with the values and the flash
 //
-// All keys that an app of a row uses begin with a letter from a to z and a number, so /get can
-// list them.
+// The keys are those of keys.
 type app struct {
 	*webapp.App
 }

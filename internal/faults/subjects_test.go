@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	gomysql "github.com/go-sql-driver/mysql"
@@ -72,15 +73,7 @@ var subjects = []subject{
 		at: func(place, server string) session.Options {
 			return session.Options{Initer: postgres.Initer(), Config: postgres.Config{DSN: server, Table: place, InitTable: true}}
 		},
-		through: func(server, proxy string) (string, string) {
-			u, err := url.Parse(server)
-			if err != nil {
-				panic(err)
-			}
-			hostPort := u.Host
-			u.Host = proxy
-			return u.String(), hostPort
-		},
+		through: throughURL,
 	},
 	{
 		name: "mysql", server: testserver.MySQL, durable: testserver.DurableMySQL,
@@ -105,21 +98,27 @@ var subjects = []subject{
 			}}
 		},
 		through: func(server, proxy string) (string, string) {
-			u, err := url.Parse(server)
-			if err != nil {
-				panic(err)
+			server, hostPort := throughURL(server, proxy)
+			separator := "?"
+			if strings.Contains(server, "?") {
+				separator = "&"
 			}
-			hostPort := u.Host
-			u.Host = proxy
-			q := u.Query()
-			q.Set("directConnection", "true") // and not what a replica set knows of itself
-			u.RawQuery = q.Encode()
-			return u.String(), hostPort
+			return server + separator + "directConnection=true", hostPort // and not what a replica set knows of itself
 		},
 		skip: func(question []byte) bool { // who the server is, and how it is
 			return bytes.Contains(bytes.ToLower(question), []byte("ismaster\x00")) || bytes.Contains(question, []byte("hello\x00"))
 		},
 	},
+}
+
+// throughURL is the through of a server whose address is a URL.
+func throughURL(server, proxy string) (changed, hostPort string) {
+	u, err := url.Parse(server)
+	if err != nil {
+		panic(err)
+	}
+	hostPort, u.Host = u.Host, proxy
+	return u.String(), hostPort
 }
 
 // each runs a row on all subjects that it applies to, those of the short form unless all are

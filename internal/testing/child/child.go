@@ -32,16 +32,20 @@ type Process struct {
 // environment tells the test that it is there.
 func Start(t testing.TB, env ...string) *Process {
 	t.Helper()
-	return start(t, env)
+	return start(t, env, whole(t))
 }
 
-func start(t testing.TB, env []string, files ...*os.File) *Process {
-	t.Helper()
+// whole is the command that runs the whole test of a caller, who may be a part of it.
+func whole(t testing.TB) *exec.Cmd {
 	name, _, _ := strings.Cut(t.Name(), "/")
-	p := &Process{t: t, cmd: exec.Command(os.Args[0], "-test.run=^"+name+"$")}
+	return exec.Command(os.Args[0], "-test.run=^"+name+"$")
+}
+
+func start(t testing.TB, env []string, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{t: t, cmd: cmd}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	p.cmd.ExtraFiles = files
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +64,9 @@ func StartTalking(t testing.TB, env ...string) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, env, childIn, childOut)
+	cmd := whole(t)
+	cmd.ExtraFiles = []*os.File{childIn, childOut}
+	p := start(t, env, cmd)
 	_, _ = childIn.Close(), childOut.Close()
 	p.In, p.Out = in, out
 	t.Cleanup(func() { _, _ = in.Close(), out.Close() })
@@ -81,13 +87,9 @@ func StartOnly(t testing.TB, attr *syscall.SysProcAttr, env ...string) *Process 
 	for name := range strings.SplitSeq(t.Name(), "/") {
 		pattern = append(pattern, "^"+regexp.QuoteMeta(name)+"$")
 	}
-	p := &Process{t: t, cmd: exec.Command(os.Args[0], "-test.v", "-test.timeout=5m", "-test.run="+strings.Join(pattern, "/"))}
-	p.cmd.Env, p.cmd.SysProcAttr = append(os.Environ(), env...), attr
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return p
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.timeout=5m", "-test.run="+strings.Join(pattern, "/"))
+	cmd.SysProcAttr = attr
+	return start(t, env, cmd)
 }
 
 // Output returns what the process has printed. It must have ended.
