@@ -24,10 +24,12 @@ var preparedFor struct {
 }
 
 const (
-	// maxPrepared is the length of a message up to which the time for a program counts.
+	// maxPrepared is the length of a message up to which the time for a program counts. It also
+	// bounds what an idle decoder holds, as gob keeps the bytes of the last message. (The garbage
+	// collector takes decoders that stay idle.)
 	maxPrepared = 16 << 10
 	// maxDefinitions is how many different definitions there are decoders for. An app has one
-	// for each set of types that a session holds, in each order.
+	// for each set of types that a session holds. With more, all are let go, and made anew.
 	maxDefinitions = 64
 )
 
@@ -60,7 +62,7 @@ func decodePrepared(raw []byte) (m map[interface{}]interface{}, err error) {
 		return nil, err
 	}
 	c := newCursor(raw)
-	c.begin()
+	c.begin() // no error: this message is ours
 	pool := poolFor(raw[:c.start])
 	d, ok := pool.Get().(*prepared)
 	if ok {
@@ -74,7 +76,6 @@ func decodePrepared(raw []byte) (m map[interface{}]interface{}, err error) {
 	if err = d.gob.Decode(&m); err != nil {
 		return nil, err // and the decoder is of no use any more
 	}
-	d.src.Reset(nil)
 	pool.Put(d)
 	return m, nil
 }

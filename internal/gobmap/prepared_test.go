@@ -77,6 +77,19 @@ func TestTypesArePreparedOnce(t *testing.T) {
 	}
 }
 
+// Gob writes the pairs of a map in random order. That makes no other definitions.
+func TestOrderMakesNoDefinitions(t *testing.T) {
+	values := map[interface{}]interface{}{
+		"member": aMember(1), "cart": cart{[]interface{}{item{"a", 1}}}, "item": item{"b", 2}, "keeper": keeper{[]byte("c")},
+		"seen": time.Unix(5, 0).UTC(), "n": 7, "s": "text",
+	}
+	before := gobmap.Definitions()
+	for range 100 {
+		checkDecode(t, encoded(t, values))
+	}
+	require.Equal(t, before+1, gobmap.Definitions())
+}
+
 // Sessions of many visitors and many sets of types, one after the other and in parallel: each is
 // what gob makes of it, and stays so.
 func TestPreparedDecodersShareNothing(t *testing.T) {

@@ -1,8 +1,11 @@
 package gobmap
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // A scanner takes a message to pieces. It goes by what the message says of its types, and
@@ -199,12 +202,23 @@ type numbering struct {
 	next  int32
 }
 
-// number adds the types in the pieces, and all that they are made of, to a numbering.
-func (s *scanner) number(n *numbering, pieces []piece) {
-	for _, p := range pieces {
-		if p.id >= firstID && n.ids[p.id] == 0 {
-			s.numberType(n, p.id)
+// number adds the types in the pieces, and all that they are made of, to a numbering. It goes by the
+// names of the types: gob writes the pairs of a map in random order, and messages with the same
+// types shall have the same definitions.
+func (s *scanner) number(n *numbering, pieces ...[]piece) {
+	types := make(map[int32]piece)
+	for _, some := range pieces {
+		for _, p := range some {
+			if p.id >= firstID {
+				types[p.id] = p
+			}
 		}
+	}
+	byName := slices.SortedFunc(maps.Values(types), func(a, b piece) int {
+		return bytes.Compare(s.raw[a.name:a.to], s.raw[b.name:b.to])
+	})
+	for _, t := range byName {
+		s.numberType(n, t.id)
 	}
 }
 
@@ -306,9 +320,11 @@ func (s spot) size() int32 { return s.end - s.key }
 func (s *scanner) message(pairs []pair) (raw []byte, spots []spot, err error) {
 	n := &numbering{next: firstID}
 	s.numberType(n, s.top)
-	for _, p := range pairs {
-		s.number(n, s.pieces[p.key:p.end])
+	pieces := make([][]piece, len(pairs))
+	for i, p := range pairs {
+		pieces[i] = s.pieces[p.key:p.end]
 	}
+	s.number(n, pieces...)
 	if s.err != nil {
 		return nil, nil, s.err
 	}
