@@ -49,7 +49,7 @@ type storeAdapter interface {
 	touch(ctx context.Context, rs *requestSession) error
 	// lookUp reports whether the store has the session by now, and what lifetime of its own it
 	// has then.
-	lookUp(ctx context.Context, sid string) (own time.Duration, live bool)
+	lookUp(ctx context.Context, sid string) (custom time.Duration, live bool)
 }
 
 // requestSession is the session of one request, and what the request knows of it.
@@ -78,14 +78,14 @@ func (rs *requestSession) hasEnded() bool { return rs.base != nil && rs.base.vie
 // isDestroyed reports whether it was this request that destroyed the session.
 func (rs *requestSession) isDestroyed() bool { return rs.base != nil && rs.base.view().destroyed }
 
-// ownLifetime returns the lifetime of its own that the session has, 0 if it has none.
-func (rs *requestSession) ownLifetime() time.Duration {
+// customLifetime returns the custom lifetime of the session, 0 if it has none.
+func (rs *requestSession) customLifetime() time.Duration {
 	if rs.base == nil {
 		return 0
 	}
 	rs.base.mu.Lock()
 	defer rs.base.mu.Unlock()
-	return rs.base.ownLifetime()
+	return rs.base.customLifetime()
 }
 
 // ownAdapter is the adapter of the stores of this module. All their sessions are of
@@ -197,8 +197,8 @@ func (a ownAdapter) touch(ctx context.Context, rs *requestSession) error {
 	return a.extend(ctx, rs.base)
 }
 
-func (a ownAdapter) lookUp(ctx context.Context, sid string) (own time.Duration, live bool) {
+func (a ownAdapter) lookUp(ctx context.Context, sid string) (custom time.Duration, live bool) {
 	var b BaseSession
 	_ = a.load(ctx, sid, &b)
-	return b.origin.own, b.origin.Status == commit.Live
+	return b.origin.custom, b.origin.Status == commit.Live
 }

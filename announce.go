@@ -20,9 +20,9 @@ type announcement struct {
 	expires  bool   // our cookie in the response is one that expires
 	sealed   bool   // it is too late for another header
 
-	// clientOwn is the lifetime of its own that the session had when the client was sent the
+	// clientCustom is the custom lifetime that the session had when the client was sent the
 	// cookie, as far as is known. It is in seconds, which fit beside the others.
-	clientOwn int32
+	clientCustom int32
 
 	// Room for values of headers, which saves allocations.
 	cookieRoom, setRoom, varyRoom, cacheRoom [1]string
@@ -40,7 +40,7 @@ func (rq *request) introduce(r *http.Request, line string) {
 		m.opts.WriteIDFunc(w, r, rq.lastID, rq.created)
 	case !rq.created:
 		rq.clientID = rq.lastID
-		rq.clientOwn = seconds(rq.ownLifetime())
+		rq.clientCustom = seconds(rq.customLifetime())
 	default:
 		m.cookie.putInRequest(r, line, rq.cookieRoom[:0])
 		switch {
@@ -100,7 +100,7 @@ func (rq *request) announce(now view) {
 	if !m.writesCookie || rq.sealed {
 		return
 	}
-	hasCookie := now.sid == rq.clientID && seconds(now.own) == rq.clientOwn
+	hasCookie := now.sid == rq.clientID && seconds(now.custom) == rq.clientCustom
 	if told := hasCookie || rq.offered && !rq.stored(); told && !rq.refresh && !now.destroyed {
 		return // there is nothing new
 	}
@@ -118,15 +118,15 @@ func (rq *request) announce(now view) {
 			m.cookie.drop(h)
 		}
 	case !hasCookie:
-		m.cookie.write(h, now.sid, now.own)
+		m.cookie.write(h, now.sid, now.custom)
 	case rq.refresh && m.isRefreshDue(now):
 		// Since the session was read others may have ended it, or given it another ID or lifetime.
-		own, live := now.own, now.changed // a change has just been saved
+		custom, live := now.custom, now.changed // a change has just been saved
 		if !live {
-			own, live = m.adapter.lookUp(rq.uncancelled(), now.sid)
+			custom, live = m.adapter.lookUp(rq.uncancelled(), now.sid)
 		}
 		if live {
-			m.cookie.write(h, now.sid, own)
+			m.cookie.write(h, now.sid, custom)
 		}
 	}
 	rq.refresh = false
@@ -134,7 +134,7 @@ func (rq *request) announce(now view) {
 
 // isRefreshDue reports whether the cookie has a Max-Age that is to be counted anew.
 func (m *Manager) isRefreshDue(now view) bool {
-	age := m.cookie.maxAge(now.own)
+	age := m.cookie.maxAge(now.custom)
 	return age > 0 && !m.sent.hasSince(now.sid, refreshAfter(age))
 }
 
@@ -190,7 +190,7 @@ func (rq *request) sealCookie(h http.Header) {
 		return
 	}
 	rq.clientID = rq.sess.ID()
-	if m.cookie.maxAge(rq.ownLifetime()) > 0 {
+	if m.cookie.maxAge(rq.customLifetime()) > 0 {
 		m.sent.addNow(rq.clientID)
 	}
 }

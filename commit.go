@@ -42,9 +42,9 @@ var errUnreadable = errors.New("unreadable data")
 // origin is what a store knew about a session when it was read or last written.
 type origin struct {
 	commit.Origin
-	store ownStore      // nil for a session made by hand
-	idle  time.Duration // since the record was last written or extended
-	own   time.Duration // the lifetime of its own that the session has, 0 if it has none
+	store  ownStore      // nil for a session made by hand
+	idle   time.Duration // since the record was last written or extended
+	custom time.Duration // the custom lifetime of the session, 0 if it has none
 }
 
 // checkOut hands the changes of the session to a commit; checkIn must follow.
@@ -88,7 +88,7 @@ func (s *BaseSession) checkIn(store ownStore, c *commit.Change, committed bool) 
 	case committed:
 		s.changes++
 		s.base, s.vanished = c.Values, c.Vanished
-		s.origin, s.fresh = origin{Origin: c.Origin, store: store, own: state.Lifetime(c.Values)}, false
+		s.origin, s.fresh = origin{Origin: c.Origin, store: store, custom: state.Lifetime(c.Values)}, false
 		if c.IsVoid() && !c.Vanished {
 			s.log = s.pending.Then(s.log)
 		}
@@ -191,7 +191,7 @@ type view struct {
 	destroyed bool          // by Destroy, through this session
 	ended     bool          // destroyed, or its record was gone when it was to be changed
 	inStore   commit.Status // what the store has under the ID, as far as the session knows
-	own       time.Duration // the lifetime of its own that the session has, 0 if it has none
+	custom    time.Duration // the custom lifetime of the session, 0 if it has none
 }
 
 func (s *BaseSession) view() view {
@@ -199,7 +199,7 @@ func (s *BaseSession) view() view {
 	defer s.mu.Unlock()
 	v := view{
 		sid: s.sid, changed: !s.log.IsEmpty(), destroyed: s.destroyed, ended: s.hasEnded(),
-		inStore: s.origin.Status, idle: s.origin.idle, own: s.ownLifetime(),
+		inStore: s.origin.Status, idle: s.origin.idle, custom: s.customLifetime(),
 	}
 	if s.vanished {
 		v.inStore = commit.Gone

@@ -159,33 +159,33 @@ func (c *cookie) withNewID(length int) (line, sid string, err error) {
 
 // line returns the cookie as a line of Set-Cookie, for a session that has a lifetime of its
 // own or, if that is zero, the usual one.
-func (c *cookie) line(sid string, own time.Duration) string {
-	if own == 0 && checkSID(sid) == nil { // else it is one of a store of another make
+func (c *cookie) line(sid string, custom time.Duration) string {
+	if custom == 0 && checkSID(sid) == nil { // else it is one of a store of another make
 		return c.head + sid + c.tail
 	}
 	o := c.cookie(sid)
-	o.MaxAge = c.maxAge(own)
+	o.MaxAge = c.maxAge(custom)
 	return o.String()
 }
 
 // maxAge is how many seconds the browser keeps the cookie of such a session, 0 for until it is
 // closed.
-func (c *cookie) maxAge(own time.Duration) int {
-	if own == 0 {
+func (c *cookie) maxAge(custom time.Duration) int {
+	if custom == 0 {
 		return c.MaxAge
 	}
-	return int(min(own, c.most) / time.Second)
+	return int(min(custom, c.most) / time.Second)
 }
 
 // write sets the cookie of such a session in the response, in place of one of our name that is
 // there already.
-func (c *cookie) write(h http.Header, sid string, own time.Duration) {
+func (c *cookie) write(h http.Header, sid string, custom time.Duration) {
 	for _, line := range h["Set-Cookie"] {
-		if rest, ok := strings.CutPrefix(line, c.head); ok && own == 0 && strings.HasPrefix(rest, sid) && rest[len(sid):] == c.tail {
+		if rest, ok := strings.CutPrefix(line, c.head); ok && custom == 0 && strings.HasPrefix(rest, sid) && rest[len(sid):] == c.tail {
 			return
 		}
 	}
-	c.replace(h, c.line(sid, own), nil)
+	c.replace(h, c.line(sid, custom), nil)
 }
 
 // putInRequest makes the cookie of a Set-Cookie line one of the request, in place of

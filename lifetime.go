@@ -46,7 +46,7 @@ func (s *BaseSession) setLifetime(d time.Duration) (changed bool, err error) {
 	switch {
 	case s.hasEnded():
 		return false, errEnded
-	case d == s.ownLifetime():
+	case d == s.customLifetime():
 		return false, nil
 	case d == 0:
 		s.log.Lifetime = -1
@@ -57,13 +57,13 @@ func (s *BaseSession) setLifetime(d time.Duration) (changed bool, err error) {
 	return true, nil
 }
 
-// ownLifetime returns the lifetime of its own that the session has, 0 if it has none. The
+// customLifetime returns the custom lifetime of the session, 0 if it has none. The
 // caller has the lock.
-func (s *BaseSession) ownLifetime() time.Duration {
+func (s *BaseSession) customLifetime() time.Duration {
 	if set := cmp.Or(s.log.Lifetime, s.pending.Lifetime); set != 0 {
 		return time.Duration(max(set, 0)) * time.Second
 	}
-	return s.origin.own
+	return s.origin.custom
 }
 
 // IssuedAt returns when a session was first stored or last got a new ID, to the millisecond. If
@@ -117,9 +117,9 @@ type rules struct {
 	clock         *clock.Clock
 	configured    bool // by a Manager
 
-	// ownSeen says that this process has seen a session with a lifetime of its own. Until then
+	// customSeen says that this process has seen a session with a lifetime of its own. Until then
 	// a Touch by hand assumes that the session has none, since to look would cost an operation.
-	ownSeen atomic.Bool
+	customSeen atomic.Bool
 }
 
 // newRules returns the rules of a store whose Config asks for a lifetime.
@@ -142,7 +142,7 @@ func (r *rules) with(o *Options) (*rules, error) {
 		lifetime: r.lifetime, maxLifetime: o.MaxLifetime, firstLifetime: o.FirstLifetime,
 		ownerKey: o.OwnerKey, maxOwned: o.MaxOwned, errorFunc: o.ErrorFunc, clock: r.clock, configured: true,
 	}
-	next.ownSeen.Store(r.ownSeen.Load())
+	next.customSeen.Store(r.customSeen.Load())
 	if r.configured && !r.isLike(next) {
 		return nil, errors.New("the store is in use with other values of MaxLifetime, FirstLifetime, OwnerKey or MaxOwned")
 	}
@@ -154,18 +154,18 @@ func (r *rules) isLike(other *rules) bool {
 		r.ownerKey == other.ownerKey && r.maxOwned == other.maxOwned
 }
 
-// own returns the lifetime of its own that a session has, 0 if it has none.
-func (r *rules) own(v state.Values) time.Duration {
-	own := state.Lifetime(v)
-	if own > 0 && !r.ownSeen.Load() {
-		r.ownSeen.Store(true)
+// custom returns the custom lifetime of a session (SetLifetime), 0 if it has none.
+func (r *rules) custom(v state.Values) time.Duration {
+	custom := state.Lifetime(v)
+	if custom > 0 && !r.customSeen.Load() {
+		r.customSeen.Store(true)
 	}
-	return own
+	return custom
 }
 
 // usual returns how long the session lives without access: its own lifetime, or that of the store.
 func (r *rules) usual(v state.Values) time.Duration {
-	return cmp.Or(r.own(v), r.lifetime)
+	return cmp.Or(r.custom(v), r.lifetime)
 }
 
 // ttl is the time to live that a save or an extension gives to a session: a shorter one if it
@@ -173,7 +173,7 @@ func (r *rules) usual(v state.Values) time.Duration {
 // accept zero.
 func (r *rules) ttl(v state.Values, first bool) time.Duration {
 	ttl := r.usual(v)
-	if first && r.firstLifetime > 0 && r.own(v) == 0 {
+	if first && r.firstLifetime > 0 && r.custom(v) == 0 {
 		ttl = r.firstLifetime
 	}
 	return max(min(ttl, r.remaining(v)), time.Millisecond)
@@ -203,24 +203,38 @@ const (
 // never if an extension would gain nothing, because MaxLifetime ends the session, and always if it
 // is yet to be noted since when MaxLifetime counts. It also returns the lifetime of its own that
 // the session has, 0 if it has none.
-func (r *rules) idle(v state.Values, left time.Duration) (idle, own time.Duration) {
+func (r *rules) idle(v state.Values, left time.Duration) (idle, custom time.Duration) {
 	const rounding = time.Second // stores of whole seconds round up
-	own = r.own(v)
-	lifetime, remaining := cmp.Or(own, r.lifetime), r.remaining(v)
+	custom = r.custom(v)
+	lifetime, remaining := cmp.Or(custom, r.lifetime), r.remaining(v)
 	if remaining >= lifetime {
-		return lifetime - left, own
+		return lifetime - left, custom
 	}
 	switch born, _ := state.Born(v, r.now()); {
 	case born.IsZero():
-		return always, own
+		return always, custom
 	case remaining-left < rounding:
-		return never, own
+		return never, custom
 	}
-	return remaining - left, own
+	return remaining - left, custom
 }
 
 // isOver reports whether the session has lived for as long as it may.
 func (r *rules) isOver(v state.Values) bool { return r.maxLifetime > 0 && r.remaining(v) <= 0 }
+
+// status says what an entry of a store with so much time left means for its ID.
+func (r *rules) status(v state.Values, isMark bool, left time.Duration) commit.Status {
+	switch {
+	case r.isOver(v):
+		return commit.Gone
+	case !isMark:
+		return commit.Live
+	case state.MarkCounts(v, left, r.now()):
+		return commit.Renewed
+	default:
+		return commit.Gone
+	}
+}
 
 // stamps reports whether sessions keep when they were issued.
 func (r *rules) stamps() bool { return r.maxLifetime > 0 || r.ownerKey != nil }
@@ -253,4 +267,4 @@ func (r *rules) extendsBySaving(v state.Values) bool {
 }
 
 // needsValues reports whether the time to live of a session depends on what it holds.
-func (r *rules) needsValues() bool { return r.stamps() || r.ownSeen.Load() }
+func (r *rules) needsValues() bool { return r.stamps() || r.customSeen.Load() }

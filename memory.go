@@ -80,7 +80,7 @@ func (m *memoryStore) load(_ context.Context, sid string, b *BaseSession) error 
 	switch values, left := m.sessions.Get(sid); m.status(values, left) {
 	case commit.Live:
 		b.base, b.origin.Status = values, commit.Live
-		b.origin.idle, b.origin.own = m.rules().idle(values, left)
+		b.origin.idle, b.origin.custom = m.rules().idle(values, left)
 	case commit.Renewed:
 		b.origin.Status = commit.Renewed
 	}
@@ -89,16 +89,10 @@ func (m *memoryStore) load(_ context.Context, sid string, b *BaseSession) error 
 
 // status says what an entry with so much time left means for its ID.
 func (m *memoryStore) status(values *state.List, left time.Duration) commit.Status {
-	switch {
-	case values == nil || m.rules().isOver(values):
-		return commit.Gone
-	case !values.IsMark():
-		return commit.Live
-	case state.MarkCounts(values, left, m.rules().now()):
-		return commit.Renewed
-	default:
+	if values == nil {
 		return commit.Gone
 	}
+	return m.rules().status(values, values.IsMark(), left)
 }
 
 func (m *memoryStore) Exist(_ context.Context, sid string) bool {

@@ -188,7 +188,7 @@ func (s *recordStore) load(ctx context.Context, sid string, b *BaseSession) erro
 		return nil
 	}
 	b.base = now.Values
-	b.origin.idle, b.origin.own = s.rules().idle(now.Values, left)
+	b.origin.idle, b.origin.custom = s.rules().idle(now.Values, left)
 	b.origin.Data, b.origin.Values, b.origin.Rest = now.Data, now.Values, now.Rest
 	b.origin.Expires = now.Expires
 	if now.Undecoded != nil {
@@ -209,15 +209,10 @@ func (s *recordStore) find(ctx context.Context, sid string) (now commit.Found, l
 	case !found:
 		return now, 0, nil
 	}
-	now.Data, now.Expires, now.Status = rec.Data, commit.In(rec.TTL), commit.Live
+	now.Data, now.Expires = rec.Data, commit.In(rec.TTL)
 	now.Values, now.Rest, now.Undecoded = s.codec.Decode(rec.Data)
-	if state.IsMark(now.Values) {
-		if now.Status = commit.Gone; state.MarkCounts(now.Values, rec.TTL, s.rules().now()) {
-			now.Status = commit.Renewed
-		}
-	}
+	now.Status = s.rules().status(now.Values, state.IsMark(now.Values), rec.TTL)
 	if s.rules().isOver(now.Values) {
-		now.Status = commit.Gone
 		s.endLate(ctx, sid, rec)
 	}
 	return now, rec.TTL, nil

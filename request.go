@@ -232,7 +232,7 @@ func (rq *request) commit() (saved bool) {
 			return false
 		}
 		rq.extended, rq.refresh = true, true
-		now.own = rq.ownLifetime() // another request may have set it
+		now.custom = rq.customLifetime() // another request may have set it
 	case !rq.stored() || rq.extended || now.ended || !rq.isAccess(): // nothing to extend
 	case now.idle == never: // but its cookie may end before the session does
 		rq.extended, rq.refresh = true, true
@@ -253,8 +253,8 @@ func (rq *request) commit() (saved bool) {
 // of its own is extended more often.
 func (m *Manager) isDue(now view) bool {
 	interval := m.opts.TouchInterval
-	if now.own > 0 {
-		interval = min(interval, now.own/60)
+	if now.custom > 0 {
+		interval = min(interval, now.custom/60)
 	}
 	// Idle may be below zero, where a store rounds up: then a negative interval is due all the same.
 	return interval < 0 || now.idle >= interval

@@ -109,7 +109,7 @@ type BaseSession struct {
 	log     state.Log    // laid over both: what happened since
 	origin  origin       // where base is from
 
-	changes   uint32 // how many changes there were
+	changes   uint32 // moves whenever base, pending or log does, so that equal numbers mean equal values
 	first     bool   // the session is that of a visitor who was not here before
 	fresh     bool   // nobody but the request that has made the session knows its ID
 	destroyed bool   // by Destroy, through this session

@@ -288,7 +288,7 @@ func (e *Engine) resolve(ctx context.Context, c *Change, data []byte) (written, 
 		c.Origin = Origin{ID: id, Status: Live, Data: now.Data, Expires: now.Expires, Values: now.Values, Rest: now.Rest, Seq: c.Origin.Seq}
 		c.Values = now.Values
 		return false, true, nil
-	case c.Origin.Status == Live && !c.Origin.Dead || now.Status == Renewed:
+	case c.Origin.isSession() || now.Status == Renewed:
 		return false, c.LoseRecord(now.Status), nil
 	case now.Data != nil:
 		c.Origin = Origin{ID: id, Status: Live, Dead: true, Data: now.Data, Expires: now.Expires, Seq: c.Origin.Seq}

@@ -67,7 +67,7 @@ func (b *backend) loadSingle(ctx context.Context, sid string) (a answer, err err
 		}
 		return load(ctx, stmt)
 	})
-	if err != nil {
+	if err != nil { // it is not free, or has failed: a reader may not
 		err = b.retryStatement(ctx, freely, &b.loadBeside, load)
 	}
 	return a, err
