@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"math"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -103,7 +102,7 @@ func (a foreignAdapter) undo(*requestSession, bool) bool { return false }
 func (a foreignAdapter) view(rs *requestSession) view {
 	if rs.isOurs() {
 		now := rs.ownView()
-		now.idle = math.MaxInt64
+		now.idle = always
 		return now
 	}
 	sid := rs.sess.ID()
@@ -113,7 +112,7 @@ func (a foreignAdapter) view(rs *requestSession) view {
 		rs.stored() && a.ended.hasSince(rs.lastID, state.MarkFor)
 	return view{
 		sid: sid, changed: !void && a.changed(rs), ended: rs.hasEnded(), destroyed: rs.isDestroyed(),
-		inStore: rs.inStore, idle: math.MaxInt64,
+		inStore: rs.inStore, idle: always,
 	}
 }
 
@@ -176,9 +175,15 @@ func (a foreignAdapter) write(ctx context.Context, rs *requestSession) error {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
 	if rs.hasEnded() {
+		before := rs.inStore
 		rs.inStore = commit.Gone
 		a.ended.addNow(rs.lastID)
-		return a.store.Destroy(ctx, rs.lastID)
+		err := a.store.Destroy(ctx, rs.lastID)
+		if err != nil {
+			a.ended.remove(rs.lastID)
+			rs.inStore = before
+		}
+		return err
 	}
 	var count uint32
 	if rs.base != nil {
@@ -228,7 +233,7 @@ func (a foreignAdapter) touch(ctx context.Context, rs *requestSession) error {
 	return redact.Foreign(a.store.Touch(ctx, rs.lastID), rs.lastID)
 }
 
-func (a foreignAdapter) lookUp(ctx context.Context, sid string) (own time.Duration, live bool) {
+func (a foreignAdapter) lookUp(ctx context.Context, sid string) (custom time.Duration, live bool) {
 	ctx, cancel := a.bound(ctx)
 	defer cancel()
 	return 0, a.store.Exist(ctx, sid)

@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -314,57 +313,6 @@ func TestThirdPartyStore(t *testing.T) {
 	require.Len(t, store.data, 1, "the old session is destroyed")
 	require.Len(t, a.get("/get").Body.String(), 123)
 	require.Empty(t, a.TakeErrors())
-}
-
-// The store of a third party is asked to destroy what session.Destroy ends.
-func TestDestroyOfAThirdParty(t *testing.T) {
-	a := newApp(t, session.Options{Initer: newBlindStore})
-	store := a.Store().(*blindStore)
-	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
-	a.Get("/end", func(s session.Session, w http.ResponseWriter, r *http.Request) error {
-		s.Set("late", 1)
-		return session.Destroy(w, r, s)
-	})
-	a.get("/set")
-	sid := sidOf(a.cookie)
-	require.True(t, store.Exist(context.Background(), sid))
-	store.take()
-	w := a.get("/end")
-	require.Equal(t, http.StatusOK, w.Code)
-	require.Equal(t, []string{"exist", "read", "destroy"}, store.take())
-	require.Empty(t, store.data)
-	require.Equal(t, []string{"flamego_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"}, w.Header()["Set-Cookie"])
-	require.Empty(t, a.TakeErrors())
-}
-
-// foreignSession has nothing of this module.
-type foreignSession struct{ session.Session }
-
-type foreignStore struct{ *blindStore }
-
-func (s foreignStore) Read(ctx context.Context, sid string) (session.Session, error) {
-	sess, err := s.blindStore.Read(ctx, sid)
-	return foreignSession{sess}, err
-}
-
-// Of a session that is wholly foreign nobody but its store knows how it ends.
-func TestDestroyOfAForeignSession(t *testing.T) {
-	a := newApp(t, session.Options{Initer: func(ctx context.Context, args ...interface{}) (session.Store, error) {
-		store, err := newBlindStore(ctx, args...)
-		return foreignStore{store.(*blindStore)}, err
-	}})
-	a.Get("/set", func(s session.Session) { s.Set("key", 1) })
-	a.Get("/end", func(s session.Session, w http.ResponseWriter, r *http.Request) {
-		require.ErrorContains(t, session.Destroy(w, r, s), "session_test.foreignSession is for its own store to destroy")
-	})
-	a.Get("/read", func(s session.Session) string { return fmt.Sprint(s.Get("key")) })
-	a.get("/set")
-	w := a.get("/end")
-	require.Equal(t, http.StatusOK, w.Code)
-	require.Empty(t, w.Header()["Set-Cookie"])
-	require.Equal(t, "1", a.get("/read").Body.String(), "nothing has happened")
-	require.ErrorContains(t, session.Destroy(w, nil, nil), "destroy")
-	require.ErrorContains(t, session.Destroy(w, nil, blindSession{}), "destroy")
 }
 
 // naming is a store of a third party that gives sessions IDs of its own.
