@@ -1,9 +1,13 @@
 package session_test
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +65,60 @@ func TestGoModNamesNoMiddleware(t *testing.T) {
 	require.NoError(t, err)
 	flamego := regexp.MustCompile(`github\.com/flamego/\w+`).FindAllString(string(text), -1)
 	require.Equal(t, []string{"github.com/flamego/session", "github.com/flamego/flamego"}, flamego)
+}
+
+// TestNoKnownFindings: no go.mod of this repository, those of the tests too, names a release before the
+// one in which the last known finding of its module is mended. SECURITY.md has the two that have none.
+func TestNoKnownFindings(t *testing.T) {
+	mended := map[string]string{
+		"filippo.io/edwards25519":         "v1.1.1",
+		"github.com/gofiber/fiber/v3":     "v3.1.0",
+		"github.com/jackc/pgconn":         "v1.14.3",
+		"github.com/jackc/pgx/v5":         "v5.9.2",
+		"github.com/redis/go-redis/v9":    "v9.7.3",
+		"go.mongodb.org/mongo-driver":     "v1.17.7",
+		"go.opentelemetry.io/otel/sdk":    "v1.43.0",
+		"golang.org/x/crypto":             "v0.52.0",
+		"golang.org/x/image":              "v0.41.0",
+		"golang.org/x/net":                "v0.55.0",
+		"golang.org/x/text":               "v0.39.0",
+		"google.golang.org/grpc":          "v1.79.3",
+		"google.golang.org/protobuf":      "v1.33.0",
+		"gopkg.in/yaml.v3":                "v3.0.1",
+		"github.com/gorilla/securecookie": "v1.1.2",
+		"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp": "v1.43.0",
+	}
+	require.Negative(t, compareVersions(t, "v0.9.2", "v0.10.0"))
+	require.Positive(t, compareVersions(t, "v1.0.0", "v0.99.9-0.20260101000000-0123456789ab"))
+	line := regexp.MustCompile(`(?m)^(?:require)?\s+(\S+) (v\S+)`)
+	files := 0
+	require.NoError(t, filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Base(path) != "go.mod" {
+			return err
+		}
+		files++
+		text, err := os.ReadFile(path)
+		lines := line.FindAllStringSubmatch(string(text), -1)
+		require.NotEmpty(t, lines, path)
+		for _, l := range lines {
+			if least, ok := mended[l[1]]; ok && compareVersions(t, l[2], least) < 0 {
+				t.Errorf("%s: %s %s has a known finding, %s has none", path, l[1], l[2], least)
+			}
+		}
+		return err
+	}))
+	require.Greater(t, files, 5)
+}
+
+func compareVersions(t *testing.T, a, b string) int {
+	t.Helper()
+	numbers := func(version string) (n [3]int) {
+		_, err := fmt.Sscanf(version, "v%d.%d.%d", &n[0], &n[1], &n[2])
+		require.NoError(t, err, version)
+		return n
+	}
+	x, y := numbers(a), numbers(b)
+	return slices.Compare(x[:], y[:])
 }
 
 // Imports point one way, as docs/design.md draws them: mechanisms below internal/ know
