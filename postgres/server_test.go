@@ -17,6 +17,7 @@ import (
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/sqlstore"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/postgres"
 )
@@ -31,6 +32,18 @@ func TestParameters(t *testing.T) {
 			env.Core(t, params)
 		})
 	}
+}
+
+// TestDollars: in the simple protocol, pgx writes the arguments into the statement (CVE-2026-41889 is
+// about those in dollar quotes). Dollars and quotes in the name of a table and of an owner are a
+// part of the name.
+func TestDollars(t *testing.T) {
+	t.Parallel()
+	tab := env.New(t).Init()
+	tab.Config.DSN += "&prefer_simple_protocol=true"
+	tab.Config.Table += `$$ $1 '$a$ $2 --`
+	t.Cleanup(func() { execAll(t, tab.DB, `DROP TABLE "`+tab.Config.Table+`"`) })
+	backendtest.Owners(t, tab.Backend(), "dollars")
 }
 
 // TestTerminated has the server end all connections, as it does when it shuts

@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,9 @@ const (
 	sqliteExpiry = "datetime('now', ((? + 999) / 1000.0) || ' seconds')"
 	sqliteLeft   = "CAST((julianday(`expired_at`) - julianday('now')) * 86400000 AS INTEGER)"
 )
+
+// dollarQuotes are the other quotes of PostgreSQL, as in $$it's$$ and $tag$it's$tag$.
+var dollarQuotes = regexp.MustCompile(`\$[A-Za-z_]*\$`)
 
 // TestStatements: without InitOwners the store says what it has always said, and with it only
 // the writes say more. (Those of MySQL are in its package.)
@@ -78,7 +82,11 @@ func TestStatements(t *testing.T) {
 			want := func(h *sqltest.Heard, texts []string) {
 				t.Helper()
 				slices.Sort(texts)
-				if got := h.Of(operations); !slices.Equal(got, texts) {
+				got := h.Of(operations)
+				if i := slices.IndexFunc(got, dollarQuotes.MatchString); i >= 0 {
+					t.Errorf("pgx 4 writes arguments into dollar quotes as if they were none: %s", got[i])
+				}
+				if !slices.Equal(got, texts) {
 					t.Errorf("the store says\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(texts, "\n"))
 				}
 			}

@@ -179,7 +179,7 @@ func (o *owners) want(owner string, names ...string) {
 func (o *owners) texts() {
 	o.Helper()
 	long := strings.Repeat("ü", (190-len(o.prefix))/2)
-	for i, owner := range []string{"x", "X", "x ", " x", "'x", `"x`, `\x`, "x?", "$1", "{x}", "x:y", "x/y", "../x", "%", "_", "é", "e\u0301", "日本", "🙂", "\t\n\x01", long} {
+	for i, owner := range []string{"x", "X", "x ", " x", "'x", `"x`, `\x`, "x?", "$1", "$$ $1 $$", "$a$ ' $a$", "{x}", "x:y", "x/y", "../x", "%", "_", "é", "e\u0301", "日本", "🙂", "\t\n\x01", long} {
 		name := fmt.Sprint("text", i)
 		o.insert(name, owner)
 		owned, err := o.b.(session.OwnerIndex).Owned(context.Background(), o.prefix+owner)
