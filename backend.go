@@ -107,7 +107,8 @@ type OwnerIniter interface {
 }
 
 // ServerClock is a [Backend] whose records are on a server with a clock of its own. If the clock
-// of the process differs from it by more than a second, that of the server counts for all that a
+// of the process differs from it by more than a second, and by more than it took to ask, that of the
+// server counts for all that a
 // session holds of time: since when MaxLifetime counts, what [IssuedAt] returns, and how long an
 // old ID is known after a renewal. So an instance of the app with a wrong clock ends no session
 // of the others. If the two differ by more than a minute, Options.ErrorFunc is told.

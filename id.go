@@ -165,7 +165,8 @@ func (t *recentIDs) has(sid string) bool {
 	return uint32(v>>timeBits) == tag && uint32(v) != 0
 }
 
-// hasSince reports whether the ID was added by addNow, less than d ago.
+// hasSince reports whether the ID was added by addNow, less than d ago. A table that it asks has no IDs
+// by add, which would look like those of the first millisecond.
 func (t *recentIDs) hasSince(sid string, d time.Duration) bool {
 	tag, place := t.place(sid)
 	v := place.Load()

@@ -232,7 +232,11 @@ func endOldest(ctx context.Context, store ownStore, c *commit.Change) {
 	const most = 10 // lists, as a session may get a new ID between the list and its end
 	for range most {
 		sessions, err := store.owned(ctx, r.owner(c.Values))
-		if err == nil && len(sessions) <= r.maxOwned {
+		if err != nil {
+			r.errorFunc(err)
+			return
+		}
+		if len(sessions) <= r.maxOwned {
 			return
 		}
 		now := r.now()

@@ -23,11 +23,11 @@ import (
 //
 // These say what is over, from the first to the last:
 //
-//	failed   a commit: the response is a 500, or is broken off
-//	closed   all commits: the changes of the handlers are dropped
-//	refused  the response, which is our 500
-//	sealed   the header of the response
-//	gone     the connection, which was hijacked or broken off
+//	failed   a commit: the response is a 500, or is broken off (adapter.go)
+//	closed   all commits: the changes of the handlers are dropped (adapter.go)
+//	refused  the response, which is our 500 (response.go)
+//	sealed   the header of the response (announce.go)
+//	gone     the connection, which was hijacked or broken off (response.go)
 //	over     the request, for goroutines that still have its session
 type request struct {
 	flamego.Context
@@ -282,11 +282,13 @@ func (rq *request) save(ctx context.Context) error {
 	if err := rq.catchUp(ctx); err != nil {
 		return err
 	}
-	if !rq.stored() && !rq.created && !rq.hasEnded() && rq.m.issued.hasEnded(rq.lastID) {
+	endedElsewhere := !rq.stored() && !rq.created && !rq.hasEnded() && rq.m.issued.hasEnded(rq.lastID)
+	if endedElsewhere {
 		rq.closed = true // a logout of a session that held nothing is one all the same
 		return nil
 	}
-	if !rq.stored() && !rq.hasEnded() && rq.m.adapter.isEmpty(&rq.requestSession) {
+	nothingToStore := !rq.stored() && !rq.hasEnded() && rq.m.adapter.isEmpty(&rq.requestSession)
+	if nothingToStore {
 		if rq.inStore != commit.Renewed {
 			rq.lastID = rq.sess.ID()
 		}

@@ -34,7 +34,7 @@ func (c cluster) EvalSha(ctx context.Context, hash string, keys []string, args .
 // send sends a script to the master that has the slot of the key.
 func (c cluster) send(ctx context.Context, key string, script func(redis.Scripter) *redis.Cmd) *redis.Cmd {
 	node, err := c.MasterForKey(ctx, key)
-	if err != nil {
+	if err != nil { // the slots could not be asked for, so there is nothing to reload
 		cmd := redis.NewCmd(ctx)
 		cmd.SetErr(err)
 		return cmd
@@ -46,7 +46,9 @@ func (c cluster) send(ctx context.Context, key string, script func(redis.Scripte
 			break
 		}
 		if node = c.master(ctx, addr); node == nil {
-			break // to try again later: the server has its first slot only when that has moved
+			// The slot moves to a server that has none yet, and so is no master in the list of the
+			// Cluster. It is one when the move is done, so the caller tries again.
+			break
 		}
 		if code == "MOVED" {
 			cmd = script(node)
@@ -57,13 +59,21 @@ func (c cluster) send(ctx context.Context, key string, script func(redis.Scripte
 		cmd = script(pipe)
 		_, _ = pipe.Exec(ctx) // the script has the error
 	}
-	if reply, isReply := errtext.Reply(cmd.Err()); cmd.Err() != nil && (!isReply || errtext.IsPassing(reply)) {
-		c.ReloadState(ctx) // another server may have the slot now
+	if mayHaveMoved(cmd.Err()) {
+		c.ReloadState(ctx)
 	}
 	return cmd
 }
 
-// master returns the client of the master at an address, by what the Cluster says now, or nil.
+// mayHaveMoved reports whether an error may be that of a server that has the slot no more: one that
+// does not answer, or that says that it cannot serve at the moment.
+func mayHaveMoved(err error) bool {
+	reply, isReply := errtext.Reply(err)
+	return err != nil && (!isReply || errtext.IsPassing(reply))
+}
+
+// master returns the client of the master at an address, or nil. ForEachMaster asks the Cluster for its
+// slots first, so the scripts that follow go to the right server at once.
 func (c cluster) master(ctx context.Context, addr string) (node *redis.Client) {
 	_ = c.ForEachMaster(ctx, func(_ context.Context, m *redis.Client) error {
 		if m.Options().Addr == addr { // one of them at most

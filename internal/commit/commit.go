@@ -10,7 +10,7 @@
 //
 // # Conflicts
 //
-// A write that was refused is resolved in one place, [Engine.resolve]: the record that
+// A write that was refused is resolved in one place, Engine.resolve: the record that
 // is there now gets the same log, and where no record is there any more
 // [Change.LoseRecord] decides. So requests that change different keys never undo each
 // other, the same key goes to the last commit, and nothing brings a session back.

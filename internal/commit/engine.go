@@ -47,6 +47,8 @@ func (e *Engine) write(ctx context.Context, c *Change) error {
 	if err := e.clearUp(ctx, c); err != nil {
 		return err
 	}
+	// Writers that are faster 200 times in a row, or five answers in a row that are lost, are an outage
+	// that somebody has to hear of.
 	const maxTries, maxLost = 200, 5
 	lost := 0
 	for try := range maxTries {
@@ -169,7 +171,7 @@ func (e *Engine) prepare(c *Change, a *attempt) (void bool, err error) {
 		return true, nil
 	}
 	a.former = e.store.Owner(values) // before they are changed
-	a.view = state.Map(values)       // which is what they are changed to
+	a.view = state.Map(values)       // this map is what is changed below
 	begins := c.ID != c.Origin.ID || !c.Origin.isSession()
 	if !c.Origin.isSession() || c.Log.ChangesValues() {
 		a.next, err = e.change(c, values, rest, unreadable, begins)

@@ -88,7 +88,9 @@ func (e *Engine) look(ctx context.Context, c *Change) (written, again bool, err 
 // may have made it so again: who takes a flash that was just set leaves the bytes from before.
 // But each write makes the record live for its whole time to live from then on. So if the
 // record expires when it did before, nobody has written it. That proves something only if the
-// record was last written well before the lost write: one of now would expire at another time.
+// record was last written well before the lost write. (A record of ten minutes that was written at
+// 12:00 expires at 12:10. A write at 12:05 would have moved that to 12:15, but one in the same second
+// by less than can be told.)
 func (c *Change) isUntouched(now Found) bool {
 	lost := c.Origin.lost
 	switch {

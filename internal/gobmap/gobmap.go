@@ -8,10 +8,10 @@
 // compiles a program for each type of a message before it decodes a value, which is most
 // of its work for a short message. Write and Read have these programs at hand.
 //
-// Both give up when they meet any other type. Then the whole message has to be written
-// or read by encoding/gob, whose decoders are kept with their programs: see prepared.go. [Encode] and [Decode] do either. Types in types.go that gob
-// comes upon, and that neither gob nor the app has registered, are registered then: see
-// naming.go.
+// Both give up when they meet any other type. Then the whole message has to be written or read by
+// encoding/gob, whose decoders are kept with their programs: see prepared.go. [Encode] and
+// [Decode] do either. Types in types.go that gob comes upon, and that neither gob nor the app has
+// registered, are registered then: see naming.go.
 //
 // Package gob trusts what it reads: it makes maps of the size that the bytes claim,
 // recurses as deep as they say, and loops as often. So a message that Read gives up on

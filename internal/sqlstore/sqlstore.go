@@ -3,10 +3,11 @@
 //
 // # Model
 //
-// A session is one row: key, data, expired_at, and after InitOwners an owner. Every operation is one statement, which
-// names the state that it expects: the key, the bytes that were read, an expiry that has
-// not passed. (On MySQL an Insert that meets a row, and a Sweep, are two.) So there is no transaction, no lock that outlives a statement,
-// and but for the owner no column that the tables of the older library do not have.
+// A session is one row: key, data, expired_at, and after InitOwners an owner. Every operation is
+// one statement, which names the state that it expects: the key, the bytes that were read, an
+// expiry that has not passed. (On MySQL an Insert that meets a row, and a Sweep, are two.) So
+// there is no transaction, no lock that outlives a statement, and but for the owner no column that
+// the tables of the older library do not have.
 //
 // Only the clock of the database counts: a statement compares expired_at with the time
 // of the server. No time passes through the driver, so the ways in which drivers parse

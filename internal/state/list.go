@@ -20,7 +20,8 @@ const maxList = 8
 // asMap is not of size zero, as values of that size may share an address.
 var asMap any = new(struct{ _ byte })
 
-// ListOf returns a list, or a draft, that has its values in the map.
+// ListOf returns a list, or a draft, that has its values in the map. Methods that change the list change
+// the map, so what they return is the same list.
 func ListOf(m map[any]any) List { return List{{asMap, Map(m)}} }
 
 // large returns the Map of many values.
