@@ -3,9 +3,9 @@
 //
 // # Model
 //
-// A row is one kind of fault with what must hold meanwhile and afterwards; docs/reliability.md
-// is the table of all rows. A subject is a kind of store. A row is a test, and has a subtest for
-// each subject that it applies to:
+// A row is one kind of fault with what must hold meanwhile and afterwards; report/rows.go lists all
+// rows, and docs/reliability.md has them with what was seen. A subject is a kind of store. A row is a
+// test, and has a subtest for each subject that it applies to:
 //
 //	go test -run TestKilledServer/redis ./internal/faults
 //
