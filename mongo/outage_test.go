@@ -117,7 +117,7 @@ func TestLostAnswer(t *testing.T) {
 		t.Helper()
 		lost := p.Lose()
 		require.NoError(t, store.Save(ctx, s))
-		require.True(t, lost())
+		require.True(t, lost.Happened())
 	}
 	save(session.NewBaseSessionWithData("abc", session.GobEncoder, noID, session.Data{"n": 0}))
 	for n := 1; n < 3; n++ {

@@ -154,6 +154,16 @@ func (c *conn) ResetSession(ctx context.Context) error {
 	return c.driverConn.ResetSession(ctx)
 }
 
+// PrepareContext says of a connection that it loses that the statement itself was not sent. So the
+// statement may be tried again on another connection.
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	stmt, err := c.driverConn.PrepareContext(ctx, query)
+	if err != nil && !c.IsValid() {
+		err = errors.Join(driver.ErrBadConn, err)
+	}
+	return stmt, err
+}
+
 // Close says goodbye, which must not take long if the server hangs.
 func (c *conn) Close() error {
 	if c.network != nil {

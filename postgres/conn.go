@@ -149,6 +149,9 @@ func (c *conn) prepared(ctx context.Context, query string, args []driver.NamedVa
 	name := c.prefix + strconv.Itoa(c.number)
 	c.number++
 	if _, err := c.Conn.Prepare(ctx, name, query); err != nil {
+		if c.IsClosed() { // before the statement itself was sent
+			err = errors.Join(driver.ErrBadConn, err)
+		}
 		return "", err
 	}
 	c.names[query] = name

@@ -24,6 +24,8 @@ func TestOutage(t *testing.T) { env.Outage(t, through) }
 
 func TestLostAnswers(t *testing.T) { env.Lost(t, through) }
 
+func TestUnprepared(t *testing.T) { env.Unprepared(t, through) }
+
 func TestDeadConnections(t *testing.T) { env.Dead(t, through) }
 
 func TestLockedRow(t *testing.T) {

@@ -1,6 +1,7 @@
 package sqltest
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -77,16 +78,15 @@ func (tab *Table) lost(w write, through Through, other bool) {
 	_, server := through(tab.Config.DSN, "")
 	var p *tcpproxy.Proxy
 	var answers atomic.Int64 // which pass before one is lost
-	var lost atomic.Pointer[func() bool]
+	var lost atomic.Pointer[tcpproxy.Event]
 	var meanwhile atomic.Pointer[sync.Once] // whose function is done before the next question
 	var doMeanwhile func()
 	answers.Store(-1)
 	p = tcpproxy.New(tab, server, tcpproxy.Rules{Turn: func([]byte) func() {
 		if answers.Add(-1) == -1 {
-			happened := p.Lose()
-			lost.Store(&happened)
+			lost.Store(p.Lose())
 		}
-		if happened := lost.Load(); happened != nil && (*happened)() {
+		if l := lost.Load(); l != nil && l.Happened() {
 			if once := meanwhile.Load(); once != nil {
 				once.Do(doMeanwhile)
 			}
@@ -129,7 +129,7 @@ func (tab *Table) lost(w write, through Through, other bool) {
 			answers.Store(int64(w.answer))
 		}
 		err = store.Save(ctx, s)
-		if sid == "sessionb" && (lost.Load() == nil || !(*lost.Load())()) {
+		if sid == "sessionb" && (lost.Load() == nil || !lost.Load().Happened()) {
 			tab.Fatal("no answer was lost")
 		}
 		if (err == nil) != (want == "mine") {
@@ -140,6 +140,34 @@ func (tab *Table) lost(w write, through Through, other bool) {
 		if got := s.Get("key"); got != want {
 			tab.Errorf("%s: the value is %v, want %s", sid, got, want)
 		}
+	}
+}
+
+// Unprepared cuts the connection on which a write is to be prepared. The write itself was not sent,
+// so it is made on another connection, and nobody has to find out what became of it.
+func (env *Env) Unprepared(t *testing.T, through Through) {
+	t.Parallel()
+	tab := env.New(t).Init()
+	_, server := through(tab.Config.DSN, "")
+	var p *tcpproxy.Proxy
+	var next atomic.Bool // the next time that the write is prepared
+	p = tcpproxy.New(t, server, tcpproxy.Rules{Turn: func(question []byte) func() {
+		if bytes.Contains(question, []byte("UPDATE")) && next.CompareAndSwap(true, false) {
+			p.Cut()
+		}
+		return func() {}
+	}})
+	tab.Config.DSN, _ = through(tab.Config.DSN, p.Addr())
+	b := tab.Backend()
+	tab.want(true)(b.Insert(ctx, "one", record("a", time.Minute)))
+	tab.want(true)(b.Swap(ctx, "one", []byte("a"), record("b", time.Minute)))
+	p.Cut()
+	_, found, err := b.Load(ctx, "one") // on a new connection
+	tab.want(true)(found, err)
+	next.Store(true)
+	tab.want(true)(b.Swap(ctx, "one", []byte("b"), record("c", time.Minute)))
+	if next.Load() {
+		t.Error("nothing was prepared")
 	}
 }
 

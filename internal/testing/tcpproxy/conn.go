@@ -68,8 +68,8 @@ type conn struct {
 	done           atomic.Pointer[func()]
 
 	// Guarded by mu of the Proxy.
-	since time.Time // of the last question
-	reset bool      // see ResetAfter
+	since   time.Time // of the last question
+	isReset bool      // the reset of ResetAfter has hit this connection
 }
 
 // pass hands on piece after piece, until one side is gone.
@@ -148,11 +148,10 @@ func (c *conn) answer(b []byte) error {
 	}
 	if c.asked.Swap(false) {
 		c.trips.Add(1)
-		if l := c.loss.Load(); l != nil && l.before.Add(-1) == -1 {
-			if l.meanwhile != nil {
-				l.meanwhile()
+		if lost := c.loseAnswer(); lost != nil {
+			if lost.meanwhile != nil {
+				lost.meanwhile()
 			}
-			l.happened.Store(true)
 			return errCut
 		}
 	}
@@ -164,6 +163,22 @@ func (c *conn) answer(b []byte) error {
 		b = c.rules.Answer(b)
 	}
 	return c.write(c.client, b)
+}
+
+// loseAnswer returns the event that an answer is lost by, or nil if the answer passes.
+func (c *conn) loseAnswer() *Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lost := c.loss
+	switch {
+	case lost == nil:
+		return nil
+	case lost.left > 0:
+		lost.left--
+		return nil
+	}
+	c.loss, lost.happened = nil, true
+	return lost
 }
 
 // travel waits for as long as an answer takes. The time is counted from the question, so that
@@ -204,16 +219,17 @@ func (c *conn) passing(length int) (n int, reset bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.reset:
+	case c.isReset:
 		return 0, true
-	case !c.limited || c.skipped.Load():
+	case c.reset == nil || c.skipped.Load():
 		return length, false
-	case length <= c.left:
-		c.left -= length
+	case length <= c.reset.left:
+		c.reset.left -= length
 		return length, false
 	}
-	c.limited, c.reset = false, true
-	return c.left, true
+	n = c.reset.left
+	c.reset.happened, c.isReset, c.reset = true, true, nil
+	return n, true
 }
 
 // answered ends the turn of a question.

@@ -4,9 +4,9 @@
 // A Proxy listens on loopback and makes one connection to the server for each one
 // of a client. What arrives is passed on in pieces: questions from the client,
 // answers from the server. A Mode says what becomes of the pieces of all connections
-// from now on, and Delay when the answers arrive; Cut, Reset, ResetAfter, FreezeOpen, Stop,
-// Lose and LoseAfter are events, which happen once. The proxy knows nothing of what the
-// pieces mean. A test that has to know tells it so by Rules.
+// from now on, and Delay when the answers arrive. Cut, Reset, FreezeOpen and Stop happen at
+// once; Lose, LoseAfter and ResetAfter order an Event, which happens later, at most once. The
+// proxy knows nothing of what the pieces mean. A test that has to know tells it so by Rules.
 package tcpproxy
 
 import (
@@ -54,7 +54,7 @@ type Rules struct {
 type Proxy struct {
 	rules Rules
 	trips atomic.Int64
-	loss  atomic.Pointer[loss]
+	ended sync.Once
 	end   chan struct{} // closed by Close
 	wg    sync.WaitGroup
 
@@ -66,15 +66,37 @@ type Proxy struct {
 	mode     Mode
 	delay    time.Duration
 	changed  chan struct{} // closed when the mode or the delay changes
-	limited  bool          // see ResetAfter
-	left     int           // how many bytes still pass, if limited
+	loss     *Event        // of LoseAfter, nil if none is to come
+	reset    *Event        // of ResetAfter, nil if none is to come
 }
 
-// loss is an answer that is to be lost: see LoseAfter.
-type loss struct {
-	before    atomic.Int64 // how many answers still pass
-	meanwhile func()
-	happened  atomic.Bool
+// Event is what Lose, LoseAfter or ResetAfter has ordered.
+type Event struct {
+	p         *Proxy
+	meanwhile func() // see LoseAfter
+
+	// Guarded by mu of the Proxy.
+	left     int // how many answers or bytes still pass
+	happened bool
+}
+
+// Happened reports whether the event has happened. After Cancel that no longer changes.
+func (e *Event) Happened() bool {
+	e.p.mu.Lock()
+	defer e.p.mu.Unlock()
+	return e.happened
+}
+
+// Cancel calls the event off. If it has happened, Cancel does nothing.
+func (e *Event) Cancel() {
+	e.p.mu.Lock()
+	defer e.p.mu.Unlock()
+	if e.p.loss == e {
+		e.p.loss = nil
+	}
+	if e.p.reset == e {
+		e.p.reset = nil
+	}
 }
 
 // New starts a proxy for one test.
@@ -97,9 +119,9 @@ func Open(server string, rules Rules) (*Proxy, error) {
 	return p, p.listen()
 }
 
-// Close ends the proxy and waits until nothing of it is left.
+// Close ends the proxy and waits until nothing of it is left. It may be called more than once.
 func (p *Proxy) Close() {
-	close(p.end)
+	p.ended.Do(func() { close(p.end) })
 	p.Stop()
 	p.wg.Wait()
 }
@@ -112,8 +134,8 @@ func (p *Proxy) Addr() string {
 }
 
 // Trips is the number of round trips so far: questions that count, followed by an
-// answer. An answer is counted before it is passed on, or not, so the number is
-// exact when the client has it.
+// answer. An answer is counted when it arrives, also one that is then lost. When a client has
+// an answer, that answer is counted.
 func (p *Proxy) Trips() int { return int(p.trips.Load()) }
 
 // Conns is the number of connections that clients have to the proxy.
@@ -165,35 +187,29 @@ func (p *Proxy) FreezeOpen() {
 	}
 }
 
-// Lose cuts a connection in place of the next answer that counts, whose question
-// has been heeded. The result tells whether that has happened.
-func (p *Proxy) Lose() (lost func() bool) { return p.LoseAfter(0, nil) }
+// Lose cuts a connection in place of the next answer that counts. The server has done then what
+// the question asked.
+func (p *Proxy) Lose() *Event { return p.LoseAfter(0, nil) }
 
-// LoseAfter is Lose for the answer that comes after so many others that count. Before the
-// connection is cut, it calls the function, if there is one. Another call takes the place of one before, and with a number
-// below 0 no answer is lost.
-func (p *Proxy) LoseAfter(answers int, meanwhile func()) (lost func() bool) {
-	l := &loss{meanwhile: meanwhile}
-	l.before.Store(int64(answers))
-	p.loss.Store(l)
-	return l.happened.Load
+// LoseAfter is Lose for the answer that comes after so many others that count. The function, if
+// there is one, is called before the connection is cut. The event has happened by then. There is
+// one loss at a time: a later Lose or LoseAfter cancels one that has not happened.
+func (p *Proxy) LoseAfter(answers int, meanwhile func()) *Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.loss = &Event{p: p, left: answers, meanwhile: meanwhile}
+	return p.loss
 }
 
 // ResetAfter lets so many bytes pass, of questions that count and of their answers, on all
 // connections together. In place of the next byte its connection ends without a goodbye, and
-// from then on everything passes. The result tells whether that has happened; if it has not,
-// calling it takes the limit away.
-func (p *Proxy) ResetAfter(bytes int) (reset func() bool) {
+// from then on everything passes. There is one reset at a time: a later ResetAfter cancels one
+// that has not happened.
+func (p *Proxy) ResetAfter(bytes int) *Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.limited, p.left = true, bytes
-	return func() bool {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		was := p.limited
-		p.limited = false
-		return !was
-	}
+	p.reset = &Event{p: p, left: bytes}
+	return p.reset
 }
 
 // Cut ends all connections.
@@ -250,9 +266,14 @@ func (p *Proxy) listen() error {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			if err == nil {
-				p.wg.Go(func() { p.serve(l, c) })
+			if err != nil { // no descriptor is free, say, and one may be soon
+				select {
+				case <-time.After(10 * time.Millisecond):
+				case <-p.end:
+				}
+				continue
 			}
+			p.wg.Go(func() { p.serve(l, c) })
 		}
 	})
 	return nil

@@ -132,10 +132,10 @@ func TestEvents(t *testing.T) {
 
 	c := dial(t, p)
 	lost := p.Lose()
-	require.False(t, lost())
+	require.False(t, lost.Happened())
 	c.ask("lost")
 	c.isCut()
-	require.True(t, lost())
+	require.True(t, lost.Happened())
 	require.Equal(t, 4, p.Trips())
 }
 
@@ -150,20 +150,31 @@ func TestLoseAfter(t *testing.T) {
 		c.ask(text)
 		c.hears(text)
 	}
-	require.False(t, lost())
+	require.False(t, lost.Happened())
 	c.ask("three")
 	require.Equal(t, 3, <-happened)
+	require.True(t, lost.Happened())
 	c.hearsNothing()
 	close(goOn)
 	c.isCut()
-	require.True(t, lost())
+	lost.Cancel() // too late
+	require.True(t, lost.Happened())
 	other.ask("four")
 	other.hears("four")
 
-	p.LoseAfter(0, nil)
-	p.LoseAfter(-1, nil)
+	cancelled := p.Lose()
+	cancelled.Cancel()
 	other.ask("five")
 	other.hears("five")
+	require.False(t, cancelled.Happened())
+
+	// The later of two takes the place of the first, whose Cancel leaves the later one alone.
+	first, second := p.Lose(), p.Lose()
+	first.Cancel()
+	other.ask("six")
+	other.isCut()
+	require.False(t, first.Happened())
+	require.True(t, second.Happened())
 }
 
 func TestDelay(t *testing.T) {
@@ -257,9 +268,29 @@ func TestResetAfter(t *testing.T) {
 			require.ErrorIs(t, err, syscall.ECONNRESET)
 		}
 		require.Equal(t, min(bytes, len(question)), <-heard-len("heartbeat\n"))
-		require.Equal(t, bytes < 2*len(question), reset())
+		require.Equal(t, bytes < 2*len(question), reset.Happened())
+		reset.Cancel()
 	}
+	reset := p.ResetAfter(0)
+	reset.Cancel()
+	c := dial(t, p)
+	c.ask("question")
+	c.hears("question")
+	require.False(t, reset.Happened())
+	require.NoError(t, c.Close())
 	require.Eventually(t, func() bool { return p.Conns() == 0 }, 10*time.Second, time.Millisecond)
+}
+
+// A test may close a proxy before its end, where it is closed again.
+func TestCloseTwice(t *testing.T) {
+	p := tcpproxy.New(t, echo(t), tcpproxy.Rules{})
+	c := dial(t, p)
+	c.ask("one")
+	c.hears("one")
+	p.Close()
+	c.isCut()
+	p.Close()
+	require.Zero(t, p.Conns())
 }
 
 // What is open hears nothing any more, and what is made later is served.
