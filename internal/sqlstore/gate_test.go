@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -117,6 +118,8 @@ func TestGateGivesUp(t *testing.T) {
 func TestMayDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pool{connector: &connector{}}
+		p.DB = sql.OpenDB(p.connector)
+		defer p.Close()
 		for second := range 3 {
 			n := 0
 			for range 100 {

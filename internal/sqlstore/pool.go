@@ -156,6 +156,7 @@ func (p *pool) busy() bool {
 // drops are how often connections were closed in a second.
 type drops struct {
 	since time.Time
+	open  int64 // how many connections there were then
 	n     atomic.Int64
 }
 
@@ -164,19 +165,19 @@ type drops struct {
 func (p *pool) mayDrop() bool {
 	d := p.drops.Load()
 	if d == nil || time.Since(d.since) > time.Second {
-		p.drops.CompareAndSwap(d, &drops{since: time.Now()})
+		p.drops.CompareAndSwap(d, &drops{since: time.Now(), open: int64(p.Stats().OpenConnections)})
 		d = p.drops.Load()
 	}
 	most := int64(1) // once closes all
 	if p.blind.Load() {
-		most = int64(max(1, p.Stats().OpenConnections))
+		most = max(1, d.open)
 	}
 	return d.n.Add(1) <= most
 }
 
 // dropIdle closes idle connections, whose server takes no writes any more. Where they are
-// not known, as in a pool that is shared, it closes one: likely the one that was used last.
-// If that one is good, no harm is done.
+// not known, as in a pool that is shared, it takes one after the other out of the pool.
+// If one of them is good, no harm is done.
 func (p *pool) dropIdle(ctx context.Context) {
 	if !p.mayDrop() {
 		return
@@ -187,12 +188,19 @@ func (p *pool) dropIdle(ctx context.Context) {
 		}
 	}
 	p.blind.Store(true)
+	for p.dropOne(ctx) && p.Stats().Idle > 0 && p.mayDrop() {
+	}
+}
+
+// dropOne closes one connection of the pool. It reports false if it gets none.
+func (p *pool) dropOne(ctx context.Context) bool {
 	c, err := p.Conn(ctx)
 	if err != nil {
-		return
+		return false
 	}
 	_ = c.Raw(func(any) error { return driver.ErrBadConn })
 	_ = c.Close()
+	return true
 }
 
 // connector makes connections within a time limit, turns panics into errors, and gives

@@ -50,7 +50,7 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 			switch {
 			case before != nil && errors.Is(err, done):
 				reason = before
-			case said != nil && timedOut(err):
+			case said != nil && b.isCutOff(err):
 				reason = said
 			}
 			return b.notApplied(p, b.contextErr(p, done, reason, locked), class, err)
@@ -85,10 +85,14 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 	}
 }
 
-// timedOut reports whether an attempt has ended by the deadline of its connection.
-func timedOut(err error) bool {
+// isCutOff reports whether an attempt may have ended by the deadline of its connection. The driver
+// of MySQL only says that the connection is lost.
+func (b *backend) isCutOff(err error) bool {
+	if _, _, answered := b.dialect.ServerError(err); answered {
+		return false
+	}
 	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
+	return errors.As(err, &timeout) && timeout.Timeout() || b.dialect.class(err) == Broken
 }
 
 // notApplied returns text, a redacted error, with session.ErrNotApplied in it if err says

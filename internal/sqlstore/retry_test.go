@@ -18,9 +18,10 @@ import (
 type refusing struct {
 	driver.Conn
 	refusals int
+	last     error // after the last statement
 }
 
-var errRefused = errors.New("refused")
+var errRefused, errLost = errors.New("refused"), errors.New("lost")
 
 func (c *refusing) Connect(context.Context) (driver.Conn, error) { return c, nil }
 func (c *refusing) Driver() driver.Driver                        { return nil }
@@ -32,39 +33,45 @@ func (c *refusing) ExecContext(ctx context.Context, _ string, _ []driver.NamedVa
 	}
 	end, _ := ctx.Deadline()
 	time.Sleep(time.Until(end))
-	return nil, &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
+	return nil, c.last
 }
 
 // TestLastAnswer: when the time is over in the middle of an attempt, the error has what the server
 // has said before.
 func TestLastAnswer(t *testing.T) {
-	for _, class := range []sqlstore.Class{sqlstore.Full, sqlstore.ReadOnly, sqlstore.Locked, sqlstore.Again} {
-		synctest.Test(t, func(t *testing.T) {
-			c := &refusing{refusals: 3}
-			dialect := &sqlstore.Dialect{
-				Name: "fake", Quote: '"', Timed: true,
-				Connector: func(string) (driver.Connector, error) { return c, nil },
-				Codes:     map[sqlstore.Class][]string{class: {"1"}},
-				ServerError: func(err error) (code, text string, ok bool) {
-					return "1", "what the server says", errors.Is(err, errRefused)
-				},
-			}
-			b, _, err := dialect.Open(t.Context(), sqlstore.Config{DSN: "any"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			defer cancel()
-			err = b.Delete(ctx, "session1")
-			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "what the server says") {
-				t.Errorf("class %d: the error is %v", class, err)
-			}
-			if c.refusals != -1 {
-				t.Errorf("class %d: %d refusals are left", class, c.refusals)
-			}
-			if err := b.(interface{ Close() error }).Close(); err != nil {
-				t.Error(err)
-			}
-		})
+	classes := []sqlstore.Class{sqlstore.Full, sqlstore.ReadOnly, sqlstore.Locked, sqlstore.Again}
+	for _, last := range []error{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, errLost} {
+		for _, class := range classes {
+			synctest.Test(t, func(t *testing.T) { testLastAnswer(t, class, last) })
+		}
+	}
+}
+
+func testLastAnswer(t *testing.T, class sqlstore.Class, last error) {
+	c := &refusing{refusals: 3, last: last}
+	dialect := &sqlstore.Dialect{
+		Name: "fake", Quote: '"', Timed: true,
+		Connector: func(string) (driver.Connector, error) { return c, nil },
+		Codes:     map[sqlstore.Class][]string{class: {"1"}},
+		Broken:    []error{errLost},
+		ServerError: func(err error) (code, text string, ok bool) {
+			return "1", "what the server says", errors.Is(err, errRefused)
+		},
+	}
+	b, _, err := dialect.Open(t.Context(), sqlstore.Config{DSN: "any"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	err = b.Delete(ctx, "session1")
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "what the server says") {
+		t.Errorf("class %d, %v: the error is %v", class, last, err)
+	}
+	if c.refusals != -1 {
+		t.Errorf("class %d: %d refusals are left", class, c.refusals)
+	}
+	if err := b.(interface{ Close() error }).Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -206,8 +206,13 @@ func (env *Env) Failover(t *testing.T, through Through, start func(testing.TB) S
 			defer first.ReadOnly(false)
 			p.MoveTo(addr2)
 			for i := range 10 {
+				before := p.Trips()
 				if err := tab.visit(store, i); err != nil {
 					t.Errorf("visit %d fails: %v", i, err)
+				}
+				// All connections of the pool go at once, and not one with each attempt.
+				if n := p.Trips() - before; n > 40 {
+					t.Errorf("visit %d: %d round trips", i, n)
 				}
 			}
 			s, err := other.Store().Read(ctx, sid(9))

@@ -174,16 +174,19 @@ func (tab *Table) sql(text string) string {
 			text = strings.Replace(text, "?", fmt.Sprintf("$%d", n), 1)
 		}
 	}
+	var all strings.Builder // the text may be a megabyte, with a time in each row
 	for {
 		before, rest, ok := strings.Cut(text, "%(")
+		all.WriteString(before)
 		if !ok {
 			break
 		}
 		seconds, after, _ := strings.Cut(rest, ")")
-		text = before + strings.ReplaceAll(tab.Time, "%d", seconds) + after
+		all.WriteString(strings.ReplaceAll(tab.Time, "%d", seconds))
+		text = after
 	}
 	q := string(tab.Dialect.Quote)
-	return strings.NewReplacer("%T", tab.Quoted, "%k", q+"key"+q, "%d", q+"data"+q, "%e", q+"expired_at"+q).Replace(text)
+	return strings.NewReplacer("%T", tab.Quoted, "%k", q+"key"+q, "%d", q+"data"+q, "%e", q+"expired_at"+q).Replace(all.String())
 }
 
 func (tab *Table) check(err error) {
