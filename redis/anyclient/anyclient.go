@@ -55,22 +55,46 @@
 //
 // # Retries
 //
-// The client should make no retries by itself (MaxRetries -1 in go-redis; in its
-// ClusterOptions it is MaxRedirects -1). A write compares with what was read. If its answer
-// is lost, and a client makes the write again, it is refused, as if somebody else had
-// written. The store then makes the changes again, on top of what another request may have
-// written meanwhile. Without retries of the client, the store looks what has become of the
-// write: see [session.ErrNotApplied]. Loads, extends and deletes are made again by the
-// store, and writes that the server has refused for the moment, up to 3 times.
+// The client must send a write only once. A write compares with what was read. If its answer is
+// lost, and a client sends the write again, it is refused, as if somebody else had written. The
+// store then makes the changes again, on top of what another request may have written meanwhile.
+// If the client sends it once, the store looks what has become of the write: see
+// [session.ErrNotApplied]. Loads, extends and deletes are made again by the store, and writes that
+// the server has refused for the moment, up to 3 times.
+//
+// Rueidis and valkey-go send the scripts above once, with DisableRetry and without: they repeat only
+// scripts of NewLuaScriptRetryable. Go-redis 9 repeats everything, up to 3 times, unless MaxRetries is
+// -1, and in ClusterOptions MaxRedirects.
+//
+// If the app wants these retries for its own commands, or if the client of a Cluster is to follow slots,
+// let the store send its commands by the app's client, but each of them once. That takes go-redis 9.19
+// or later. (For one server, or Sentinel, put *goredis.Client in place of *goredis.ClusterClient, and
+// leave Cluster out.)
+//
+//	type once struct{ *goredis.Cmd }
+//
+//	func (once) NoRetry() bool { return true }
+//
+//	type sender struct{ *goredis.ClusterClient }
+//
+//	func (s sender) Do(ctx context.Context, args ...any) *goredis.Cmd {
+//		cmd := goredis.NewCmd(ctx, args...)
+//		_ = s.Process(ctx, once{cmd})
+//		return cmd
+//	}
+//
+//	func clusterConfig(client *goredis.ClusterClient) anyclient.Config {
+//		return anyclient.Config{Eval: anyclient.GoRedis(sender{client}), Cluster: true}
+//	}
 //
 // # Cluster
 //
 // What package redis says of a Cluster, and of replicas, holds here, too. How well sessions go on while
 // slots move depends on the client:
 //   - rueidis and valkey-go follow a slot, also with DisableRetry.
-//   - go-redis 9 with MaxRedirects -1 does not. Requests wait for about a tenth of a second, and are
-//     errors if the slot has not moved by then. With MaxRedirects 3 it follows a slot, but it
-//     also makes writes again whose answer was lost.
+//   - go-redis 9 with the sender above follows a slot. With MaxRedirects -1 it does not: requests wait
+//     for about a tenth of a second, and are errors if the slot has not moved by then. With MaxRedirects
+//     3, the default, it follows a slot, but it also makes writes again whose answer was lost.
 //   - for go-redis 8 there is package redis, which follows slots by itself.
 //
 // # Errors

@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"context"
 	"fmt"
 	"go/parser"
 	"go/token"
@@ -11,7 +12,9 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
+	"github.com/valkey-io/valkey-go"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/testserver"
@@ -37,6 +40,24 @@ var clusterClients = map[string]func(addr string) (anyclient.Config, error){
 	},
 	"rueidis":   rueidisClient,
 	"valkey-go": valkeyClient,
+}
+
+// sharedClients are clients that the app has for itself, too, with the retries that they make by
+// default. They send each write of a session once all the same.
+var sharedClients = map[string]func(addr string) (anyclient.Config, error){
+	"go-redis 9, shared": func(addr string) (anyclient.Config, error) {
+		return oneServerConfig(goredis.NewClient(&goredis.Options{Addr: addr})), nil
+	},
+	"rueidis, shared": func(addr string) (anyclient.Config, error) {
+		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}})
+		return anyclient.Config{Eval: rueidisEval(client)}, err
+	},
+	"valkey-go, shared": func(addr string) (anyclient.Config, error) {
+		client, err := valkey.NewClient(valkey.ClientOption{InitAddress: []string{addr}})
+		return anyclient.Config{Eval: func(ctx context.Context, script string, keys []string, args ...string) (any, error) {
+			return valkey.NewLuaScript(script).Exec(ctx, client, keys, args).ToAny()
+		}}, err
+	},
 }
 
 var prefixes atomic.Int64
@@ -93,4 +114,9 @@ func TestExamples(t *testing.T) {
 		require.Equal(t, 6, strings.Count(example, "\n"))
 		require.Contains(t, doc, example)
 	}
+	text, err = os.ReadFile("once.go")
+	require.NoError(t, err)
+	_, example, _ := strings.Cut(string(text), "type once")
+	example, _, _ = strings.Cut("type once"+example, "\n\ntype oneServerSender")
+	require.Contains(t, doc, strings.ReplaceAll("\t"+strings.ReplaceAll(example, "\n", "\n\t"), "\n\t\n", "\n\n"))
 }
