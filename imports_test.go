@@ -132,7 +132,7 @@ func TestImportsPointDown(t *testing.T) {
 		"/internal/expiring":               nil,
 		"/internal/faults":                 nil,
 		"/internal/gobmap":                 nil,
-		"/internal/history":                {""},
+		"/internal/history":                {"", "/internal/state"},
 		"/internal/atomicfile":             nil,
 		"/internal/filelock":               nil,
 		"/internal/deadline":               nil,

@@ -215,6 +215,7 @@ func (h *historyPlay) problem() string {
 func (h *historyPlay) record(s *history.Step) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	s.Calm = !h.lossy
 	h.steps = append(h.steps, s)
 	if s.ID != "" && !slices.Contains(h.ids, s.ID) {
 		h.ids = append(h.ids, s.ID)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/state"
 	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
@@ -226,6 +227,7 @@ func TestHistoriesCatchDefects(t *testing.T) {
 		"extend creates":        func(b *mapbackend.Backend) session.Backend { return extendCreates{b} },
 		"sweeps the living":     func(b *mapbackend.Backend) session.Backend { return sweepsAll{b} },
 		"keeps nothing":         func(b *mapbackend.Backend) session.Backend { return neverKeeps{b} },
+		"loses marks":           func(b *mapbackend.Backend) session.Backend { return losesMarks{b} },
 		"reads what is old":     func(b *mapbackend.Backend) session.Backend { return &readsLate{Backend: b} },
 		"shares no storage":     nil,
 		"saves blindly":         nil,
@@ -264,6 +266,16 @@ func TestHistoriesCatchDefects(t *testing.T) {
 			t.Error("no history shows the defect")
 		})
 	}
+}
+
+// losesMarks keeps nothing that lives for no longer than the mark of a renewal.
+type losesMarks struct{ *mapbackend.Backend }
+
+func (b losesMarks) Insert(ctx context.Context, sid string, rec session.Record) (bool, error) {
+	if rec.TTL <= state.MarkFor {
+		return true, nil
+	}
+	return b.Backend.Insert(ctx, sid, rec)
 }
 
 // readsLate is a replica that is behind: a load returns what the load before it

@@ -24,6 +24,9 @@ func Check(steps []*Step) string {
 		if !r.reads() {
 			continue
 		}
+		if p := c.checkRenewal(r); p != "" {
+			return p
+		}
 		for _, key := range allKeys {
 			if key == FlashKey && !r.receives() {
 				continue
@@ -110,8 +113,8 @@ func (c *checker) endsOwned(s *Step, sid string) bool {
 // nothing there and so began anew, or its changes were put on what another, who
 // had seen nothing, had begun anew. What was there before the end stays dead.
 func (c *checker) again(w, end *Step) bool {
-	return !before(w, end) && (w.empty() || slices.ContainsFunc(c.steps, func(s *Step) bool {
-		return s != w && s.empty() && s.ID == w.ID && s.changes() && !before(s, end)
+	return !before(w, end) && (w.empty() && !c.isVoid(w) || slices.ContainsFunc(c.steps, func(s *Step) bool {
+		return s != w && s.empty() && s.ID == w.ID && s.changes() && !before(s, end) && !c.isVoid(s)
 	}))
 }
 

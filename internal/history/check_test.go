@@ -3,6 +3,7 @@ package history
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // at returns a request that takes four ticks from the given one on and sees pairs of keys and
@@ -10,7 +11,8 @@ import (
 func at(begin int64, sid string, seen ...string) *Step {
 	s := &Step{
 		Client: 1, N: int(begin), Kind: Request, Sent: sid, ID: sid, Saved: true,
-		Begin: begin, Read: begin + 1, Commit: begin + 2, End: begin + 3,
+		Begin: begin, Read: begin + 1, Commit: begin + 2, End: begin + 3, Calm: true,
+		Since: time.UnixMilli(100 * begin), Until: time.UnixMilli(100*begin + 300),
 		Seen: make(map[string]string), Keys: make(map[string]string),
 	}
 	for i := 0; i < len(seen); i += 2 {
@@ -27,6 +29,18 @@ func (s *Step) ending() *Step                 { s.Ended, s.Saved = true, false; 
 func (s *Step) failing() *Step                { s.Failed, s.Saved, s.End = true, false, Never; return s }
 func (s *Step) givingBack() *Step             { s.GaveBack, s.Commit, s.End = true, s.Begin+5, Never; return s }
 func (s *Step) until(end int64) *Step         { s.End = end; return s }
+func (s *Step) disturbed() *Step              { s.Calm = false; return s }
+func (s *Step) slow() *Step                   { s.Until = s.Since.Add(2 * time.Second); return s }
+func (s *Step) unsaved() *Step                { s.Saved = false; return s }
+
+// unknown begins a new session, as the store does not know the ID that the step came with.
+func (s *Step) unknown(id string) *Step { s.Unknown, s.Sent, s.ID = s.Sent, "", id; return s }
+
+// dropped has the step told, between two ticks, that its session is gone.
+func (s *Step) dropped(commit, end int64) *Step {
+	s.Dropped, s.Saved, s.Commit, s.End = true, false, commit, end
+	return s
+}
 
 // endingOwned ends the sessions of the owner, but for the one of the step.
 func endingOwned(begin int64, kept string) *Step {
@@ -37,6 +51,7 @@ func endingOwned(begin int64, kept string) *Step {
 
 func TestCheck(t *testing.T) {
 	first := func() *Step { return at(0, "x").setting(Root, "root1") }
+	renewed := func() *Step { return at(10, "x", Root, "root1").renewing("y") }
 	for name, test := range map[string]struct {
 		steps  []*Step
 		breaks string // what the report begins with, empty for none
@@ -80,6 +95,29 @@ func TestCheck(t *testing.T) {
 		"it is lost":                        {[]*Step{first(), endingOwned(10, "x"), at(20, "x")}, "I1 or I7"},
 		"its new ID is newer than the ends": {[]*Step{first(), endingOwned(10, "x"), at(20, "x", Root, "root1").renewing("y"), at(30, "y")}, "I1 or I7"},
 		"another one is ended":              {[]*Step{first(), endingOwned(10, "y"), at(20, "x", Root, "root1")}, "I2"},
+		"a renewed ID is void":              {[]*Step{first(), renewed(), at(20, "x").setting("a", "a1").unsaved(), at(30, "x"), at(40, "y", Root, "root1")}, ""},
+		"a renewed ID is unknown":           {[]*Step{first(), renewed(), at(20, "x").unknown("z")}, "renewal"},
+		"it is so 20 s later":               {[]*Step{first(), renewed(), at(200, "x").unknown("z")}, ""},
+		"it is so before it is answered":    {[]*Step{first(), renewed().until(30), at(20, "x").unknown("z")}, ""},
+		"it is so before both are":          {[]*Step{first(), renewed().until(30), at(11, "x", Root, "root1").renewing("z").setting("a", "a1"), at(20, "x").unknown("u")}, ""},
+		"it is so after both are":           {[]*Step{first(), renewed(), at(11, "x", Root, "root1").renewing("z").setting("a", "a1"), at(20, "x").unknown("u")}, "renewal"},
+		"it is so after a fault":            {[]*Step{first(), renewed().disturbed(), at(20, "x").unknown("z")}, ""},
+		"it is so after a timeout":          {[]*Step{first(), renewed().slow(), at(20, "x").unknown("z")}, ""},
+		"it is so after one that failed":    {[]*Step{first(), at(5, "x", Root, "root1").renewing("x").failing(), renewed(), at(20, "x").unknown("z")}, ""},
+		"it is so as nothing was stored":    {[]*Step{at(10, "x").renewing("y").unsaved(), at(20, "x").unknown("z")}, ""},
+		"it is so as nothing was found":     {[]*Step{at(10, "x").renewing("y").setting("a", "a1"), at(20, "x").unknown("z")}, ""},
+		"it is so as it was ended":          {[]*Step{first(), renewed(), at(15, "x").ending(), at(20, "x").unknown("z")}, ""},
+		"it is so, and ended later":         {[]*Step{first(), renewed(), at(20, "x").unknown("z"), at(30, "x").ending()}, "renewal"},
+		"it is so as all were ended":        {[]*Step{first(), renewed(), endingOwned(11, ""), at(20, "x").unknown("z")}, ""},
+		"it is so, and all ended later":     {[]*Step{first(), renewed(), endingOwned(15, ""), at(20, "x").unknown("z")}, "renewal"},
+		"a renewed ID is used again":        {[]*Step{first(), renewed(), at(20, "x").setting("a", "a1"), at(30, "x", "a", "a1")}, "I2"},
+		"it is used again after a fault":    {[]*Step{first(), renewed().disturbed(), at(20, "x").setting("a", "a1"), at(30, "x", "a", "a1")}, ""},
+		"it is used at the same time":       {[]*Step{first(), renewed(), at(12, "x").setting("a", "a1"), at(17, "x", "a", "a1").setting("a", ""), at(22, "x").setting("b", "b1"), at(30, "x", "b", "b1")}, ""},
+		"a second renewal counts":           {[]*Step{first(), renewed(), at(20, "x").renewing("z").setting("a", "a1"), at(30, "z", "a", "a1"), at(40, "y", Root, "root1")}, ""},
+		"a second renewal is lost":          {[]*Step{first(), renewed(), at(11, "x", Root, "root1").renewing("x").setting("a", "a1").dropped(15, 16)}, "renewal"},
+		"one that sets nothing is void":     {[]*Step{first(), renewed(), at(11, "x", Root, "root1").renewing("x")}, ""},
+		"one may be lost at the same time":  {[]*Step{first(), renewed(), at(11, "x", Root, "root1").renewing("x").setting("a", "a1").dropped(13, 14)}, ""},
+		"one may be lost at an end":         {[]*Step{first(), renewed(), at(11, "x", Root, "root1").renewing("x").setting("a", "a1").dropped(20, 25), at(22, "x").ending()}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			problem := Check(test.steps)

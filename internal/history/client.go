@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/flamego/flamego"
 
@@ -31,7 +32,7 @@ const OwnerKey = "owner"
 // Begin begins a step of the client with this number.
 func (c *Client) Begin(client, n int, kind, sid string) *Step {
 	return &Step{
-		Client: client, N: n, Kind: kind, Sent: sid, Begin: c.Tick(),
+		Client: client, N: n, Kind: kind, Sent: sid, Since: time.Now(), Begin: c.Tick(),
 		Seen: make(map[string]string), Keys: make(map[string]string),
 	}
 }
@@ -80,7 +81,7 @@ func (c *Client) Visit(ctx context.Context, s *Step, f Handler) (cookie *http.Co
 		s.look(sess)
 		s.Read = c.Tick()
 		if sess.ID() != sid { // the store does not know that ID: this is a new session
-			s.Sent = ""
+			s.Sent, s.Unknown = "", sid
 		}
 		f(w, r, sess, flash)
 		for _, key := range allKeys {
@@ -102,7 +103,7 @@ func (c *Client) Visit(ctx context.Context, s *Step, f Handler) (cookie *http.Co
 			s.Commit = c.Tick()
 		}
 	})
-	s.End = c.Tick()
+	s.End, s.Until = c.Tick(), time.Now()
 	if s.GaveBack {
 		delete(s.Seen, FlashKey)
 	}

@@ -47,6 +47,9 @@ func (c *checker) broken(invariant string, r *Step, key, what string, involved .
 		if s.reads() {
 			fmt.Fprintf(&b, ", sees %s = %q, then: %s", key, s.Seen[key], strings.Join(s.Did, ", "))
 		}
+		if s.Unknown != "" {
+			fmt.Fprintf(&b, ", in a new session instead of %s", name(s.Unknown))
+		}
 		if s.ID != s.Sent {
 			fmt.Fprintf(&b, " -> %s", name(s.ID))
 		}

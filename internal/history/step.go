@@ -15,6 +15,8 @@
 // # Limits
 //
 // Steps whose spans overlap are given the benefit of the doubt, and so are steps that have failed.
+// What a renewal promises to requests that come with the old ID is checked only of renewals that no
+// fault can have hit: see [Step.Calm].
 // A history in which everything fails shows nothing. All sessions of a history have the same
 // owner, so that session.EndOwned ends all of them.
 package history
@@ -22,6 +24,7 @@ package history
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // FlashKey stands among the keys of a step for the flash.
@@ -54,7 +57,9 @@ type Step struct {
 	Client, N                int
 	Kind                     string
 	Sent, ID                 string // the ID it came with, and the one it left the data under
+	Unknown                  string // the ID it came with, if the store did not know it: then Sent is empty
 	Begin, Read, Commit, End int64
+	Since, Until             time.Time // when a request began and ended, by the clock on the wall
 	Did                      []string
 
 	Seen      map[string]string // what it read, without the keys that were absent
@@ -68,6 +73,7 @@ type Step struct {
 	Failed    bool              // it was told that what it did may be in the store or not
 	Renewed   bool              // it asked for a new ID
 	GaveBack  bool              // the flash that it took, if there was one, was perhaps given back
+	Calm      bool              // no fault can have hit it: who takes the step knows
 }
 
 // empty reports whether the session may not have been there when it was read.
