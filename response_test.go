@@ -55,7 +55,7 @@ func TestDoorsCommitBeforeTheFirstByte(t *testing.T) {
 		rounds int
 	}{
 		// Only a slow store leaves time for a response that does not wait.
-		{"slow", backendOptions(slowBackend()), false, 300},
+		{"slow", backendOptions(slowBackend()), false, 50},
 		{"slow http2", backendOptions(slowBackend()), true, 30},
 		{"memory", session.Options{}, false, 30},
 		{"file", session.Options{Initer: session.FileIniter(), Config: session.FileConfig{RootDir: t.TempDir()}}, false, 30},

@@ -14,10 +14,10 @@ import (
 
 // EndOwnedBesideRenewals checks that no record of an owner is left after all that are listed
 // have been deleted, until two lists are empty, though the records get new IDs all the time.
-// That is 500 rounds, of so many records each, which get so many IDs one after the other; and
-// more of them on a busy machine, where the list may come when the IDs have been given. Where
-// all operations wait for one lock in turn, a delete would come too late for as long as there
-// are new IDs.
+// A round has so many records, which get so many IDs one after the other. What counts are records
+// that were deleted before they had all of them: there are rounds until 100 records were, 500 at most,
+// and more on a busy machine, where the list may come when the IDs have been given. Where all
+// operations wait for one lock in turn, a delete would come too late for as long as there are new IDs.
 func EndOwnedBesideRenewals(t testing.TB, b session.Backend, prefix string, chains, renewals int) {
 	t.Helper()
 	if i, ok := b.(session.OwnerIniter); ok {
@@ -25,11 +25,11 @@ func EndOwnedBesideRenewals(t testing.TB, b session.Backend, prefix string, chai
 			t.Fatal(err)
 		}
 	}
-	const rounds, enough = 500, 10
+	const rounds, enough, plenty = 500, 10, 100
 	var ended, renewed atomic.Int64
 	survivors := 0
 	round := 0
-	for ; round < rounds || ended.Load() < enough && round < 5*rounds; round++ {
+	for ; round < rounds && ended.Load() < plenty || ended.Load() < enough && round < 5*rounds; round++ {
 		ctx := Deadline(t, time.Minute)
 		rec := session.Record{Data: []byte("x"), TTL: time.Hour, Owner: fmt.Sprint(prefix, round)}
 		begun := make(chan struct{}, chains) // each chain has had a new ID

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,10 +39,11 @@ type try struct {
 
 	mu        sync.Mutex
 	calls     int
-	hit       string // the method that has failed, empty for none
-	endless   bool   // a call came without a deadline
-	sid       string // of the session when its handler was done
-	wasServed bool   // the handler has run
+	hit       string   // the method that has failed, empty for none
+	endless   bool     // a call came without a deadline
+	sid       string   // of the session when its handler was done
+	ids       []string // of all calls
+	wasServed bool     // the handler has run
 }
 
 type tryKey struct{}
@@ -57,12 +59,13 @@ func tryOf(ctx context.Context) *try {
 }
 
 // next counts a call, and reports whether it is the one that fails.
-func (tr *try) next(ctx context.Context, method string) bool {
+func (tr *try) next(ctx context.Context, method string, ids []string) bool {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	if _, ok := ctx.Deadline(); !ok {
 		tr.endless = true
 	}
+	tr.ids = append(tr.ids, ids...)
 	if tr.calls++; tr.calls != tr.at {
 		return false
 	}
@@ -80,10 +83,10 @@ type ownersBackend interface {
 
 var errInjected = errors.New("a fault of the test")
 
-// call makes a call, or lets it fail.
-func (failing) call(ctx context.Context, method string, made func()) error {
+// call makes a call, or lets it fail. The error shows the IDs of the call, as that of a driver may do.
+func (failing) call(ctx context.Context, method, ids string, made func()) error {
 	tr := tryOf(ctx)
-	if tr == nil || !tr.next(ctx, method) {
+	if tr == nil || !tr.next(ctx, method, strings.Split(ids, " to ")) {
 		made()
 		return nil
 	}
@@ -95,54 +98,54 @@ func (failing) call(ctx context.Context, method string, made func()) error {
 	}
 	switch tr.how {
 	case notApplied:
-		return fmt.Errorf("%w: %w", errInjected, session.ErrNotApplied)
+		return fmt.Errorf("%w: %w, key %s", errInjected, session.ErrNotApplied, ids)
 	case hangs, hangsAfter:
 		if _, ok := ctx.Deadline(); ok {
 			<-ctx.Done()
-			return ctx.Err()
+			return fmt.Errorf("%w, key %s", ctx.Err(), ids)
 		}
 	}
-	return errInjected
+	return fmt.Errorf("%w, key %s", errInjected, ids)
 }
 
 func (f failing) Load(ctx context.Context, sid string) (rec session.Record, found bool, err error) {
-	if e := f.call(ctx, "Load", func() { rec, found, err = f.ownersBackend.Load(ctx, sid) }); e != nil {
+	if e := f.call(ctx, "Load", sid, func() { rec, found, err = f.ownersBackend.Load(ctx, sid) }); e != nil {
 		return session.Record{}, false, e
 	}
 	return rec, found, err
 }
 
 func (f failing) Insert(ctx context.Context, sid string, rec session.Record) (ok bool, err error) {
-	return f.write(ctx, "Insert", func() (bool, error) { return f.ownersBackend.Insert(ctx, sid, rec) })
+	return f.write(ctx, "Insert", sid, func() (bool, error) { return f.ownersBackend.Insert(ctx, sid, rec) })
 }
 
 func (f failing) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
-	return f.write(ctx, "Swap", func() (bool, error) { return f.ownersBackend.Swap(ctx, sid, old, rec) })
+	return f.write(ctx, "Swap", sid, func() (bool, error) { return f.ownersBackend.Swap(ctx, sid, old, rec) })
 }
 
 func (f failing) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
-	return f.write(ctx, "Rename", func() (bool, error) { return f.ownersBackend.Rename(ctx, sid, newSID, old, rec) })
+	return f.write(ctx, "Rename", sid+" to "+newSID, func() (bool, error) { return f.ownersBackend.Rename(ctx, sid, newSID, old, rec) })
 }
 
-func (f failing) write(ctx context.Context, method string, made func() (bool, error)) (ok bool, err error) {
-	if e := f.call(ctx, method, func() { ok, err = made() }); e != nil {
+func (f failing) write(ctx context.Context, method, ids string, made func() (bool, error)) (ok bool, err error) {
+	if e := f.call(ctx, method, ids, func() { ok, err = made() }); e != nil {
 		return false, e
 	}
 	return ok, err
 }
 
 func (f failing) Extend(ctx context.Context, sid string, ttl time.Duration) error {
-	_, err := f.write(ctx, "Extend", func() (bool, error) { return true, f.ownersBackend.Extend(ctx, sid, ttl) })
+	_, err := f.write(ctx, "Extend", sid, func() (bool, error) { return true, f.ownersBackend.Extend(ctx, sid, ttl) })
 	return err
 }
 
 func (f failing) Delete(ctx context.Context, sid string) error {
-	_, err := f.write(ctx, "Delete", func() (bool, error) { return true, f.ownersBackend.Delete(ctx, sid) })
+	_, err := f.write(ctx, "Delete", sid, func() (bool, error) { return true, f.ownersBackend.Delete(ctx, sid) })
 	return err
 }
 
 func (f failing) Owned(ctx context.Context, owner string) (owned []session.OwnedRecord, err error) {
-	if e := f.call(ctx, "Owned", func() { owned, err = f.ownersBackend.Owned(ctx, owner) }); e != nil {
+	if e := f.call(ctx, "Owned", "", func() { owned, err = f.ownersBackend.Owned(ctx, owner) }); e != nil {
 		return nil, e
 	}
 	return owned, err
