@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Local is the clock of this process, which a Clock takes when it is made. Tests put a wrong
-// clock here.
+// Local is the clock of this process, which a Clock takes when it is made. Only a test may set it,
+// to have a wrong clock, and only while no other goroutine makes a Clock: nothing guards it.
 var Local = time.Now
 
-// Clock is the clock of a server, as far as it is known. Until then it is that of this process.
-// Its methods may be called in parallel.
+// Clock tells the time of a server. Before the first Learn, and while the two agree, that is the
+// time of this process. The methods of a Clock may be called in parallel.
 type Clock struct {
 	local func() time.Time
 	ahead atomic.Int64 // by how much the local clock is ahead of that of the server
