@@ -83,11 +83,12 @@ func TestOrderMakesNoDefinitions(t *testing.T) {
 		"member": aMember(1), "cart": cart{[]interface{}{item{"a", 1}}}, "item": item{"b", 2}, "keeper": keeper{[]byte("c")},
 		"seen": time.Unix(5, 0).UTC(), "n": 7, "s": "text",
 	}
+	checkDecode(t, encoded(t, values))
 	before := gobmap.Definitions()
 	for range 100 {
 		checkDecode(t, encoded(t, values))
 	}
-	require.Equal(t, before+1, gobmap.Definitions())
+	require.Equal(t, before, gobmap.Definitions())
 }
 
 // Sessions of many visitors and many sets of types, one after the other and in parallel: each is
