@@ -72,9 +72,10 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 
 # With CI=true a server that is missing fails its tests instead of skipping them. Most tests wait, for
 # servers and for sessions to expire: so there are more at a time than processors.
+AT_ONCE := -parallel 6
 .PHONY: test-all
 test-all: deps ## Run all tests on all servers
-	CI=true go test -race -shuffle=on -parallel 6 ./...
+	CI=true go test -race -shuffle=on $(AT_ONCE) ./...
 
 # Three at a time, as they wait more than they work. The longest come first.
 .PHONY: test-others
@@ -87,12 +88,12 @@ test-apps: deps ## Build and visit apps as users have them, with other middlewar
 
 .PHONY: test-clients
 test-clients: deps ## Run the conformance suite with other clients of Redis
-	cd $(CLIENTS) && CI=true go test -race -shuffle=on ./...
+	cd $(CLIENTS) && CI=true go test -race -shuffle=on $(AT_ONCE) ./...
 
 # One of the drivers is written in C.
 .PHONY: test-drivers
 test-drivers: deps ## Run the SQL stores on pools of other drivers
-	cd $(DRIVERS) && CGO_ENABLED=1 CI=true go test -race -shuffle=on ./...
+	cd $(DRIVERS) && CGO_ENABLED=1 CI=true go test -race -shuffle=on $(AT_ONCE) ./...
 
 .PHONY: test-with
 test-with: deps ## Run the examples with other libraries (docs/examples/with)
@@ -122,7 +123,7 @@ test-32bit: ## Run the tests that need no server on 386 (on Linux, amd64)
 	@if ! $(BUILD)/386.test -test.run '^$$' >/dev/null 2>&1; then \
 		echo "NOT TESTED with 32 bits: this machine ($$(go env GOHOSTOS)/$$(go env GOHOSTARCH)) does not run programs for linux/386." >&2; \
 	else \
-		$(X86) go test -short -shuffle=on . ./internal/gobmap ./internal/state ./internal/commit ./internal/expiring ./storetest ./sessiontest ./sqlite; \
+		$(X86) go test -short -shuffle=on $(AT_ONCE) . ./internal/gobmap ./internal/state ./internal/commit ./internal/expiring ./storetest ./sessiontest ./sqlite; \
 	fi
 
 # Each backend with all rounds of the load rules: 10,000 requests on one session
@@ -175,7 +176,7 @@ test-newest: ## Run the tests of the root package, sessiontest and of apps with 
 	@cp go.mod $(BUILD)/newest.mod && cp go.sum $(BUILD)/newest.sum
 	@cp $(APPS)/go.mod $(BUILD)/newest-apps.mod && cp $(APPS)/go.sum $(BUILD)/newest-apps.sum
 	go get -modfile=$(BUILD)/newest.mod $(NEWEST)
-	CI=true go test -shuffle=on -modfile=$(BUILD)/newest.mod . ./sessiontest
+	CI=true go test -shuffle=on $(AT_ONCE) -modfile=$(BUILD)/newest.mod . ./sessiontest
 	cd $(APPS) && go get -modfile=$(CURDIR)/$(BUILD)/newest-apps.mod $(NEWEST)
 	cd $(APPS) && CI=true go test -shuffle=on -modfile=$(CURDIR)/$(BUILD)/newest-apps.mod .
 

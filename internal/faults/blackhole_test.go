@@ -37,7 +37,7 @@ var silences = []silence{
 // Options.Timeout ends within half a second after it, as a 500 with one error, in the load of the
 // session as in the save. What is 1 s late is served. Visitors without a session are served at
 // once, and so are those of another instance, whose network is fine. When the fault is over,
-// everybody is served again.
+// everybody is served again. It rests on the deadline that each operation gives its connection.
 func TestSilence(t *testing.T) {
 	each(t, subject.remote, func(t *testing.T, s subject) {
 		for _, fault := range silences {

@@ -31,7 +31,8 @@ type relay struct {
 // while the request runs. The pool is not starved: a request of anybody else is answered within a
 // second (p99). What a handler did is stored, once, whether its client has hung up or not: each
 // handler adds one to a number of its session, and passes on the flash that it has seen, which is
-// one of 0, 1, 2 and so on. Afterwards the pool has all its connections, and no goroutine is left.
+// one of 0, 1, 2 and so on. Afterwards the pool has all its connections, and no goroutine is left. It
+// rests on operations that go on when the context of the request is canceled (package deadline).
 func TestHangUps(t *testing.T) {
 	requests := rounds(200, 1000)
 	const (

@@ -18,6 +18,8 @@ import (
 type played struct {
 	seed       uint64
 	instances  []instance
+	last       instance    // the one that looks at every session in the end
+	calm       func() bool // reports whether there was no fault yet that can hit a write
 	owner      string
 	operations atomic.Int64
 
@@ -29,8 +31,8 @@ type played struct {
 	problems []string
 }
 
-func newHistory(seed uint64, instances []instance) *played {
-	return &played{seed: seed, instances: instances, owner: fmt.Sprint("owner", seed)}
+func newHistory(seed uint64, instances []instance, calm func() bool) *played {
+	return &played{seed: seed, instances: instances, last: instances[0], calm: calm, owner: fmt.Sprint("owner", seed)}
 }
 
 // failed returns how many steps have failed.
@@ -64,6 +66,7 @@ func (p *played) play() (problem string) {
 		wg.Go(c.work)
 	}
 	wg.Wait()
+	setUp.in = p.last
 	for _, id := range slices.Clone(p.ids) {
 		setUp.until(job{Kind: history.Request, ID: id})
 	}
@@ -114,6 +117,7 @@ func (c *player) take(e job) result {
 		c.problems = append(c.problems, fmt.Sprintf("client %d, step %d: %s", c.name, c.n, r.Problem))
 	}
 	if s := r.Step; s != nil {
+		s.Calm = c.calm()
 		c.steps = append(c.steps, s)
 		if s.ID != "" && !slices.Contains(c.ids, s.ID) {
 			c.ids = append(c.ids, s.ID)

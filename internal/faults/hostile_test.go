@@ -58,7 +58,7 @@ var hostileVariants = []variant{
 // TestHostileClient has strangers send everything that a client can send in place of a session ID.
 // They get their pages, and an ID that is none of theirs. Nothing is stored for them, no more than
 // four of their IDs are looked up, and they leave nothing in memory. Visitors with a session go on
-// meanwhile.
+// meanwhile. It rests on the form of an ID, which is checked before the store is asked.
 func TestHostileClient(t *testing.T) {
 	t.Run("backend", func(t *testing.T) { // which counts the calls of a store with a backend
 		var calls atomic.Int64
@@ -82,9 +82,9 @@ func TestHostileClient(t *testing.T) {
 			var calls func() int64
 			if s.remote() {
 				server = s.server(t)
-				_, hostPort := s.through(server, "")
+				_, hostPort := s.through(t, server, "")
 				p := tcpproxy.New(t, hostPort, tcpproxy.Rules{Skip: isHello})
-				through, _ = s.through(server, p.Addr())
+				through, _ = s.through(t, server, p.Addr())
 				calls = func() int64 { return int64(p.Trips()) }
 			}
 			return target{
@@ -164,7 +164,9 @@ func attack(t *testing.T, to target, v variant, n int) {
 	grown := heapInUse() - heapBefore
 	require.Empty(t, a.TakeErrors())
 	require.LessOrEqual(t, grown, int64(3<<20), "memory grows")
-	require.LessOrEqual(t, runtime.NumGoroutine(), routines+8)
+	// A pool may have more connections than before, one for each worker. Each of them costs a goroutine
+	// of the driver and two of the proxy.
+	require.LessOrEqual(t, runtime.NumGoroutine(), routines+32)
 
 	// Whoever had a session has it still, and nobody else has one.
 	require.JSONEq(t, fmt.Sprintf(`{"n":%d}`, additions), busy.Get("/get").Body.String())

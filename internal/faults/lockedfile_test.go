@@ -36,7 +36,8 @@ const secret = "secretvalue"
 
 // TestLockedFile has another process hold the lock of the database. What only reads goes on. What
 // writes waits, and fails after Options.Timeout with an error that says why; or succeeds, if the
-// lock is gone before, as soon as it is gone.
+// lock is gone before, as soon as it is gone. It rests on connections that only read beside the one
+// that writes, and on tries that go on while the error is of the class Locked (internal/sqlstore).
 func TestLockedFile(t *testing.T) {
 	each(t, func(s subject) bool { return s.name == "sqlite" }, func(t *testing.T, s subject) {
 		if path := os.Getenv("FAULTS_LOCK"); path != "" {

@@ -23,6 +23,14 @@ func rounds(short, all int) int {
 	return short
 }
 
+// beside has a row that waits more than it works run beside others in the short form. In the full form,
+// whose times count, each row runs alone.
+func beside(t *testing.T) {
+	if !full() {
+		t.Parallel()
+	}
+}
+
 var figures sync.Mutex
 
 // figure notes what a row has measured of a subject, for docs/reliability.md. The row and the

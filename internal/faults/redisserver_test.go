@@ -61,7 +61,8 @@ func (a *redisApp) refuses(t *testing.T, v *visitor, path, code string, notAppli
 }
 
 // TestRedisScriptFlush has the server forget its scripts, again and again, below visitors who
-// write. No request fails, and nothing is lost.
+// write. No request fails, and nothing is lost. It rests on the text of a script, which is sent when
+// the server does not know the hash.
 func TestRedisScriptFlush(t *testing.T) {
 	everyRedis(t, func(t *testing.T, c redisClient) {
 		a := newRedisApp(t, c)
@@ -108,7 +109,8 @@ func TestRedisScriptFlush(t *testing.T) {
 }
 
 // TestRedisFlushAll removes all sessions. Their visitors are as new ones, nothing that was there
-// comes back, and no request fails.
+// comes back, and no request fails. It rests on the rule that an ID which the store does not know is
+// as good as none.
 func TestRedisFlushAll(t *testing.T) {
 	everyRedis(t, func(t *testing.T, c redisClient) {
 		a := newRedisApp(t, c)

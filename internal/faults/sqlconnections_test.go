@@ -19,7 +19,9 @@ var (
 
 // TestTooManyConnections has others take all connections of the server while the app has none.
 // Each request fails when Options.Timeout is over, with one error, and the app tries only now and then
-// to connect. Requests that wait when the others free their connections succeed.
+// to connect. Requests that wait when the others free their connections succeed. It rests on the class
+// Full of internal/sqlstore, after which the store tries again until the time is over, and on its
+// gate, which lets few try at a time.
 func TestTooManyConnections(t *testing.T) {
 	const timeout, grace, freed = 3 * time.Second, 2 * time.Second, time.Second
 	few := map[string]string{"postgres": "-cmax_connections=20", "mysql": "--max-connections=20"}
@@ -84,7 +86,8 @@ func (s *sqlServer) takeAll() (free func()) {
 
 // TestReadOnlyServer has the server take no writes for a while. Reads go on. Each write fails when
 // Options.Timeout is over, with one error, and changes nothing. Writes that wait when the server takes
-// writes again succeed.
+// writes again succeed. It rests on the class ReadOnly of internal/sqlstore: after such an error the
+// store closes idle connections, and tries again until the time is over.
 func TestReadOnlyServer(t *testing.T) {
 	const timeout, grace, lifted = 3 * time.Second, 2 * time.Second, time.Second
 	setting := map[string]string{"postgres": "default_transaction_read_only", "mysql": "read_only"}

@@ -14,7 +14,8 @@ import (
 
 // TestDeadlock has another transaction lock two rows in the other order than a save does, so that
 // neither can go on. The server refuses the save, and the store makes it again: the visitor notices nothing.
-// A save of its own locks one row. A trigger of the app has it lock a second one.
+// A save of its own locks one row. A trigger of the app has it lock a second one. It rests on the
+// class Again of internal/sqlstore.
 func TestDeadlock(t *testing.T) {
 	trigger := map[string][]string{
 		"postgres": {
@@ -90,7 +91,8 @@ func (s subject) keyIs(id string) string { return sqlKinds[s.name].key + " = '" 
 
 // TestIsolation has eight visitors of four processes write to one session at the same time, where the server
 // makes each statement a transaction of another isolation level by default. No write is lost, and
-// nobody sees an error.
+// nobody sees an error. It rests on the class Again of internal/sqlstore, as a server that isolates
+// more refuses one of two writes.
 func TestIsolation(t *testing.T) {
 	const processes, writers = 4, 8
 	setting := map[string]string{"postgres": "default_transaction_isolation", "mysql": "tx_isolation"}

@@ -154,9 +154,9 @@ func (c *dialCounter) wrap(conn net.Conn) net.Conn {
 func (s subject) behindCounted(t testing.TB, server string) (through string, p *tcpproxy.Proxy, tried *dialCounter) {
 	t.Helper()
 	tried = new(dialCounter)
-	_, hostPort := s.through(server, "")
+	_, hostPort := s.through(t, server, "")
 	p = tcpproxy.New(t, hostPort, tcpproxy.Rules{Wrap: tried.wrap})
-	through, _ = s.through(server, p.Addr())
+	through, _ = s.through(t, server, p.Addr())
 	return through, p, tried
 }
 

@@ -14,7 +14,8 @@ import (
 )
 
 // TestFolderMoved has the folder of the sessions replaced by nothing, by a file and by links, and
-// put back. What was stored is there at once.
+// put back. What was stored is there at once. SQLite rests on sqlite/watch.go, which looks whether the
+// file is still in its place.
 func TestFolderMoved(t *testing.T) {
 	each(t, subject.onDisk, func(t *testing.T, s subject) {
 		failed := 0
@@ -92,7 +93,8 @@ func TestFolderMoved(t *testing.T) {
 }
 
 // TestFolderWiped has somebody remove RootDir again and again while visitors write. Sessions end,
-// but no request fails, and what is written after that stays.
+// but no request fails, and what is written after that stays. It rests on folders that are made again
+// where one is gone meanwhile.
 func TestFolderWiped(t *testing.T) {
 	each(t, func(s subject) bool { return s.name == "file" }, func(t *testing.T, s subject) {
 		place := filepath.Join(t.TempDir(), "place")
@@ -139,7 +141,8 @@ func TestFolderWiped(t *testing.T) {
 }
 
 // TestLockFilesRemoved has somebody remove the lock files again and again while visitors of one
-// process add to one number. None of them is lost.
+// process add to one number. None of them is lost. It rests on the look, when a lock is held, whether
+// its file still has its name (package filelock).
 func TestLockFilesRemoved(t *testing.T) {
 	each(t, func(s subject) bool { return s.name == "file" }, func(t *testing.T, s subject) {
 		place := t.TempDir()

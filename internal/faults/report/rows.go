@@ -12,16 +12,16 @@ type part struct {
 // parts are all tables, in the order of the page.
 var parts = []part{
 	{"The network and the server", []row{
-		{"TestKilledServer", "The server is killed by signal 9 under 8 visitors who write, and started 1.5 s later", "the first success comes within 2 s; what was answered is there; no ID comes back that was given up"},
+		{"TestKilledServer", "The server is killed by signal 9 under 8 visitors who write, and started 1.5 s later", "nothing succeeds while it is down; the first success comes within 2 s of its start; what was answered is there; no ID comes back that was given up"},
 		{"TestResetAtEveryByte", "The connection is reset after each byte of an exchange", "200 or 500; what was answered is stored, once, under one ID; no goroutine or connection is left"},
 		{"TestLostReply", "The server makes a write, and its answer is lost", "the outcome is right, and made once; never both IDs alive"},
 		{"TestSilence", "Nothing arrives, no answer arrives, or everything 1 s or 30 s late", "a request ends at Timeout + 0.5 s, as a 500 with one error; others go on"},
-		{"TestWrongClock", "The clocks of two of three instances are a day off", "no session ends early or late; the operators are told"},
+		{"TestWrongClock", "The clocks of two of three instances are a day off", "no session ends early, none is alive 2 s after its end, as seen by all three; the operators are told"},
 		{"TestHangUps", "1,000 requests, a tenth of the clients hang up, 5 connections", "the connections are not used up; 99% of the others end within a second; nothing is lost or made twice"},
 	}},
 	{"Processes", []row{
 		{"TestKilledProcess", "The app is killed by signal 9 at a random instant of saves, renewals and GC", "each session holds a value that was committed; never both IDs alive"},
-		{"TestHistory", "Two instances, visitors who do everything at once, faults at random", "the checker of histories finds no lost change, no dead session alive, nothing of another visitor"},
+		{"TestHistory", "Two instances, visitors who do everything at once, faults at random", "the checker of histories finds no lost change, no dead session alive, nothing of another visitor, and nobody logged out by a late request with an old ID"},
 	}},
 	{"Disks", []row{
 		{"TestDiskFull", "The disk is full", "old values can be read, no file is left over, the first request with room succeeds"},
