@@ -61,17 +61,19 @@ func TestPgBouncer(t *testing.T) {
 		} {
 			t.Run(fault.name, func(t *testing.T) {
 				n, commits, failed := rounds(1, 3), 0, 0
+				var all []error
 				var worst time.Duration
 				for range n {
 					more, less, first := whileWriting(t, a, fault.do)
 					commits, failed, worst = commits+more, failed+less, max(worst, first)
 					errs := a.TakeErrors()
+					all = append(all, errs...)
 					require.Len(t, errs, less, "errors of the requests that failed")
 					noSecrets(t, errs, bouncer.URL, "canary", "UPDATE", "SELECT")
 				}
 				require.LessOrEqual(t, worst, within)
 				if !fault.fails {
-					require.Zero(t, failed, "requests fail")
+					require.Zero(t, failed, "requests fail: %v", all)
 				}
 				figure(t, "%d times, %d commits answered, 0 lost, %d requests failed; first success after %d ms", n, commits, failed, worst.Milliseconds())
 			})

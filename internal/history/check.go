@@ -45,8 +45,9 @@ func Check(steps []*Step) string {
 // ends reports whether there is nothing under the ID when the step is over.
 func (s *Step) ends(sid string) bool { return s.Sent == sid && sid != "" && (s.Ended || s.ID != sid) }
 
-// before reports whether what a committed is certainly older than what b did.
-func before(a, b *Step) bool { return a.End < b.Commit }
+// committedBefore reports whether what a committed is certainly older than what b did. (Whether b has
+// read it is another matter: a read begins with b.Begin.)
+func committedBefore(a, b *Step) bool { return a.End < b.Commit }
 
 type checker struct {
 	steps   []*Step
@@ -113,8 +114,8 @@ func (c *checker) endsOwned(s *Step, sid string) bool {
 // nothing there and so began anew, or its changes were put on what another, who
 // had seen nothing, had begun anew. What was there before the end stays dead.
 func (c *checker) again(w, end *Step) bool {
-	return !before(w, end) && (w.empty() && !c.isVoid(w) || slices.ContainsFunc(c.steps, func(s *Step) bool {
-		return s != w && s.empty() && s.ID == w.ID && s.changes() && !before(s, end) && !c.isVoid(s)
+	return !committedBefore(w, end) && (w.empty() && !c.isVoid(w) || slices.ContainsFunc(c.steps, func(s *Step) bool {
+		return s != w && s.empty() && s.ID == w.ID && s.changes() && !committedBefore(s, end) && !c.isVoid(s)
 	}))
 }
 
@@ -123,7 +124,7 @@ func (c *checker) checkSeen(r *Step, key string) string {
 	vals := values(key, r.Seen[key])
 	for i, val := range vals {
 		if slices.Contains(vals[:i], val) {
-			return c.broken("I7", r, key, "an addition counts twice", c.writers[val])
+			return c.broken(untouched, r, key, "an addition counts twice", c.writers[val])
 		}
 		if p := c.checkValue(r, key, val); p != "" {
 			return p
@@ -135,17 +136,17 @@ func (c *checker) checkSeen(r *Step, key string) string {
 func (c *checker) checkValue(r *Step, key, val string) string {
 	w := c.writers[val]
 	if w == nil || !w.wrote(key, val) {
-		return c.broken("I3", r, key, "a value is read that no request has left there", w)
+		return c.broken(apart, r, key, "a value is read that no request has left there", w)
 	}
 	chain := c.chain(r.Sent)
 	at := slices.Index(chain, w.ID)
 	switch {
 	case at < 0:
-		return c.broken("I3", r, key, "a value of another session is read", w)
+		return c.broken(apart, r, key, "a value of another session is read", w)
 	case w.Ended || w.Dropped:
-		return c.broken("I2", r, key, "a value is read that came after the end of the session, as its writer was told", w)
+		return c.broken(dead, r, key, "a value is read that came after the end of the session, as its writer was told", w)
 	case w.Commit > r.Read:
-		return c.broken("I1", r, key, "a value is read before it was committed", w)
+		return c.broken(committed, r, key, "a value is read before it was committed", w)
 	}
 	for i := range at + 1 {
 		until := r.Begin // when the data had to be there
@@ -157,17 +158,17 @@ func (c *checker) checkValue(r *Step, key, val string) string {
 				continue
 			}
 			if end.End < until && (i < at || !c.again(w, end)) {
-				return c.broken("I2", r, key, "a value is read after the end of its session", w, end)
+				return c.broken(dead, r, key, "a value is read after the end of its session", w, end)
 			}
 		}
 	}
-	if at > 0 && before(c.links[chain[at-1]], w) {
-		return c.broken("I2", r, key, "a value is read that was written under an ID that had been given up", w, c.links[chain[at-1]])
+	if at > 0 && committedBefore(c.links[chain[at-1]], w) {
+		return c.broken(dead, r, key, "a value is read that was written under an ID that had been given up", w, c.links[chain[at-1]])
 	}
 	for _, end := range c.steps {
 		// A session that gets a new ID meanwhile ends as well, so its chain makes no difference.
-		if end.EndsOwned && !end.Failed && before(w, end) && end.End < r.Begin && !slices.Contains(chain, end.Sent) {
-			return c.broken("I2", r, key, "a value is read after all sessions of its owner had been ended", w, end)
+		if end.EndsOwned && !end.Failed && committedBefore(w, end) && end.End < r.Begin && !slices.Contains(chain, end.Sent) {
+			return c.broken(dead, r, key, "a value is read after all sessions of its owner had been ended", w, end)
 		}
 	}
 	return ""
@@ -200,13 +201,13 @@ func (c *checker) checkReplaced(r *Step, key string, w *Step, chain []string) st
 	val := r.Seen[key]
 	if val == "" {
 		if !c.explained(r, key, w, chain) {
-			return c.broken("I1 or I7", r, key, "a committed value is lost", w)
+			return c.broken(lost, r, key, "a committed value is lost", w)
 		}
 		return ""
 	}
 	later := c.writers[val]
-	if before(later, w) && (key != FlashKey || !c.givenBack(r)) {
-		return c.broken("I1", r, key, "a value is read that had been replaced or deleted", later, w)
+	if committedBefore(later, w) && (key != FlashKey || !c.givenBack(r)) {
+		return c.broken(committed, r, key, "a value is read that had been replaced or deleted", later, w)
 	}
 	return ""
 }
@@ -222,14 +223,14 @@ func (c *checker) checkSum(r, w *Step, chain []string) string {
 	seen := values(SumKey, r.Seen[SumKey])
 	if w.Flushed {
 		for _, val := range seen {
-			if added := c.writers[val]; added != w && before(added, w) {
-				return c.broken("I1", r, SumKey, "an addition is read that had been flushed", added, w)
+			if added := c.writers[val]; added != w && committedBefore(added, w) {
+				return c.broken(committed, r, SumKey, "an addition is read that had been flushed", added, w)
 			}
 		}
 	}
 	for _, val := range w.Added {
 		if !slices.Contains(seen, val) && !c.explained(r, SumKey, w, chain) {
-			return c.broken("I1 or I7", r, SumKey, "an addition is lost", w)
+			return c.broken(lost, r, SumKey, "an addition is lost", w)
 		}
 	}
 	return ""
@@ -245,7 +246,7 @@ func (c *checker) certain(w, r *Step, chain []string, at int) bool {
 		// A session of which the request saw nothing may have begun after its data
 		// was handed on.
 		link := c.links[chain[i-1]]
-		if before(w, link) {
+		if committedBefore(w, link) {
 			continue
 		}
 		if w.empty() || link.empty() || len(c.endings(chain, i)) > 0 || c.again(w, link) {
@@ -280,14 +281,14 @@ func (c *checker) explained(r *Step, key string, w *Step, chain []string) bool {
 			continue
 		}
 		if key == FlashKey && s.takes() {
-			if taken := c.writers[s.Seen[key]]; taken != nil && (taken == w || !before(taken, w)) {
+			if taken := c.writers[s.Seen[key]]; taken != nil && (taken == w || !committedBefore(taken, w)) {
 				return true
 			}
 		}
 		if key == FlashKey && s.GaveBack && s.Begin <= r.Read && slices.Contains(chain, s.Sent) {
 			return true // nobody was shown it
 		}
-		if before(s, w) || s.Commit > r.Read || s == w {
+		if committedBefore(s, w) || s.Commit > r.Read || s == w {
 			continue
 		}
 		if s.mayHaveTaken(key) && slices.Contains(chain, s.Sent) {
@@ -299,7 +300,7 @@ func (c *checker) explained(r *Step, key string, w *Step, chain []string) bool {
 	}
 	for i := range chain {
 		for _, s := range c.endings(chain, i) {
-			if !before(s, w) && s.Commit < r.Read {
+			if !committedBefore(s, w) && s.Commit < r.Read {
 				return true
 			}
 		}
@@ -314,12 +315,12 @@ func (c *checker) checkOnce() string {
 		for key, val := range w.written {
 			readers := c.readers[val]
 			if key == FlashKey && len(readers) > 1 {
-				return c.broken("flash", readers[0], key, "a flash is received twice", append(readers[1:], w)...)
+				return c.broken(flash, readers[0], key, "a flash is received twice", append(readers[1:], w)...)
 			}
 			for i, r := range readers {
 				for _, other := range readers[:i] {
 					if !slices.Contains(c.chain(r.Sent), other.Sent) && !slices.Contains(c.chain(other.Sent), r.Sent) {
-						return c.broken("I2", r, key, "one value is read under two IDs, of which only one can be the heir", w, other)
+						return c.broken(dead, r, key, "one value is read under two IDs, of which only one can be the heir", w, other)
 					}
 				}
 			}

@@ -29,11 +29,11 @@ func (c *checker) checkRenewal(s *Step) string {
 	switch {
 	case s.Unknown != "":
 		if r := c.markedBy(s, s.Unknown, s.Begin, s.Read); r != nil {
-			return c.broken("renewal", s, Root, "a request is in a new session, though its ID was given up only a moment ago", r)
+			return c.broken(renewal, s, Root, "a request is in a new session, though its ID was given up only a moment ago", r)
 		}
 	case s.Renewed && s.Dropped && s.changes() && !s.GaveBack:
 		if r := c.markedBy(s, s.Sent, s.Commit, s.End); r != nil {
-			return c.broken("renewal", s, Root, "what a request has set that renews its session is lost, only because another one was faster to renew it", r)
+			return c.broken(renewal, s, Root, "what a request has set that renews its session is lost, only because another one was faster to renew it", r)
 		}
 	}
 	return ""

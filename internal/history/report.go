@@ -11,6 +11,17 @@ import (
 // that receives it late.
 const Never = math.MaxInt64
 
+// What a report begins with: the invariants of docs/design.md, and two rules that follow from them.
+const (
+	committed = "I1"       // what is committed is read
+	dead      = "I2"       // what has ended stays dead
+	apart     = "I3"       // only what was written under a session is read under it
+	untouched = "I7"       // nobody changes what is not theirs
+	lost      = "I1 or I7" // a value is lost; nobody can tell whether it was not kept or undone
+	flash     = "flash"    // a flash is seen at most once
+	renewal   = "renewal"  // who comes late with the ID from before a renewal has no new session
+)
+
 // broken says which invariant a read breaks, and shows the steps that matter:
 // the given ones, and whatever else changed the key or ended the session between
 // them.
@@ -45,7 +56,7 @@ func (c *checker) broken(invariant string, r *Step, key, what string, involved .
 		}
 		fmt.Fprintf(&b, "  %4d-%-4d reads, %4d-%-4s commits: client %d, step %d: %s %s", s.Begin, s.Read, s.Commit, end, s.Client, s.N, s.Kind, name(s.Sent))
 		if s.reads() {
-			fmt.Fprintf(&b, ", sees %s = %q, then: %s", key, s.Seen[key], strings.Join(s.Did, ", "))
+			fmt.Fprintf(&b, ", sees %q, then: %s", s.Seen, strings.Join(s.Did, ", "))
 		}
 		if s.Unknown != "" {
 			fmt.Fprintf(&b, ", in a new session instead of %s", name(s.Unknown))
