@@ -11,7 +11,8 @@ import (
 // that receives it late.
 const Never = math.MaxInt64
 
-// What a report begins with: the invariants of docs/design.md, and two rules that follow from them.
+// What a report begins with: the number of an invariant in docs/design.md, or one of two rules that
+// follow from them.
 const (
 	committed = "I1"       // what is committed is read
 	dead      = "I2"       // what has ended stays dead
