@@ -114,9 +114,17 @@ func (c *checker) endsOwned(s *Step, sid string) bool {
 // nothing there and so began anew, or its changes were put on what another, who
 // had seen nothing, had begun anew. What was there before the end stays dead.
 func (c *checker) again(w, end *Step) bool {
-	return !committedBefore(w, end) && (w.empty() && !c.isVoid(w) || slices.ContainsFunc(c.steps, func(s *Step) bool {
-		return s != w && s.empty() && s.ID == w.ID && s.changes() && !committedBefore(s, end) && !c.isVoid(s)
+	return mayOutlive(w, end) && (w.empty() && !c.isVoid(w) || slices.ContainsFunc(c.steps, func(s *Step) bool {
+		return s != w && s.empty() && s.ID == w.ID && s.changes() && mayOutlive(s, end) && !c.isVoid(s)
 	}))
+}
+
+// mayOutlive reports whether w may have committed after the end. A renewal that has found nothing under
+// its ID leaves alone what is stored there after it has looked: see "First requests in parallel" in
+// docs/design.md.
+func mayOutlive(w, end *Step) bool {
+	foundNothing := end.Renewed && !end.Ended && end.empty()
+	return !committedBefore(w, end) || foundNothing && w.End >= end.Begin
 }
 
 // checkSeen checks that the values that were read were there to be read.

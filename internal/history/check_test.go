@@ -29,6 +29,7 @@ func (s *Step) ending() *Step                 { s.Ended, s.Saved = true, false; 
 func (s *Step) failing() *Step                { s.Failed, s.Saved, s.End = true, false, Never; return s }
 func (s *Step) givingBack() *Step             { s.GaveBack, s.Commit, s.End = true, s.Begin+5, Never; return s }
 func (s *Step) until(end int64) *Step         { s.End = end; return s }
+func (s *Step) committing(at int64) *Step     { s.Commit, s.End = at, at+1; return s }
 func (s *Step) disturbed() *Step              { s.Calm = false; return s }
 func (s *Step) slow() *Step                   { s.Until = s.Since.Add(2 * time.Second); return s }
 func (s *Step) unsaved() *Step                { s.Saved = false; return s }
@@ -86,6 +87,7 @@ func TestCheck(t *testing.T) {
 		"additions are flushed":             {[]*Step{first().adding("s1"), at(10, "x", Root, "root1", SumKey, "s1").flushing().adding("s2"), at(20, "x", SumKey, "s2")}, ""},
 		"an addition outlives a flush":      {[]*Step{first().adding("s1"), at(10, "x", Root, "root1", SumKey, "s1").flushing().adding("s2"), at(20, "x", SumKey, "s1 s2")}, "I1: an addition is read that had been flushed"},
 		"one that is flushed meanwhile":     {[]*Step{first(), at(10, "x", Root, "root1").adding("s1"), at(11, "x", Root, "root1").flushing().setting(Root, "root2"), at(20, "x", Root, "root2")}, ""},
+		"one that comes after the look":     {[]*Step{at(10, "x").renewing("y").setting("b", "b1").committing(20), at(11, "x").setting("a", "a1"), at(30, "x", "a", "a1")}, ""},
 		"sessions of an owner are ended":    {[]*Step{first(), endingOwned(10, ""), at(20, "x")}, ""},
 		"one of an owner is not ended":      {[]*Step{first(), endingOwned(10, ""), at(20, "x", Root, "root1")}, "I2: a value is read after all sessions of its owner had been ended"},
 		"ends that have failed":             {[]*Step{first(), endingOwned(10, "").failing(), at(20, "x", Root, "root1")}, ""},
