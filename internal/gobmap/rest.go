@@ -92,7 +92,7 @@ func Join(raw []byte, rest *Rest) ([]byte, error) {
 	n := &numbering{next: to.unusedID()}
 	for _, u := range rest.pairs {
 		p := from.pairs[u.index]
-		from.number(n, from.pieces[p.key:p.end])
+		from.number(n, typesIn(nil, from.pieces[p.key:p.end]))
 	}
 	if from.err != nil {
 		return nil, from.err

@@ -191,7 +191,7 @@ func (v *salvager) decodeNext() (key, val any, err error) {
 // When it fails, it does so again the next time.
 func (v *salvager) costOfFailure(pieces []piece) int64 {
 	n := &numbering{next: firstID}
-	v.scan.number(n, pieces)
+	v.scan.number(n, typesIn(nil, pieces))
 	steps := len(n.types)
 	for _, id := range n.types {
 		steps += len(v.scan.typeOf(id).fields)

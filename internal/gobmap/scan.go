@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 )
 
@@ -202,23 +201,27 @@ type numbering struct {
 	next  int32
 }
 
-// number adds the types in the pieces, and all that they are made of, to a numbering. It goes by the
-// names of the types: gob writes the pairs of a map in random order, and messages with the same
-// types shall have the same definitions.
-func (s *scanner) number(n *numbering, pieces ...[]piece) {
-	types := make(map[int32]piece)
-	for _, some := range pieces {
-		for _, p := range some {
-			if p.id >= firstID {
-				types[p.id] = p
-			}
+// typesIn appends those of the pieces that end with the name of a type that is defined.
+func typesIn(types, pieces []piece) []piece {
+	for _, p := range pieces {
+		if p.id >= firstID && (len(types) == 0 || types[len(types)-1].id != p.id) {
+			types = append(types, p)
 		}
 	}
-	byName := slices.SortedFunc(maps.Values(types), func(a, b piece) int {
+	return types
+}
+
+// number adds types, and all that they are made of, to a numbering. It goes by their names: gob
+// writes the pairs of a map in random order, and messages with the same types shall have the same
+// definitions.
+func (s *scanner) number(n *numbering, types []piece) {
+	slices.SortFunc(types, func(a, b piece) int {
 		return bytes.Compare(s.raw[a.name:a.to], s.raw[b.name:b.to])
 	})
-	for _, t := range byName {
-		s.numberType(n, t.id)
+	for _, t := range types {
+		if n.ids[t.id] == 0 {
+			s.numberType(n, t.id)
+		}
 	}
 }
 
@@ -320,11 +323,11 @@ func (s spot) size() int32 { return s.end - s.key }
 func (s *scanner) message(pairs []pair) (raw []byte, spots []spot, err error) {
 	n := &numbering{next: firstID}
 	s.numberType(n, s.top)
-	pieces := make([][]piece, len(pairs))
-	for i, p := range pairs {
-		pieces[i] = s.pieces[p.key:p.end]
+	types := make([]piece, 0, 8)
+	for _, p := range pairs {
+		types = typesIn(types, s.pieces[p.key:p.end])
 	}
-	s.number(n, pieces...)
+	s.number(n, types)
 	if s.err != nil {
 		return nil, nil, s.err
 	}
