@@ -4,6 +4,7 @@ package pgdialect
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/flamego/session/internal/sqlstore"
 )
@@ -63,11 +64,11 @@ var dialect = sqlstore.Dialect{
 		// a moment, but for locks.
 		sqlstore.Locked: {"55P03", "57014"},
 		// Too many connections, of all users or of one.
-		sqlstore.Full:     {"53300"},
+		sqlstore.Full:     {"53300", unassigned},
 		sqlstore.ReadOnly: {"25006"},
 		// Shutdown, crash, a database that is dropped, idle_session_timeout. The server says
 		// so before it closes a connection, and the next operation on that connection
-		// reads it. PgBouncer says 08P01 of the server behind it.
+		// reads it. PgBouncer says 08P01 of the server behind it, and of itself: see unassigned.
 		sqlstore.Broken:   {"57P01", "57P02", "57P04", "57P05", "08000", "08003", "08006", "08007", "08P01", "40003"},
 		sqlstore.Starting: {"57P03"},
 	},
@@ -80,6 +81,14 @@ var dialect = sqlstore.Dialect{
 	},
 }
 
+// unassigned stands in place of an SQLSTATE. PgBouncer has one SQLSTATE for all its errors, 08P01, but
+// some texts say that it has not given the client a connection to the server. Then nothing was sent.
+const unassigned = "no server"
+
+// saysUnassigned are these texts: the last login to the server has failed, and the next one comes
+// later; all connections to the server were in use for too long.
+var saysUnassigned = []string{"(server_login_retry)", "query_wait_timeout"}
+
 // serverError finds the errors of pgx and of lib/pq, by the method that they have in
 // common. The error of pgx may be inside an error that repeats half of the DSN.
 func serverError(err error) (code, text string, ok bool) {
@@ -91,5 +100,12 @@ func serverError(err error) (code, text string, ok bool) {
 		return "", "", false
 	}
 	code = answer.SQLState()
+	if code == "08P01" {
+		for _, text := range saysUnassigned {
+			if strings.Contains(answer.Error(), text) {
+				return unassigned, "PgBouncer has no connection to the server: its log says why (SQLSTATE 08P01)", true
+			}
+		}
+	}
 	return code, meaning(code), true
 }
