@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -182,7 +181,7 @@ func (s *recordStore) load(ctx context.Context, sid string, b *BaseSession) erro
 	b.origin.Seq = s.engine.Seq()
 	now, left, err := s.find(ctx, sid)
 	if err != nil {
-		return s.fail("read", err, sid)
+		return s.fail("read", err)
 	}
 	if b.origin.Status = now.Status; now.Status != commit.Live {
 		return nil
@@ -193,7 +192,7 @@ func (s *recordStore) load(ctx context.Context, sid string, b *BaseSession) erro
 	b.origin.Expires = now.Expires
 	if now.Undecoded != nil {
 		b.origin.Unreadable = now.Values == nil || now.Rest.IsAll()
-		return s.fail("read", fmt.Errorf("%w: %w", errUnreadable, now.Undecoded), sid)
+		return s.fail("read", fmt.Errorf("%w: %w", errUnreadable, now.Undecoded))
 	}
 	return nil
 }
@@ -286,7 +285,7 @@ func (s *recordStore) do(ctx context.Context, op, sid string, f func(context.Con
 	if err == nil {
 		err = f(ctx)
 	}
-	return s.fail(op, err, sid)
+	return s.fail(op, err)
 }
 
 func (s *recordStore) Save(ctx context.Context, sess Session) error {
@@ -307,7 +306,6 @@ func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Co
 
 	c := new(commit.Change)
 	b.checkOut(s, when, c)
-	from := c.Origin.ID
 	committed := false // and stays so if the backend panics
 	defer func() { b.checkIn(s, c, committed) }()
 	if err = s.mayCommit(c); err == nil && c.MayWrite() {
@@ -316,7 +314,7 @@ func (s *recordStore) commit(ctx context.Context, b *BaseSession, when commit.Co
 	if committed = err == nil; committed {
 		endOldest(ctx, s, c)
 	}
-	return c.Flash, s.fail("save", err, c.ID, from)
+	return c.Flash, s.fail("save", err)
 }
 
 func (s *recordStore) mayCommit(c *commit.Change) error {
@@ -358,17 +356,11 @@ func (s *recordStore) Close() error {
 	return nil
 }
 
-// fail says which step of which store failed, without the session IDs that the
-// error of a driver may hold. The result is nil if err is.
-func (s *recordStore) fail(op string, err error, sids ...string) error {
+// fail says which step of which store failed. The result is nil if err is. What the error of a
+// driver may hold, a backend has cut out: see foreignBackend.
+func (s *recordStore) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	text := "session: " + s.name + ": " + op + ": " + err.Error()
-	for _, sid := range sids {
-		if checkSID(sid) == nil {
-			text = strings.ReplaceAll(text, sid, "[session ID]")
-		}
-	}
-	return redact.New(text, err)
+	return redact.New("session: "+s.name+": "+op+": "+err.Error(), err)
 }
