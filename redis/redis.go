@@ -122,14 +122,16 @@
 // # Cluster
 //
 // Give [ClusterSlots] to a ClusterClient: go-redis 8 does not understand how Redis 7 tells which
-// server has which slots. The store then sends each script to the master of its slot by itself, by the
+// server has which slots. Without it, New returns an error on Redis 7: "redis: connect: error of type
+// *errors.errorString". With it, the store sends each script to the master of its slot by itself, by the
 // client that the ClusterClient has for this server. So MaxRedirects and ReadOnly have no effect
 // on the store, and the hooks that it calls are those that NewClient adds.
 //
 // While a slot moves to another server, the store follows the keys, and no request fails. When a
 // master fails, requests of its sessions are errors until the Cluster has made a replica the new
 // master. The store then asks for the slots at once. (The ClusterClient alone would do so after 10
-// seconds.)
+// seconds.) For a part of that time requests of all sessions are errors, unless the servers have
+// cluster-require-full-coverage no.
 //
 // A session that gets a new ID moves to another slot, which takes two steps. The old record is
 // deleted first, so that the old ID is dead whatever happens. A failure between the two steps

@@ -148,7 +148,9 @@ type Config struct {
 	// Cluster says that the client is that of a Cluster. Then no script has keys of two
 	// slots, and a session that gets a new ID moves in two steps, unless the KeyPrefix has a
 	// hash tag, such as "{session}:". A failure between the steps ends the session. What it
-	// means for owners is in the package doc.
+	// means for owners is in the package doc. If it is false with the client of
+	// a Cluster and no hash tag, New returns an error only with Options.OwnerKey. Without, nearly
+	// every renewal of an ID fails, with CROSSSLOT.
 	// Default is false.
 	Cluster bool
 	// KeyPrefix is what every key starts with. Default is "session:".
