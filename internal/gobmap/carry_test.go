@@ -44,8 +44,8 @@ func FuzzCarry(f *testing.F) {
 		data := make(map[interface{}]interface{})
 		fill(data, 1+b.next()%6)
 		want := plainDecode(t, plainEncode(t, data))
-		if !same(want, plainDecode(t, plainEncode(t, want))) {
-			return // a time whose zone is off by seconds is another time whenever it is encoded
+		if again, err := tryPlainEncode(want); err != nil || !same(want, plainDecode(t, again)) {
+			return // a time whose zone is off by seconds is another time, or none, when it is encoded again
 		}
 		keys := make([]interface{}, 0, len(want))
 		for key := range want {
