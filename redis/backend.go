@@ -182,10 +182,19 @@ func (b *backend) check(ctx context.Context) error {
 			continue
 		}
 		if err = refusal(refused, err); err != nil {
-			return err
+			return b.withHint(err)
 		}
 	}
 	return nil
+}
+
+// withHint says what a client may lack that gets no reply.
+func (b *backend) withHint(err error) error {
+	c, ok := b.client.(cluster)
+	if _, isReply := errtext.Reply(err); !ok || isReply || c.Options().ClusterSlots != nil {
+		return err
+	}
+	return redact.New(err.Error()+" (on Redis 7 a ClusterClient needs ClusterSlots: see the doc of the package)", err)
 }
 
 // refusal is the error of a check, given its reply.

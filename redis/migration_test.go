@@ -168,10 +168,16 @@ func TestClusterSlots(t *testing.T) {
 		}
 	}
 	check()
+
+	without := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: []string{masters[0].Addr}})
+	t.Cleanup(func() { _ = without.Close() })
+	_, _, err := redis.Open(ctx, redis.Config{Client: without})
+	require.ErrorContains(t, err, "needs ClusterSlots")
+
 	masters[0].Kill() // the others do not know yet that it is down
 	check()
 
-	_, err := redis.ClusterSlots(redis.Options{}, "127.0.0.1:1")(ctx)
+	_, err = redis.ClusterSlots(redis.Options{}, "127.0.0.1:1")(ctx)
 	require.ErrorContains(t, err, "refused")
 	_, err = redis.ClusterSlots(redis.Options{}, alone.Addr)(ctx)
 	require.Error(t, err)

@@ -45,7 +45,7 @@ func (b *backend) checkOwners(ctx context.Context) error {
 	key := b.prefix + script.CheckKey
 	b.apart = !b.knowsSlots()
 	if !b.apart {
-		refused, err := check(key, b.prefix+script.CheckSetKey)
+		refused, err := check(key, b.prefix+script.CheckOtherKey)
 		reply, _ := errtext.Reply(err)
 		if b.apart = errtext.Code(reply) == "CROSSSLOT"; !b.apart {
 			return refusal(refused, err)

@@ -206,7 +206,7 @@ func TestCheckOfSlots(t *testing.T) {
 	s := startCluster(t)
 	for _, prefix := range []string{"", "session:", "a", "app{", "}", "{}", "é:"} {
 		slot := func(key string) string { return s.MustDo(t, "CLUSTER", "KEYSLOT", prefix+key) }
-		require.NotEqual(t, slot(script.CheckKey), slot(script.CheckSetKey), prefix)
+		require.NotEqual(t, slot(script.CheckKey), slot(script.CheckOtherKey), prefix)
 	}
 }
 

@@ -122,10 +122,10 @@
 // # Cluster
 //
 // Give [ClusterSlots] to a ClusterClient: go-redis 8 does not understand how Redis 7 tells which
-// server has which slots. Without it, New returns an error on Redis 7: "redis: connect: error of type
-// *errors.errorString". With it, the store sends each script to the master of its slot by itself, by the
-// client that the ClusterClient has for this server. So MaxRedirects and ReadOnly have no effect
-// on the store, and the hooks that it calls are those that NewClient adds.
+// server has which slots. Without it, New returns an error on Redis 7, which says so. With it, the
+// store sends each script to the master of its slot by itself, by the client that the ClusterClient
+// has for this server. So MaxRedirects and ReadOnly have no effect on the store, and the hooks that
+// it calls are those that NewClient adds.
 //
 // While a slot moves to another server, the store follows the keys, and no request fails. When a
 // master fails, requests of its sessions are errors until the Cluster has made a replica the new

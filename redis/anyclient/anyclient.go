@@ -149,9 +149,7 @@ type Config struct {
 	// slots, and a session that gets a new ID moves in two steps, unless the KeyPrefix has a
 	// hash tag, such as "{session}:". A failure between the steps ends the session. What it
 	// means for owners is in the package doc. If it is false with the client of
-	// a Cluster and no hash tag, New returns an error only with Options.OwnerKey. Without, nearly
-	// every renewal of an ID fails, with CROSSSLOT.
-	// Default is false.
+	// a Cluster and no hash tag, New returns an error, of CROSSSLOT. Default is false.
 	Cluster bool
 	// KeyPrefix is what every key starts with. Default is "session:".
 	KeyPrefix string
@@ -187,7 +185,7 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 		b.prefix = script.Prefix
 	}
 	b.twoSteps = config.Cluster && !script.IsOneSlot(b.prefix)
-	if err := b.start(ctx); err != nil {
+	if err := b.start(ctx, script.Check); err != nil {
 		return nil, sc, err
 	}
 	sc = session.StoreConfig{
@@ -201,19 +199,23 @@ func open(ctx context.Context, config Config) (_ session.Backend, sc session.Sto
 	return b, sc, nil
 }
 
-// start checks that the server does what the store needs. It waits for a server that is
-// still starting.
-func (b *backend) start(ctx context.Context) error {
-	return starting.Wait(ctx, func(ctx context.Context) error {
-		return b.check(ctx, script.Check, b.prefix+script.CheckKey)
-	}, errtext.MayStart)
+// start checks by a script that the server does what the store needs. It waits for a server that
+// is still starting. If Config.Cluster should be set and is not, the two keys are refused.
+func (b *backend) start(ctx context.Context, text string) error {
+	keys := []string{b.prefix + script.CheckKey, b.prefix + script.CheckOtherKey}
+	if b.twoSteps {
+		keys = keys[:1]
+	}
+	return starting.Wait(ctx, func(ctx context.Context) error { return b.check(ctx, text, keys) }, errtext.MayStart)
 }
 
-func (b *backend) check(ctx context.Context, text string, keys ...string) error {
+func (b *backend) check(ctx context.Context, text string, keys []string) error {
 	reply, err := b.call(ctx, repeatable, text, keys)
 	said, _ := errtext.Reply(err)
 	refused, ok := script.Text(reply)
 	switch {
+	case errtext.Code(said) == "CROSSSLOT":
+		return redact.New("redis: connect: "+err.Error()+": for a Cluster set Config.Cluster, or a KeyPrefix with a hash tag", err)
 	case errtext.IsRefusal(said):
 		return redact.New("redis: "+errtext.Refusal(said)+": "+err.Error(), err)
 	case err != nil:

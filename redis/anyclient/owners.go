@@ -9,7 +9,6 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/redact"
-	"github.com/flamego/session/internal/starting"
 	"github.com/flamego/session/redis/internal/errtext"
 	"github.com/flamego/session/redis/internal/script"
 )
@@ -19,17 +18,8 @@ var (
 	_ session.OwnerIniter = (*backend)(nil)
 )
 
-// InitOwners checks that the user may do what the index needs. If Config.Cluster should be
-// set and is not, the server refuses the two keys.
-func (b *backend) InitOwners(ctx context.Context) error {
-	keys := []string{b.prefix + script.CheckKey, b.prefix + script.CheckSetKey}
-	if b.twoSteps {
-		keys = keys[:1]
-	}
-	return starting.Wait(ctx, func(ctx context.Context) error {
-		return b.check(ctx, script.CheckOwners, keys...)
-	}, errtext.MayStart)
-}
+// InitOwners checks that the user may do what the index needs.
+func (b *backend) InitOwners(ctx context.Context) error { return b.start(ctx, script.CheckOwners) }
 
 // insertOwned, swapOwned and renameOwned are the writes of records that have an owner, or had
 // one.

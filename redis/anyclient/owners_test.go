@@ -54,8 +54,10 @@ func TestOwners(t *testing.T) {
 	}
 
 	// Two keys in two slots are refused at start, not in a request.
-	b := open(t, anyclient.Config{Eval: cluster})
-	require.EqualError(t, b.(session.OwnerIniter).InitOwners(t.Context()), "redis: connect: CROSSSLOT the keys are in two slots")
+	for _, noPrefix := range []bool{false, true} {
+		_, _, err := anyclient.Open(t.Context(), anyclient.Config{Eval: cluster, NoKeyPrefix: noPrefix})
+		require.EqualError(t, err, "redis: connect: CROSSSLOT the keys are in two slots: for a Cluster set Config.Cluster, or a KeyPrefix with a hash tag")
+	}
 }
 
 // How often Eval is called.

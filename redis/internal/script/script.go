@@ -83,8 +83,8 @@ for _, call in ipairs({
 	{'SET', KEYS[1], '', 'PX', 1, 'XX'}, {'DEL', KEYS[1]}
 ` + refused
 
-// CheckOwners is Check for what the index of owners needs in addition. A second key is only
-// for the server to say whether it is in the same slot.
+// CheckOwners is Check for what the index of owners needs in addition. A second key of either is
+// only for the server to say whether it is in the same slot.
 const CheckOwners = `
 for _, call in ipairs({
 	{'TIME'}, {'ZADD', KEYS[1], 'XX', 1, ''}, {'ZREM', KEYS[1], ''},
@@ -115,9 +115,9 @@ func Command(name string) string {
 // CheckKey is what Check is called with, behind the prefix. It is not the ID of a session.
 const CheckKey = "flamego::session::check"
 
-// CheckSetKey is in another slot than CheckKey, whatever the prefix, if that has no hash tag:
+// CheckOtherKey is in another slot than CheckKey, whatever the prefix, if that has no hash tag:
 // the texts are of the same length, so the difference of their checksums is always the same.
-const CheckSetKey = "flamego::session::owner"
+const CheckOtherKey = "flamego::session::owner"
 
 // Expected returns what a script compares with, and how: the bytes, or their hash if they
 // are so many that to send them would cost more. SHA-1 is enough, as the hash protects
