@@ -131,6 +131,7 @@ test-32bit: ## Run the tests that need no server on 386 (on Linux, amd64)
 .PHONY: test-full
 test-full: deps ## Run the conformance suites with all rounds of the load rules
 	STORETEST_FULL=1 CI=true go test -race -run 'Conformance|Backend/conformance' -timeout 60m . ./postgres ./mysql ./sqlite ./redis ./mongo
+	STORETEST_FULL=1 go test -race -run 'TestHistories' ./storetest
 
 # All rounds of the tests that break servers, networks, disks and processes, on all stores. The
 # short form is a part of "make test".
