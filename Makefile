@@ -140,6 +140,7 @@ FIGURES = $(CURDIR)/$(BUILD)/faults.figures
 faults: deps ## Break all that is below the stores, 20 minutes, write docs/reliability.md
 	@mkdir -p $(BUILD) && rm -f $(FIGURES)
 	FAULTS=full FAULTS_FIGURES=$(FIGURES) CI=true go test -count=1 -timeout 60m ./internal/faults
+	FAULTS=full FAULTS_FIGURES=$(FIGURES) CI=true go test -count=1 -run '^TestNthCallFails$$' . ./sqlite ./redis/... ./postgres ./mysql ./mongo
 	go run ./internal/faults/report $(FIGURES) docs/reliability.md
 
 # FAULTS_SOAK=1m is a first look.
@@ -151,8 +152,10 @@ soak: deps ## Ten minutes of load for each store, write docs/reliability.md
 
 FUZZTIME ?= 5m
 .PHONY: fuzz
-fuzz: deps ## Run all fuzz tests, FUZZTIME (5m) each
-	go run ./internal/testing/fuzzing -time $(FUZZTIME)
+fuzz: deps ## Run all fuzz tests, FUZZTIME (5m) each, write docs/reliability.md
+	@mkdir -p $(BUILD) && rm -f $(FIGURES)
+	FAULTS_FIGURES=$(FIGURES) go run ./internal/testing/fuzzing -time $(FUZZTIME)
+	go run ./internal/faults/report $(FIGURES) docs/reliability.md
 
 # npm has a newer PostgreSQL than Debian. It is unpacked where the user postgres can read it, which
 # runs the server if the tests run as root. Where npm does not have it, this says so and goes on, but

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
+	"github.com/flamego/session/internal/testing/figures"
 	"github.com/flamego/session/internal/testing/testserver"
 )
 
@@ -31,30 +31,17 @@ func beside(t *testing.T) {
 	}
 }
 
-var figures sync.Mutex
-
 // figure notes what a row has measured of a subject, for docs/reliability.md. The row and the
 // subject are the names of the test and of the subtest.
 func figure(t *testing.T, format string, args ...any) {
 	t.Helper()
 	text := fmt.Sprintf(format, args...)
 	t.Log(text)
-	path := os.Getenv("FAULTS_FIGURES")
-	if path == "" || t.Failed() {
+	if t.Failed() {
 		return
 	}
-	figures.Lock()
-	defer figures.Unlock()
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
 	row, subject, _ := strings.Cut(t.Name(), "/")
-	_, err = fmt.Fprintf(f, "%s\t%s\t%s\n", row, subject, text)
-	if err == nil {
-		err = f.Close()
-	}
-	if err != nil {
+	if err := figures.Note(row, subject, text); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -60,7 +60,7 @@ func TestTimesToLive(t *testing.T) {
 func TestNthCallFails(t *testing.T) {
 	t.Parallel()
 	config, _ := testConfig(t)
-	backendtest.NthCallFails(t, func(t testing.TB) session.Backend { return open(t, config) })
+	backendtest.NthCallFailsShortly(t, func(t testing.TB) session.Backend { return open(t, config) })
 }
 
 // A store of package redis and one of this package see the same sessions.

@@ -55,8 +55,12 @@ var parts = []part{
 		{"TestSentinel", "The master of a Sentinel set is killed, or replaced", "sessions work again when there is a master"},
 		{"TestSlotMigration", "A slot with live sessions moves under load", "nothing is lost; renewals across slots work"},
 	}},
+	{"The store", []row{
+		{"TestNthCallFails", "The n-th call of the backend in a request fails, n = 1, 2, ... until the request succeeds: at once, after it was made, or never to end", "200 or one 500; what was answered is stored, what has ended stays dead, never two IDs of a session, nobody sees what is another's"},
+	}},
 	{"Clients", []row{
 		{"TestHostileClient", "IDs at random, 50 cookies of our name, cookies of 8 kB, random bytes", "nothing is stored; few operations for each request; memory stays"},
+		{"make fuzz", "Random input, 5 minutes for each target", "no crash, and nothing read that was not written"},
 	}},
 	{"Long runs", []row{
 		{"TestSoak", "10 minutes at 64 goroutines, GC every second, each read an extend", "no error; memory, goroutines, descriptors and connections stay"},

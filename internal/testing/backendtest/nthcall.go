@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/figures"
 	"github.com/flamego/session/internal/testing/mapbackend"
 )
 
@@ -27,8 +29,8 @@ func NthCallFails(t *testing.T, open func(t testing.TB) session.Backend) {
 	nthCallFails(t, open, func(nthTest) bool { return true })
 }
 
-// NthCallFailsShortly is NthCallFails for a slow server: without FAULTS=full it has single requests
-// with an owner, whose calls fail at once or after they were made.
+// NthCallFailsShortly is NthCallFails for what the store does on each backend alike: without FAULTS=full
+// it has single requests with an owner, whose calls fail at once or after they were made.
 func NthCallFailsShortly(t *testing.T, open func(t testing.TB) session.Backend) {
 	nthCallFails(t, open, func(test nthTest) bool {
 		short := test.owner && !test.pair && (test.how == failsBefore || test.how == failsAfter)
@@ -69,9 +71,18 @@ func nthCallFails(t *testing.T, open func(t testing.TB) session.Backend, wanted 
 	}
 	runTests(t, atOnce, tests)
 	runTests(t, hangingAtOnce, hanging)
-	t.Logf("%d requests, %d calls that failed, %d requests answered by 500", total.requests.Load(), total.hits.Load(), total.failed.Load())
+	text := fmt.Sprintf("%d requests, %d calls that failed, %d requests answered by 500", total.requests.Load(), total.hits.Load(), total.failed.Load())
+	t.Log(text)
 	if total.hits.Load() == 0 {
 		t.Error("no call has failed, so nothing was tested")
+	}
+	if t.Failed() {
+		return
+	}
+	row, subject, _ := strings.Cut(t.Name(), "/")
+	pkg := strings.TrimSuffix(filepath.Base(os.Args[0]), ".test")
+	if err := figures.Note(row, strings.TrimSuffix(pkg+" "+subject, " "), text); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/flamego/session/internal/testing/figures"
 )
 
 func main() {
@@ -53,6 +55,10 @@ func run(each time.Duration, only string) error {
 		if err != nil {
 			fmt.Printf("%s\n", out)
 			failed = append(failed, name)
+			continue
+		}
+		if err := figures.Note("make fuzz", strings.TrimPrefix(name, "github.com/flamego/"), inputs(out)+" inputs in "+each.String()); err != nil {
+			return err
 		}
 	}
 	if len(failed) > 0 {
