@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/deadline"
@@ -17,15 +18,32 @@ import (
 // All errors of the store come from here, so here they get a text that is safe to show. The
 // error of a call that is made once wraps [session.ErrNotApplied] if nothing was done.
 func run[T any](ctx context.Context, b *backend, kind kind, call func(context.Context) (T, error)) (val T, err error) {
+	guarded := func(ctx context.Context) (val T, err error) {
+		defer b.guard(&err)
+		return call(ctx)
+	}
 	if b.endsByDeadline(ctx) {
-		val, err = runUntilDeadline(ctx, b, kind, call)
+		val, err = runUntilDeadline(ctx, b, kind, guarded)
 	} else {
-		val, err = runUntilDone(ctx, b, kind, call)
+		val, err = runUntilDone(ctx, b, kind, guarded)
 	}
 	if err != nil && kind == once && b.notDone(err) {
 		return val, redact.New(errtext.Text(err), errors.Join(session.ErrNotApplied, err))
 	}
 	return val, errtext.Redacted(err)
+}
+
+// guard turns a panic into an error. Go-redis makes room for as many bytes as a reply says, and a
+// length below zero is a panic. The connection goes back to the pool as if all were well, so the
+// idle ones are closed. (Where a context can be done, go-redis reads in a goroutine of its own, whose
+// panic nobody can stop: that is so for a client or a Dialer of the app.)
+func (b *backend) guard(err *error) {
+	if v := recover(); v != nil {
+		*err = redact.New(fmt.Sprintf("the client panicked with a %T", v), nil)
+		if b.conns != nil {
+			b.conns.DropIdle()
+		}
+	}
 }
 
 // endsByDeadline reports whether a call ends at the deadline of ctx by itself. A call
