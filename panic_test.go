@@ -242,6 +242,38 @@ func TestPanicBesideNewerFlash(t *testing.T) {
 	})
 }
 
+// A flash that could not be given back is lost. What the middleware that recovers does to the session
+// must not put it over a flash that another request has set meanwhile.
+func TestPanicBesideNewerFlashAfterAFailure(t *testing.T) {
+	refuses := false
+	a := newApp(t, backendOptions(before(func(context.Context, string, string) error {
+		if refuses {
+			return session.ErrNotApplied
+		}
+		return nil
+	})))
+	a.Get("/set", func(s session.Session) { s.SetFlash("old") })
+	a.Get("/newer", func(s session.Session) { s.SetFlash("newer") })
+	a.Get("/get", func(flash session.Flash) string { return fmt.Sprint(flash) })
+	a.Get("/panic", func(c flamego.Context, w http.ResponseWriter) {
+		defer func() {
+			_ = recover()
+			refuses = false
+			a.visitor(a.cookie).get("/newer")
+			w.WriteHeader(http.StatusInternalServerError)
+		}()
+		c.Next()
+	}, func(flash session.Flash) {
+		require.Equal(t, "old", flash)
+		refuses = true
+		panic("in the handler")
+	})
+	a.get("/set")
+	a.get("/panic")
+	require.Len(t, a.TakeErrors(), 1)
+	require.Equal(t, "newer", a.get("/get").Body.String())
+}
+
 // A panic gives back the flash, but not over one that the handler has saved itself.
 func TestPanicAfterAFlashSavedByHand(t *testing.T) {
 	onBoth(t, func(t *testing.T, opts session.Options) {

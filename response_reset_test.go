@@ -167,6 +167,38 @@ func TestLateFailureResets(t *testing.T) {
 	}
 }
 
+// What is sent past our writer cannot be a 500 when the commit fails. If the handler panics then, a
+// Recovery that comes before the sessions must not end the response as if all were well. The same
+// goes for an ErrorFunc that panics.
+func TestPanicAfterALateFailureResets(t *testing.T) {
+	for name, errorFunc := range map[string]func(error){"handler": nil, "ErrorFunc": func(error) { panic("in ErrorFunc") }} {
+		t.Run(name, func(t *testing.T) {
+			o := new(outage)
+			f := flamego.NewWithLogger(io.Discard)
+			opts := backendOptions(before(o.fail))
+			opts.ErrorFunc = errorFunc
+			var past http.ResponseWriter
+			f.Use(flamego.Recovery(), func(c flamego.Context) { past = c.ResponseWriter() }, session.Sessioner(opts))
+			f.Get("/", func(s session.Session, w http.ResponseWriter) {
+				if errorFunc != nil { // a change after the first byte, by our writer
+					past = w
+					write(w, "begun")
+				}
+				o.on.Store(true)
+				s.Set("key", 1)
+				write(past, "done")
+				if errorFunc == nil {
+					panic("in the handler")
+				}
+			})
+			server := httptest.NewServer(f)
+			t.Cleanup(server.Close)
+			got, err := request(t, server, "GET / HTTP/1.0\r\n\r\n")
+			require.ErrorIs(t, err, syscall.ECONNRESET, got)
+		})
+	}
+}
+
 // TLS says goodbye when it is closed, which is a proper end, too.
 func TestLateFailureBreaksTLS(t *testing.T) {
 	t.Parallel()

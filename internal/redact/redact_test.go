@@ -65,3 +65,17 @@ func TestForeign(t *testing.T) {
 		t.Error("not the original, or redacted twice")
 	}
 }
+
+// SQL writes one letter before the quote of some literals, and Go of none that is quoted by ".
+func TestForeignLiterals(t *testing.T) {
+	for in, want := range map[string]string{
+		"near X'534543524554' in":  "near X'...' in",
+		"near E'it''s SECRET', or": "near E'...', or",
+		`a b"SECRET" here`:         `a b"..." here`,
+		"the app's key isn't here": "the app's key isn't here",
+	} {
+		if got := redact.Foreign(errors.New(in)).Error(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

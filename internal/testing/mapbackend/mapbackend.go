@@ -96,6 +96,9 @@ func (b *Backend) rename(sid, newSID string, old []byte, rec session.Record) (bo
 	if r, ok := b.live(sid); !ok || !bytes.Equal(r.Data, old) {
 		return false, nil
 	}
+	if _, taken := b.live(newSID); taken && newSID != sid {
+		return false, nil
+	}
 	delete(b.Records, sid)
 	b.Put(newSID, rec)
 	return true, nil
