@@ -58,6 +58,7 @@ func (m *Manager) serve(c flamego.Context) {
 		return
 	}
 	rq.inject()
+	defer rq.breakOffUnsaved() // also when a handler, or ErrorFunc, panics
 	rq.Next()
 	rq.finish()
 }
@@ -373,7 +374,15 @@ func (rq *request) finish() {
 		rq.seal()
 	case !rq.begun():
 		rq.refuse()
-	default:
+	}
+}
+
+// breakOffUnsaved breaks the response off if it is not our 500 and the session is not saved.
+func (rq *request) breakOffUnsaved() {
+	rq.mu.Lock()
+	failed := rq.failed
+	rq.mu.Unlock()
+	if failed && !rq.refused && rq.begun() {
 		rq.breakOff()
 	}
 }
