@@ -130,9 +130,12 @@ func (a ownAdapter) takeFlash(ctx context.Context, rs *requestSession) (Flash, e
 	return flash, nil
 }
 
+// giveFlash leaves nothing in the log of the session. If it fails, a later commit of the request
+// would put the flash over a newer one, which others have set meanwhile.
 func (a ownAdapter) giveFlash(ctx context.Context, rs *requestSession, flash Flash) error {
-	rs.base.SetFlash(flash)
-	_, err := a.commit(ctx, rs.base, commit.IfNoFlash)
+	b := rs.base.likeness()
+	b.SetFlash(flash)
+	_, err := a.commit(ctx, b, commit.IfNoFlash)
 	return err
 }
 
