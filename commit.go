@@ -60,8 +60,8 @@ func (s *BaseSession) checkOut(store ownStore, when commit.Condition, c *commit.
 	c.ID, c.When, c.First = s.sid, when, s.first
 	if s.origin.store == store {
 		c.Log, c.Origin, c.Values, c.Vanished = s.log, s.origin.Origin, s.base, s.vanished
-		if s.fresh {
-			c.Origin.ID, c.Fresh = s.sid, true // an ID that was replaced at once leaves no trace
+		if c.Fresh = s.fresh; s.fresh && !c.IsDoubtful() {
+			c.Origin.ID = s.sid // an ID that was replaced at once leaves no trace
 		}
 	} else {
 		all := state.Copy(s.base)
