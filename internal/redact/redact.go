@@ -45,8 +45,9 @@ func (e *Error) Format(f fmt.State, verb rune) {
 }
 
 // quoted is a quoted text. It goes from the first quote to the last, since there may be
-// quotes inside. An apostrophe within a word is no quote.
-var quoted = regexp.MustCompile("(?s)\\B'.*'\\B|\\B\".*\"\\B|`.*`")
+// quotes inside. An apostrophe within a word is no quote, but in SQL one letter may stand before
+// a quote, as in X'00ff'.
+var quoted = regexp.MustCompile("(?s)(?:\\B|\\b\\w)'.*'\\B|\".*\"|`.*`")
 
 // Foreign returns an error of an app's code so that it may be shown, and nil if err is nil.
 // Its text is that of err without what is quoted and without the IDs: what a server quotes
@@ -55,7 +56,10 @@ func Foreign(err error, ids ...string) error {
 	if _, ok := err.(*Error); ok || err == nil { //nolint:errorlint // what wraps it has a text of its own
 		return err
 	}
-	text := quoted.ReplaceAllStringFunc(err.Error(), func(s string) string { return s[:1] + "..." + s[:1] })
+	text := quoted.ReplaceAllStringFunc(err.Error(), func(s string) string {
+		first := strings.IndexAny(s, "'\"`")
+		return s[:first+1] + "..." + s[len(s)-1:]
+	})
 	for _, id := range ids {
 		if id != "" {
 			text = strings.ReplaceAll(text, id, "[session ID]")
