@@ -74,7 +74,7 @@ func (e *Engine) inLane(ctx context.Context, c *Change) error {
 			if b == nil {
 				return ctx.Err()
 			}
-			<-b.done // the write ends by the deadline of c at the latest
+			<-b.done // at the deadline of c at the latest, but for a function of Update that takes longer
 			return e.adopt(c, b)
 		}
 	}

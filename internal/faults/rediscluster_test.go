@@ -54,6 +54,7 @@ func TestSentinel(t *testing.T) {
 func TestSlotMigration(t *testing.T) {
 	for name, oneSlot := range map[string]bool{"redis, a slot of many": false, "redis, one slot": true} {
 		t.Run(name, func(t *testing.T) {
+			beside(t)
 			onItsWay := time.Duration(rounds(100, 500)) * time.Millisecond
 			figure(t, "%s", redisfaults.Migrate(t, inCluster, oneSlot, true, rounds(2, 5), onItsWay))
 		})

@@ -87,7 +87,8 @@ func (s *sqlServer) takeAll() (free func()) {
 // TestReadOnlyServer has the server take no writes for a while. Reads go on. Each write fails when
 // Options.Timeout is over, with one error, and changes nothing. Writes that wait when the server takes
 // writes again succeed. It rests on the class ReadOnly of internal/sqlstore: after such an error the
-// store closes idle connections, and tries again until the time is over.
+// store tries again until the time is over. (That it closes idle connections, TestFailover of the
+// backends shows.)
 func TestReadOnlyServer(t *testing.T) {
 	const timeout, grace, lifted = 3 * time.Second, 2 * time.Second, time.Second
 	setting := map[string]string{"postgres": "default_transaction_read_only", "mysql": "read_only"}

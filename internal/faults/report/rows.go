@@ -31,7 +31,6 @@ var parts = []part{
 		{"TestOutOfDescriptors", "The process has no file descriptors left", "as with a full disk; no descriptor is lost"},
 		{"TestFolderMoved", "RootDir is moved away and comes back", "what was stored is there again"},
 		{"TestFolderWiped", "RootDir is removed while requests run", "sessions are gone, and new ones work at once"},
-		{"TestLockFilesRemoved", "The lock files are removed while requests run", "no addition is lost"},
 		{"TestLockedFile", "Another process holds the write lock of the SQLite file", "2 s cost no error; of 10 s each write is told by one clear error at its Timeout; reads go on"},
 	}},
 	{"SQL servers", []row{

@@ -135,6 +135,7 @@ func TestSlotMigration(t *testing.T) {
 	for name, c := range faultClients {
 		for where, oneSlot := range map[string]bool{"a slot of many": false, "one slot": true} {
 			t.Run(name+", "+where, func(t *testing.T) {
+				beside(t)
 				t.Log(redisfaults.Migrate(t, c.cluster, oneSlot, c.follows, rounds(2, 5), time.Duration(rounds(100, 500))*time.Millisecond))
 			})
 		}
