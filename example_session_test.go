@@ -1,13 +1,14 @@
 package session_test
 
 import (
+	"bytes"
+	"compress/flate"
 	"encoding/gob"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
-	"os"
+	"strings"
 
 	"github.com/flamego/flamego"
 
@@ -125,53 +126,75 @@ func ExampleGobDecoder() {
 	// true
 }
 
-// Data as JSON, which programs in other languages can read. Its keys are strings, and its
-// numbers are float64; Update makes them integers again.
+// Data as JSON, which programs in other languages can read.
+func ExampleJSONEncoder() {
+	raw, err := session.JSONEncoder(session.Data{"user_id": 7, "score": 2.0, "roles": []string{"admin"}})
+	fmt.Println(string(raw), err)
+
+	data, err := session.JSONDecoder(raw)
+	fmt.Printf("%T %T %T %v\n", data["user_id"], data["score"], data["roles"], err)
+	// Output:
+	// {"roles":["admin"],"score":2.0,"user_id":7} <nil>
+	// int float64 []interface {} <nil>
+}
+
+func ExampleJSONDecoder() {
+	data, err := session.JSONDecoder([]byte(`{"user_id": 7}`))
+	fmt.Println(data["user_id"], err)
+
+	_, err = session.JSONDecoder([]byte(`[7]`))
+	fmt.Println(err)
+	// Output:
+	// 7 <nil>
+	// decode: it is no JSON object
+}
+
+// An app moves from gob to JSON: what is stored stays readable, and each session is JSON from its
+// next change on.
+func ExampleGobOrJSONDecoder() {
+	before, _ := session.GobEncoder(session.Data{"user_id": 7})
+	after, _ := session.JSONEncoder(session.Data{"user_id": 7})
+	for _, raw := range [][]byte{before, after} {
+		data, err := session.GobOrJSONDecoder(raw)
+		fmt.Println(data, err)
+	}
+	// Output:
+	// map[user_id:7] <nil>
+	// map[user_id:7] <nil>
+}
+
+// Data that is compressed. The Decoder reads no more than a limit: a few bytes may stand for very many.
 func ExampleEncoder() {
 	encode := func(data session.Data) ([]byte, error) {
-		object := make(map[string]any)
-		for key, val := range data {
-			name, ok := key.(string)
-			if !ok {
-				return nil, errors.New("a key is no string")
-			}
-			object[name] = val
-		}
-		return json.Marshal(object)
-	}
-	decode := func(raw []byte) (session.Data, error) {
-		var object map[string]any
-		if err := json.Unmarshal(raw, &object); err != nil {
+		raw, err := session.GobEncoder(data)
+		if err != nil {
 			return nil, err
 		}
-		data := make(session.Data)
-		for name, val := range object {
-			data[name] = val
+		var buf bytes.Buffer
+		w, err := flate.NewWriter(&buf, flate.BestSpeed)
+		if err != nil {
+			return nil, err
 		}
-		return data, nil
+		if _, err := w.Write(raw); err != nil {
+			return nil, err
+		}
+		err = w.Close()
+		return buf.Bytes(), err
+	}
+	decode := func(raw []byte) (session.Data, error) {
+		plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(raw)), 1<<20))
+		if err != nil {
+			return nil, err
+		}
+		return session.GobDecoder(plain)
 	}
 
-	dir, err := os.MkdirTemp("", "sessions")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.RemoveAll(dir)
-	f := flamego.New()
-	f.Use(session.Sessioner(session.Options{
-		Initer: session.FileIniter(),
-		Config: session.FileConfig{RootDir: dir, Encoder: encode, Decoder: decode},
-	}))
-	f.Get("/", func(s session.Session) string {
-		before := s.Get("visits")
-		session.Update(s, "visits", func(n int) int { return n + 1 })
-		return fmt.Sprintf("%T %v, then %v", before, before, s.Get("visits"))
-	})
-
-	b := newBrowser(f)
-	fmt.Println(b.get("/").Body)
-	fmt.Println(b.get("/").Body)
+	config := session.FileConfig{Encoder: encode, Decoder: decode}
+	raw, err := config.Encoder(session.Data{"text": strings.Repeat("again ", 1000)})
+	fmt.Println(len(raw) < 200, err)
+	data, err := config.Decoder(raw)
+	fmt.Println(len(data["text"].(string)), err)
 	// Output:
-	// <nil> <nil>, then 1
-	// float64 1, then 2
+	// true <nil>
+	// 6000 <nil>
 }
