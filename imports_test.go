@@ -139,6 +139,7 @@ func TestImportsPointDown(t *testing.T) {
 		"/internal/liveness":               nil,
 		"/internal/backoff":                nil,
 		"/internal/redact":                 nil,
+		"/internal/seal":                   nil,
 		"/internal/ttl":                    nil,
 		"/internal/visit":                  nil,
 		"/internal/together":               {"/internal/deadline"},

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"sync/atomic"
 	"time"
 
 	"github.com/flamego/session/internal/clock"
 	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/seal"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -113,6 +115,7 @@ type rules struct {
 	firstLifetime time.Duration // 0 for none
 	ownerKey      interface{}   // nil for none
 	maxOwned      int           // 0 for any number
+	keys          seal.Keys
 	errorFunc     func(error)
 	clock         *clock.Clock
 	configured    bool // by a Manager
@@ -138,20 +141,24 @@ func (r *rules) with(o *Options) (*rules, error) {
 	if o.FirstLifetime >= r.lifetime {
 		return nil, fmt.Errorf("FirstLifetime is %v, not shorter than the Lifetime of %v", o.FirstLifetime, r.lifetime)
 	}
+	keys, err := seal.New(o.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("Keys: %w", err)
+	}
 	next := &rules{
 		lifetime: r.lifetime, maxLifetime: o.MaxLifetime, firstLifetime: o.FirstLifetime,
-		ownerKey: o.OwnerKey, maxOwned: o.MaxOwned, errorFunc: o.ErrorFunc, clock: r.clock, configured: true,
+		ownerKey: o.OwnerKey, maxOwned: o.MaxOwned, keys: keys, errorFunc: o.ErrorFunc, clock: r.clock, configured: true,
 	}
 	next.customSeen.Store(r.customSeen.Load())
 	if r.configured && !r.isLike(next) {
-		return nil, errors.New("the store is in use with other values of MaxLifetime, FirstLifetime, OwnerKey or MaxOwned")
+		return nil, errors.New("the store is in use with other values of MaxLifetime, FirstLifetime, OwnerKey, MaxOwned or Keys")
 	}
 	return next, nil
 }
 
 func (r *rules) isLike(other *rules) bool {
 	return r.maxLifetime == other.maxLifetime && r.firstLifetime == other.firstLifetime &&
-		r.ownerKey == other.ownerKey && r.maxOwned == other.maxOwned
+		r.ownerKey == other.ownerKey && r.maxOwned == other.maxOwned && reflect.DeepEqual(r.keys, other.keys)
 }
 
 // custom returns the custom lifetime of a session (SetLifetime), 0 if it has none.

@@ -78,6 +78,21 @@ type Options struct {
 	// the sessions of the owner. If the list fails, the login counts all the same, and
 	// ErrorFunc is told. It needs OwnerKey. Default is no limit.
 	MaxOwned int
+	// Keys encrypt the data of sessions in the store, so that whoever can read the database reads no
+	// session, and whoever can write to it makes none: data that was changed, or copied to another
+	// session, does not open. Each key is 32 random bytes. The first one seals what is written, and each
+	// opens. The index of OwnerKey has an HMAC in place of the owner. A record takes 29 bytes more,
+	// which count for MaxDataSize. The memory store has nothing to encrypt.
+	//
+	// A key that is nil stands for data that is not encrypted. So a running app begins with {nil, k},
+	// goes on with {k, nil} when all instances have k, and with {k} when the longest lifetime is over.
+	// A new key goes last at first: {k, new}, then {new, k}, and {new} when the longest lifetime is
+	// over. The way back is the same in the other order.
+	//
+	// What no key opens is data that cannot be decoded: ErrorFunc is told, the session is empty, and
+	// the data stays until the session is changed. To give a key of another length, or a key twice, is
+	// an error. So is the option with a store of another make, as for MaxLifetime. Default is none.
+	Keys [][]byte
 	// FailFunc answers a request whose session could not be loaded or saved, in the form of the
 	// app. The status is 500 unless FailFunc writes another one of 200 and above. Headers that
 	// handlers have set for the page are removed before. ErrorFunc is told the error; FailFunc
@@ -167,6 +182,8 @@ func (o *Options) forOurStores() string {
 		return "FirstLifetime"
 	case o.OwnerKey != nil:
 		return "OwnerKey"
+	case len(o.Keys) > 0:
+		return "Keys"
 	}
 	return ""
 }

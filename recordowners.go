@@ -52,13 +52,13 @@ func (s *recordStore) owned(ctx context.Context, owner string) (sessions []owned
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	index, _ := ownerIndex(s.backend)
-	records, err := index.Owned(ctx, indexText(owner))
+	r := s.rules()
+	records, err := s.inIndex(ctx, index, indexText(owner))
 	if err != nil {
 		return nil, s.fail("owned", err)
 	}
-	r := s.rules()
 	for _, rec := range records {
-		values, _, _ := s.codec.Decode(rec.Data)
+		values, _, _ := s.decode(rec.ID, rec.Data)
 		v := state.Map(values)
 		if s.checkSID(rec.ID) == nil && r.owner(v) == owner && !state.IsMark(v) && !r.isOver(v) {
 			sessions = append(sessions, ownedSession{rec.ID, v, rec.TTL})

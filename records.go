@@ -15,13 +15,15 @@ type records struct{ *recordStore }
 
 var _ commit.Store = records{}
 
-func (s records) Encode(values map[interface{}]interface{}, rest *state.Rest) ([]byte, error) {
-	return s.codec.Encode(values, rest)
+func (s records) Encode(sid string, values map[interface{}]interface{}, rest *state.Rest) ([]byte, error) {
+	return s.encode(sid, values, rest)
 }
 
-func (s records) Decode(data []byte) (map[interface{}]interface{}, *state.Rest, error) {
-	return s.codec.Decode(data)
+func (s records) Decode(sid string, data []byte) (map[interface{}]interface{}, *state.Rest, error) {
+	return s.decode(sid, data)
 }
+
+func (s records) Rebind(data []byte, sid, newSID string) []byte { return s.rebind(data, sid, newSID) }
 
 func (s records) Stamp(values map[interface{}]interface{}, begins bool) bool {
 	_, changed := s.rules().stamp(state.ListOf(values), begins)
@@ -42,21 +44,22 @@ func (s records) Load(ctx context.Context, sid string) (commit.Found, error) {
 }
 
 func (s records) Insert(ctx context.Context, sid string, rec commit.Record) (bool, error) {
+	rec.Owner = s.rules().keys.Owner(0, rec.Owner)
 	return s.backend.Insert(ctx, sid, Record(rec))
 }
 
 func (s records) Swap(ctx context.Context, sid string, old []byte, rec commit.Record) (bool, error) {
-	if !s.isOurs(old) {
+	if !s.isOurs(sid, old) {
 		return false, errNotOurs
 	}
-	return s.backend.Swap(ctx, sid, old, Record(rec))
+	return s.backend.Swap(ctx, sid, old, s.indexed(rec, sid, old))
 }
 
 // Rename notes the old ID before: other requests of this process must not find it gone and
 // not know why. The note stays when the mark is there, for those who look in between, and
 // when it is not known whether there is a new ID.
 func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, rec commit.Record) (ok bool, err error) {
-	if old.Status == commit.Live && !s.isOurs(old.Data) {
+	if old.Status == commit.Live && !s.isOurs(old.ID, old.Data) {
 		return false, errNotOurs
 	}
 	noted := s.renewed.hasSince(old.ID, state.MarkFor) // by a request that has renewed the session before
@@ -64,7 +67,7 @@ func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, r
 		s.renewed.addNow(old.ID)
 	}
 	if old.Status == commit.Live {
-		ok, err = s.backend.Rename(ctx, old.ID, newSID, old.Data, Record(rec))
+		ok, err = s.backend.Rename(ctx, old.ID, newSID, old.Data, s.indexed(rec, old.ID, old.Data))
 	} else {
 		ok, err = s.Insert(ctx, newSID, rec)
 	}
@@ -78,11 +81,11 @@ func (s records) Rename(ctx context.Context, old commit.Origin, newSID string, r
 // else of a mark, this process knows the ID all the same.
 func (s records) Mark(ctx context.Context, sid string) {
 	s.renewed.addNow(sid)
-	data, err := s.codec.Encode(state.Mark(s.rules().now()), nil)
+	data, err := s.encode(sid, state.Mark(s.rules().now()), nil)
 	if err != nil {
 		return
 	}
-	if values, _, _ := s.codec.Decode(data); state.IsMark(state.Map(values)) {
+	if values, _, _ := s.decode(sid, data); state.IsMark(state.Map(values)) {
 		_, _ = s.backend.Insert(ctx, sid, Record{Data: data, TTL: state.MarkFor})
 	}
 }

@@ -209,7 +209,7 @@ func (s *recordStore) find(ctx context.Context, sid string) (now commit.Found, l
 		return now, 0, nil
 	}
 	now.Data, now.Expires = rec.Data, commit.In(rec.TTL)
-	now.Values, now.Rest, now.Undecoded = s.codec.Decode(rec.Data)
+	now.Values, now.Rest, now.Undecoded = s.decode(sid, rec.Data)
 	now.Status = s.rules().status(now.Values, state.IsMark(now.Values), rec.TTL)
 	if s.rules().isOver(now.Values) {
 		s.endLate(ctx, sid, rec)
@@ -248,7 +248,7 @@ func (s *recordStore) Destroy(ctx context.Context, sid string) error {
 
 func (s *recordStore) Touch(ctx context.Context, sid string) error {
 	r := s.rules()
-	if !r.needsValues() {
+	if !r.needsValues() && !r.keys.Any() {
 		return s.extendBy(ctx, sid, r.ttl(nil, false))
 	}
 	var b BaseSession
@@ -261,7 +261,8 @@ func (s *recordStore) Touch(ctx context.Context, sid string) error {
 func (s *recordStore) extend(ctx context.Context, b *BaseSession) error {
 	r := s.rules()
 	sid, values, whole := b.stored()
-	if whole && r.extendsBySaving(values) { // a value that could not be decoded may be the owner
+	// A value that could not be decoded may be the owner.
+	if whole && r.extendsBySaving(values) || (whole || r.ownerKey == nil) && s.isOutdated(b) {
 		_, err := s.commit(ctx, b.likeness(), commit.Always)
 		return err
 	}

@@ -24,11 +24,11 @@ func (s *recordStore) checkSID(sid string) error {
 }
 
 // isOurs reports whether the data of a record may be changed. Without SharedKeys all may.
-func (s *recordStore) isOurs(data []byte) bool {
+func (s *recordStore) isOurs(sid string, data []byte) bool {
 	if !s.shared {
 		return true
 	}
-	values, rest, _ := s.codec.Decode(data)
+	values, rest, _ := s.decode(sid, data)
 	return len(data) > 0 && values != nil && !rest.IsAll()
 }
 
@@ -40,7 +40,7 @@ func (s *recordStore) mayTouch(ctx context.Context, sid string) (ours bool, err 
 		return true, nil
 	}
 	rec, found, err := s.backend.Load(ctx, sid)
-	if err == nil && found && !s.isOurs(rec.Data) {
+	if err == nil && found && !s.isOurs(sid, rec.Data) {
 		return false, errNotOurs
 	}
 	return found && err == nil, err

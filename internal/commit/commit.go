@@ -65,8 +65,11 @@ type Store interface {
 	Mark(ctx context.Context, id string)
 	Delete(ctx context.Context, id string) error
 
-	// Encode returns the bytes of values, and of what could not be decoded.
-	Encode(values map[any]any, rest *state.Rest) ([]byte, error)
+	// Encode returns the bytes of values, and of what could not be decoded, for a record under an ID.
+	Encode(id string, values map[any]any, rest *state.Rest) ([]byte, error)
+	// Rebind returns the bytes of a record that has the same values under another ID, or those that
+	// the store would write today under the same one.
+	Rebind(data []byte, id, newID string) []byte
 	// Stamp notes in the values of a record what the store has to know of the record, if
 	// that is missing, and reports whether it has changed them. It is told whether the record
 	// begins a session or gives it a new ID.
@@ -76,10 +79,10 @@ type Store interface {
 	TTL(values map[any]any, first bool) time.Duration
 	// Owner returns the owner of a record with these values, empty if it has none.
 	Owner(values map[any]any) string
-	// Decode returns the values in the bytes of a record, in a map that is the
+	// Decode returns the values in the bytes of the record under an ID, in a map that is the
 	// caller's. The map is nil if there is an error, unless a part of the bytes can be
 	// decoded: then there is a rest, too.
-	Decode(data []byte) (map[any]any, *state.Rest, error)
+	Decode(id string, data []byte) (map[any]any, *state.Rest, error)
 }
 
 // Moment is an instant by the monotonic clock of this process. Every session has one, and a

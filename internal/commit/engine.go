@@ -177,9 +177,9 @@ func (e *Engine) prepare(c *Change, a *attempt) (void bool, err error) {
 		a.next, err = e.change(c, values, rest, unreadable, begins)
 	} else if unreadable != nil || !e.stamped(c, values, rest, begins, &a.next) {
 		// There is nothing to note in the record either, or no way to: a new ID, or only more
-		// time. The bytes stay as they are.
+		// time. The values stay as they are.
 		a.next = c.Origin
-		a.next.ID = c.ID
+		a.next.ID, a.next.Data = c.ID, e.store.Rebind(c.Origin.Data, c.Origin.ID, c.ID)
 		if c.Origin.Values != nil {
 			a.view = c.Values
 		}
@@ -194,7 +194,7 @@ func (e *Engine) stamped(c *Change, values map[any]any, rest *state.Rest, begins
 	if !e.store.Stamp(values, begins) {
 		return false
 	}
-	data, err := e.store.Encode(values, rest)
+	data, err := e.store.Encode(c.ID, values, rest)
 	if err != nil {
 		return false
 	}
@@ -219,7 +219,7 @@ func (e *Engine) change(c *Change, values map[any]any, rest *state.Rest, unreada
 	}
 	e.store.Stamp(values, begins)
 	next = Origin{ID: c.ID, Status: Live, Values: values, Rest: rest.After(&c.Log)}
-	next.Data, err = e.store.Encode(values, next.Rest)
+	next.Data, err = e.store.Encode(c.ID, values, next.Rest)
 	return next, err
 }
 
@@ -234,7 +234,7 @@ func (e *Engine) values(o Origin) (values map[any]any, rest *state.Rest, err err
 		return make(map[any]any), nil, nil
 	}
 	if o.Values == nil || !o.Values.Fixed() {
-		values, rest, err = e.store.Decode(o.Data)
+		values, rest, err = e.store.Decode(o.ID, o.Data)
 		if values != nil {
 			return values, rest, nil
 		}

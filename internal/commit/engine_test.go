@@ -45,7 +45,7 @@ func newStore(id string, values map[any]any) *store {
 }
 
 func (s *store) put(id string, values map[any]any) {
-	data, err := s.Encode(values, nil)
+	data, err := s.Encode(id, values, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -54,7 +54,7 @@ func (s *store) put(id string, values map[any]any) {
 
 // values are those of the app, without the name of the commit that has computed one.
 func (s *store) values(id string) map[any]any {
-	values, _, _ := s.Decode(s.data[id])
+	values, _, _ := s.Decode(id, s.data[id])
 	delete(values, "flamego::session::commit")
 	return values
 }
@@ -142,7 +142,7 @@ func (s *store) Stamp(map[any]any, bool) bool { return false }
 
 func (s *store) Owner(map[any]any) string { return "" }
 
-func (s *store) Encode(values map[any]any, _ *state.Rest) ([]byte, error) {
+func (s *store) Encode(_ string, values map[any]any, _ *state.Rest) ([]byte, error) {
 	if err := s.fail; err != nil {
 		s.fail = nil
 		return nil, err
@@ -154,7 +154,9 @@ func (s *store) Encode(values map[any]any, _ *state.Rest) ([]byte, error) {
 	return json.Marshal(m)
 }
 
-func (s *store) Decode(data []byte) (map[any]any, *state.Rest, error) {
+func (s *store) Rebind(data []byte, _, _ string) []byte { return data }
+
+func (s *store) Decode(_ string, data []byte) (map[any]any, *state.Rest, error) {
 	m := make(map[string]any)
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, nil, err

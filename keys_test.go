@@ -1,0 +1,355 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/seal"
+	"github.com/flamego/session/internal/testing/mapbackend"
+	"github.com/flamego/session/storetest"
+)
+
+var keyOne, keyTwo = bytes.Repeat([]byte("1"), 32), bytes.Repeat([]byte("2"), 32)
+
+// All rules hold for sealed data.
+func TestKeysConformance(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string]func(t testing.TB, lifetime time.Duration) session.Options{
+		"file": func(t testing.TB, lifetime time.Duration) session.Options {
+			return session.Options{Initer: session.FileIniter(), Config: session.FileConfig{Lifetime: lifetime, RootDir: filepath.Join(t.TempDir(), "s")}}
+		},
+		"memory": func(_ testing.TB, lifetime time.Duration) session.Options {
+			return session.Options{Config: session.MemoryConfig{Lifetime: lifetime}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var how []storetest.Trait
+			if name == "memory" {
+				how = append(how, storetest.Private, storetest.Live)
+			}
+			storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+				o := opts(t, lifetime)
+				o.Keys = [][]byte{keyOne, keyTwo}
+				return o
+			}, how...)
+		})
+	}
+}
+
+// keysApp is an app on a backend, in which a visitor logs in as the owner that the query says.
+func keysApp(t testing.TB, b *mapbackend.Backend, errs *[]error, keys ...[]byte) *app {
+	t.Helper()
+	opts := backendOptions(b)
+	opts.Keys, opts.OwnerKey = keys, "user"
+	opts.ErrorFunc = func(err error) { *errs = append(*errs, err) }
+	a := newApp(t, opts)
+	a.Get("/login", func(w http.ResponseWriter, r *http.Request, s session.Session) error {
+		s.Set("user", r.URL.RawQuery)
+		return s.RegenerateID(w, r)
+	})
+	a.Get("/renew", func(w http.ResponseWriter, r *http.Request, s session.Session) error { return s.RegenerateID(w, r) })
+	a.Get("/user", func(s session.Session) string { return fmt.Sprint(s.Get("user")) })
+	a.Get("/flash", func(s session.Session) string { s.SetFlash("qzflash"); return "ok" })
+	a.Get("/end", func(r *http.Request, store session.Store) (string, error) {
+		n, err := session.EndOwned(r.Context(), store, r.URL.RawQuery, nil)
+		return fmt.Sprint(n), err
+	})
+	return a
+}
+
+func idOf(a *app) string { return strings.TrimPrefix(a.cookie, "flamego_session=") }
+
+// TestKeysAtRest: what is stored can neither be read nor forged.
+func TestKeysAtRest(t *testing.T) {
+	t.Parallel()
+	b, errs := mapbackend.New(), []error(nil)
+	admin := keysApp(t, b, &errs, keyOne)
+	admin.get("/login?qzadmin")
+	admin.get("/flash")
+	for sid, rec := range b.Records {
+		for _, text := range []string{"qzadmin", "qzflash", "user", "flamego", sid} {
+			require.NotContains(t, string(rec.Data), text)
+			require.NotContains(t, rec.Owner, text)
+		}
+	}
+	mallory := keysApp(t, b, &errs, keyOne)
+	mallory.get("/login?mallory")
+	require.Empty(t, errs)
+	own := b.Records[idOf(mallory)]
+
+	forged := map[string][]byte{
+		"the data of an administrator": b.Records[idOf(admin)].Data,
+		"plain data":                   mustGob(t, session.Data{"user": "qzadmin"}),
+		"nothing":                      {},
+		"one byte":                     {seal.First},
+	}
+	for i := range own.Data {
+		changed := bytes.Clone(own.Data)
+		changed[i] ^= 1
+		forged[fmt.Sprint("a change of byte ", i)] = changed
+	}
+	for name, data := range forged {
+		rec := own
+		rec.Data = data
+		b.Records[idOf(mallory)] = rec
+		errs = nil
+		require.Equal(t, "<nil>", mallory.get("/user").Body.String(), name)
+		require.Len(t, errs, 1, name)
+		require.NotContains(t, errs[0].Error(), idOf(mallory))
+		require.Equal(t, data, b.Records[idOf(mallory)].Data, "what does not open stays")
+	}
+	b.Records[idOf(mallory)] = own
+	require.Equal(t, "mallory", mallory.get("/user").Body.String())
+}
+
+func mustGob(t testing.TB, data session.Data) []byte {
+	t.Helper()
+	raw, err := session.GobEncoder(data)
+	require.NoError(t, err)
+	return raw
+}
+
+// TestKeysLost: without the key a session is empty, and it is there again with the key.
+func TestKeysLost(t *testing.T) {
+	t.Parallel()
+	b, errs := mapbackend.New(), []error(nil)
+	a := keysApp(t, b, &errs, keyOne)
+	a.get("/login?alice")
+	for _, keys := range [][][]byte{{keyTwo}, nil} {
+		errs = nil
+		other := keysApp(t, b, &errs, keys...)
+		other.cookie = a.cookie
+		require.Equal(t, "<nil>", other.get("/user").Body.String())
+		require.Len(t, errs, 1)
+	}
+	require.Equal(t, "alice", a.get("/user").Body.String())
+}
+
+// keySteps are the steps of a roll-out, of a rotation, and of the way back.
+var keySteps = [][][]byte{
+	nil, {nil, keyOne}, {keyOne, nil}, {keyOne}, {keyOne, keyTwo}, {keyTwo, keyOne}, {keyTwo},
+	{keyTwo, nil}, {nil, keyTwo}, nil,
+}
+
+// formerBackend sees to it that a record which is replaced was stored under the owner that the store says.
+type formerBackend struct {
+	*mapbackend.Backend
+	t testing.TB
+}
+
+func (b formerBackend) check(sid string, old []byte, rec session.Record) {
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	if now := b.Records[sid]; bytes.Equal(now.Data, old) && now.Owner != rec.Former {
+		b.t.Errorf("the record of owner %q is replaced as one of %q", now.Owner, rec.Former)
+	}
+}
+
+func (b formerBackend) Swap(ctx context.Context, sid string, old []byte, rec session.Record) (bool, error) {
+	b.check(sid, old, rec)
+	return b.Backend.Swap(ctx, sid, old, rec)
+}
+
+func (b formerBackend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+	b.check(sid, old, rec)
+	return b.Backend.Rename(ctx, sid, newSID, old, rec)
+}
+
+// TestKeysRollOut has two instances, one step apart, serve the same visitors. No visitor is logged
+// out, no count is lost, and each owner has one session.
+func TestKeysRollOut(t *testing.T) {
+	t.Parallel()
+	for _, ownerKey := range []interface{}{nil, "user"} {
+		t.Run(fmt.Sprint(ownerKey), func(t *testing.T) {
+			t.Parallel()
+			testKeysRollOut(t, ownerKey)
+		})
+	}
+}
+
+func testKeysRollOut(t *testing.T, ownerKey interface{}) {
+	b, errs := mapbackend.New(), []error(nil)
+	var mu sync.Mutex
+	open := func(keys [][]byte) *app {
+		opts := backendOptions(formerBackend{b, t})
+		opts.Keys, opts.OwnerKey, opts.TouchInterval = keys, ownerKey, -1
+		opts.ErrorFunc = func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		}
+		a := newApp(t, opts)
+		a.Get("/zero", func(s session.Session) { s.Set("n", 0) })
+		a.Get("/login", func(w http.ResponseWriter, r *http.Request, s session.Session) error {
+			s.Set("user", r.URL.RawQuery)
+			return s.RegenerateID(w, r)
+		})
+		a.Get("/add", func(s session.Session) string {
+			session.Update(s, "n", func(n int) int { return n + 1 })
+			return fmt.Sprint(s.Get("user"), " ", s.Get("n"))
+		})
+		a.Get("/see", func(s session.Session) string { return fmt.Sprint(s.Get("user"), " ", s.Get("n")) })
+		a.Get("/owned", func(r *http.Request, store session.Store) (string, error) {
+			infos, err := session.Owned(r.Context(), store, r.URL.RawQuery)
+			return fmt.Sprint(len(infos)), err
+		})
+		return a
+	}
+	const visitors, requests = 8, 6
+	cookies, counts := make([]string, visitors), make([]int, visitors)
+	for i := range visitors {
+		a := open(keySteps[0])
+		a.get("/zero")
+		a.get(fmt.Sprint("/login?", i))
+		cookies[i] = a.cookie
+	}
+	for step := range len(keySteps) - 1 {
+		instances := []*app{open(keySteps[step]), open(keySteps[step+1])}
+		var wg sync.WaitGroup
+		for i := range visitors {
+			path := "/add"
+			if i%2 == 0 { // a visitor who only reads
+				path = "/see"
+			} else {
+				counts[i] += 2 * requests
+			}
+			for range 2 { // requests at a time
+				wg.Go(func() {
+					for range requests {
+						v := *instances[rand.N(2)]
+						v.cookie = cookies[i]
+						if got := v.get(path).Body.String(); !strings.HasPrefix(got, fmt.Sprint(i, " ")) {
+							t.Errorf("step %d: visitor %d is %s", step, i, got)
+						}
+						if ownerKey == nil {
+							continue
+						}
+						if got := v.get(fmt.Sprint("/owned?", i)).Body.String(); got != "1" {
+							t.Errorf("step %d: visitor %d has %s sessions", step, i, got)
+						}
+					}
+				})
+			}
+		}
+		wg.Wait()
+		for i := range visitors { // by the newer instance alone, as when the longest lifetime is over
+			v := *instances[1]
+			v.cookie = cookies[i]
+			require.Equal(t, fmt.Sprint(i, " ", counts[i]), v.get("/see").Body.String(), "step %d", step)
+		}
+	}
+	require.Empty(t, errs)
+	owned := 0
+	for _, rec := range b.Records {
+		require.NotEqual(t, byte(seal.First), rec.Data[0])
+		if rec.Owner != "" { // and no mark
+			require.Len(t, rec.Owner, 1)
+			owned++
+		}
+	}
+	if ownerKey != nil {
+		require.Equal(t, visitors, owned)
+	}
+}
+
+// TestKeysOwnedMeanwhile: a session that is sealed anew while its owner is looked for is found.
+func TestKeysOwnedMeanwhile(t *testing.T) {
+	t.Parallel()
+	b, errs := mapbackend.New(), []error(nil)
+	a, other := keysApp(t, b, &errs, keyOne, keyTwo), keysApp(t, b, &errs, keyTwo, keyOne)
+	other.get("/login?alice")
+	a.cookie = other.cookie
+	lists := 0
+	b.Before = func(_ context.Context, method, _ string) error {
+		if method != "Owned" {
+			return nil
+		}
+		if lists++; lists == 2 {
+			a.get("/flash")
+		}
+		return nil
+	}
+	infos, err := session.Owned(t.Context(), a.Manager.Store(), "alice")
+	require.NoError(t, err)
+	require.Len(t, infos, 1)
+	require.Equal(t, 3, lists)
+	require.Empty(t, errs)
+}
+
+// TestKeysRenewals: a session keeps its data under a new ID, also one that is renewed and not changed.
+func TestKeysRenewals(t *testing.T) {
+	t.Parallel()
+	b, errs := mapbackend.New(), []error(nil)
+	a := keysApp(t, b, &errs, keyOne)
+	a.get("/login?alice")
+	old := idOf(a)
+	a.get("/renew")
+	require.NotEqual(t, old, idOf(a))
+	require.Equal(t, "alice", a.get("/user").Body.String())
+	require.Equal(t, "1", a.get("/end?alice").Body.String())
+	require.Equal(t, "<nil>", a.get("/user").Body.String())
+	require.Empty(t, errs)
+}
+
+func TestKeysLimit(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		keys [][]byte
+		more int
+	}{{nil, 0}, {[][]byte{keyOne}, seal.Overhead}, {[][]byte{nil, keyOne}, 0}} {
+		b := mapbackend.New()
+		size := len(mustGob(t, session.Data{"k": "v"}))
+		for _, limit := range []int{size + tt.more, size + tt.more - 1} {
+			var errs []error
+			a := newApp(t, session.Options{Keys: tt.keys, ErrorFunc: func(err error) { errs = append(errs, err) },
+				Initer: func(context.Context, ...interface{}) (session.Store, error) {
+					return session.NewStore(b, session.StoreConfig{MaxDataSize: limit}), nil
+				}})
+			a.Get("/set", func(s session.Session) { s.Set("k", "v") })
+			a.Get("/get", func(s session.Session) string { return fmt.Sprint(s.Get("k")) })
+			a.get("/set")
+			require.Equal(t, limit < size+tt.more, len(errs) > 0)
+			if limit == size+tt.more {
+				require.Equal(t, "v", a.get("/get").Body.String())
+			}
+		}
+	}
+}
+
+func TestKeysOptions(t *testing.T) {
+	t.Parallel()
+	for _, initer := range []session.Initer{nil, session.FileIniter()} {
+		_, err := session.New(session.Options{Initer: initer, Config: configOf(t, initer), Keys: [][]byte{keyOne[:16]}})
+		require.EqualError(t, err, "Keys: key 1 has 16 bytes, not 32")
+	}
+	store := session.NewStore(mapbackend.New(), session.StoreConfig{})
+	initer := func(context.Context, ...interface{}) (session.Store, error) { return store, nil }
+	_, err := session.New(session.Options{Initer: initer, Keys: [][]byte{keyOne}})
+	require.NoError(t, err)
+	_, err = session.New(session.Options{Initer: initer, Keys: [][]byte{keyTwo}})
+	require.ErrorContains(t, err, "Keys")
+	_, err = session.New(session.Options{Keys: [][]byte{keyOne}, Initer: func(context.Context, ...interface{}) (session.Store, error) {
+		return struct{ session.Store }{store}, nil
+	}})
+	require.True(t, errors.Is(err, errors.ErrUnsupported), err)
+}
+
+func configOf(t testing.TB, initer session.Initer) interface{} {
+	if initer == nil {
+		return nil
+	}
+	return session.FileConfig{RootDir: t.TempDir()}
+}
