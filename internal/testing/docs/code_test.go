@@ -24,6 +24,7 @@ var known = map[string]string{
 	"sql":       "database/sql",
 	"json":      "encoding/json",
 	"gob":       "encoding/gob",
+	"hex":       "encoding/hex",
 	"errors":    "errors",
 	"fmt":       "fmt",
 	"template":  "html/template",
