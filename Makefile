@@ -139,8 +139,9 @@ FIGURES = $(CURDIR)/$(BUILD)/faults.figures
 .PHONY: faults
 faults: deps ## Break all that is below the stores, 20 minutes, write docs/reliability.md
 	@mkdir -p $(BUILD) && rm -f $(FIGURES)
-	FAULTS=full FAULTS_FIGURES=$(FIGURES) CI=true go test -count=1 -timeout 60m ./internal/faults
-	FAULTS=full FAULTS_FIGURES=$(FIGURES) CI=true go test -count=1 -run '^TestNthCallFails$$' . ./sqlite ./redis/... ./postgres ./mysql ./mongo
+	FAULTS=full FAULTS_FIGURES=$(FIGURES) CI=true go test -count=1 -parallel 3 -timeout 60m ./internal/faults
+	FAULTS=full FAULTS_FIGURES=$(FIGURES) CI=true go test -count=1 -run '^TestNthCallFails$$' . ./sqlite ./redis/... ./postgres ./mysql
+	FAULTS_FIGURES=$(FIGURES) CI=true go test -count=1 -run '^TestNthCallFails$$' ./mongo
 	go run ./internal/faults/report $(FIGURES) docs/reliability.md
 
 # FAULTS_SOAK=1m is a first look.

@@ -248,7 +248,7 @@ func (s *recordStore) Destroy(ctx context.Context, sid string) error {
 
 func (s *recordStore) Touch(ctx context.Context, sid string) error {
 	r := s.rules()
-	if !r.needsValues() && !r.keys.Any() {
+	if !r.needsValues() && r.keys.Len() < 2 {
 		return s.extendBy(ctx, sid, r.ttl(nil, false))
 	}
 	var b BaseSession

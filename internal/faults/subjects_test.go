@@ -148,7 +148,7 @@ func throughURL(t testing.TB, server, proxy string) (changed, hostPort string) {
 }
 
 // eachBeside is each for a row that measures no times: in the full form, where it takes minutes, there
-// are as many subjects at a time as processors.
+// are three subjects at a time (see the Makefile).
 func eachBeside(t *testing.T, applies func(subject) bool, row func(t *testing.T, s subject)) {
 	t.Helper()
 	each(t, applies, func(t *testing.T, s subject) {

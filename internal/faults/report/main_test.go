@@ -60,13 +60,14 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// Each row is a test, and each test that notes figures is a row.
+// Each row is a test or a command of the Makefile.
 func TestRowsAreTests(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../*_test.go")
 	if err != nil || len(files) == 0 {
 		t.Fatal(err)
 	}
+	files = append(files, "../../../nthcall_test.go", "../../../Makefile")
 	var all strings.Builder
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -77,7 +78,11 @@ func TestRowsAreTests(t *testing.T) {
 	}
 	for _, p := range parts {
 		for _, r := range p.rows {
-			if !strings.Contains(all.String(), "func "+r.test+"(t *testing.T)") {
+			want := "func " + r.test + "(t *testing.T)"
+			if command, ok := strings.CutPrefix(r.test, "make "); ok {
+				want = "\n" + command + ": "
+			}
+			if !strings.Contains(all.String(), want) {
 				t.Errorf("there is no %s", r.test)
 			}
 		}
