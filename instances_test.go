@@ -265,7 +265,7 @@ func TestOneStoreOfTwoManagers(t *testing.T) {
 		a.get("/login?user=7")
 		again := session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) { return a.Store(), nil }}
 		_, err := session.New(again)
-		require.ErrorContains(t, err, "in use with other values of MaxLifetime, FirstLifetime, OwnerKey or MaxOwned")
+		require.ErrorContains(t, err, "in use with other values of MaxLifetime, FirstLifetime, OwnerKey, MaxOwned or Keys")
 		again.OwnerKey = "user"
 		m, err := session.New(again)
 		require.NoError(t, err)

@@ -58,7 +58,7 @@ func TestSoak(t *testing.T) {
 // TestSoakSeesLeaks plants leaks: what keeps an object of 32 bytes of each 100th request, a
 // goroutine of each 1,000th and a connection of each 10,000th is found.
 func TestSoakSeesLeaks(t *testing.T) {
-	d, every := 2*time.Second, []int64{100, 100, 200} // too few requests for the real numbers
+	d, every := 2*time.Second, []int64{100, 100, 100} // too few requests for the real numbers
 	least := int64(0)
 	if soaking() {
 		// The leaks are some of each so many requests, and fewer than what comes and goes by itself
