@@ -71,11 +71,11 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 	cd $(BROWSER) && go vet ./...
 
 # With CI=true a server that is missing fails its tests instead of skipping them. Most tests wait, for
-# servers and for sessions to expire: so there are more at a time than processors, and three packages.
+# servers and for sessions to expire: so there are more at a time than processors.
 AT_ONCE := -parallel 6
 .PHONY: test-all
 test-all: deps ## Run all tests on all servers
-	CI=true go test -race -shuffle=on -p 3 $(AT_ONCE) ./...
+	CI=true go test -race -shuffle=on $(AT_ONCE) ./...
 
 # Three at a time, as they wait more than they work. The longest come first.
 .PHONY: test-others

@@ -17,7 +17,6 @@ import (
 
 // Run runs the conformance suite and the tests that all dialects share.
 func (env *Env) Run(t *testing.T) {
-	t.Parallel()
 	t.Run("conformance", func(t *testing.T) {
 		storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
 			return env.New(t).Init().Options(lifetime)
