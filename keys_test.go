@@ -70,8 +70,6 @@ func keysApp(t testing.TB, b *mapbackend.Backend, errs *[]error, keys ...[]byte)
 	return a
 }
 
-func idOf(a *app) string { return strings.TrimPrefix(a.cookie, "flamego_session=") }
-
 // TestKeysAtRest: what is stored can neither be read nor forged.
 func TestKeysAtRest(t *testing.T) {
 	t.Parallel()
@@ -88,10 +86,10 @@ func TestKeysAtRest(t *testing.T) {
 	mallory := keysApp(t, b, &errs, keyOne)
 	mallory.get("/login?mallory")
 	require.Empty(t, errs)
-	own := b.Records[idOf(mallory)]
+	own := b.Records[sidOf(mallory.cookie)]
 
 	forged := map[string][]byte{
-		"the data of an administrator": b.Records[idOf(admin)].Data,
+		"the data of an administrator": b.Records[sidOf(admin.cookie)].Data,
 		"plain data":                   mustGob(t, session.Data{"user": "qzadmin"}),
 		"nothing":                      {},
 		"one byte":                     {seal.First},
@@ -104,14 +102,14 @@ func TestKeysAtRest(t *testing.T) {
 	for name, data := range forged {
 		rec := own
 		rec.Data = data
-		b.Records[idOf(mallory)] = rec
+		b.Records[sidOf(mallory.cookie)] = rec
 		errs = nil
 		require.Equal(t, "<nil>", mallory.get("/user").Body.String(), name)
 		require.Len(t, errs, 1, name)
-		require.NotContains(t, errs[0].Error(), idOf(mallory))
-		require.Equal(t, data, b.Records[idOf(mallory)].Data, "what does not open stays")
+		require.NotContains(t, errs[0].Error(), sidOf(mallory.cookie))
+		require.Equal(t, data, b.Records[sidOf(mallory.cookie)].Data, "what does not open stays")
 	}
-	b.Records[idOf(mallory)] = own
+	b.Records[sidOf(mallory.cookie)] = own
 	require.Equal(t, "mallory", mallory.get("/user").Body.String())
 }
 
@@ -295,9 +293,9 @@ func TestKeysRenewals(t *testing.T) {
 	b, errs := mapbackend.New(), []error(nil)
 	a := keysApp(t, b, &errs, keyOne)
 	a.get("/login?alice")
-	old := idOf(a)
+	old := sidOf(a.cookie)
 	a.get("/renew")
-	require.NotEqual(t, old, idOf(a))
+	require.NotEqual(t, old, sidOf(a.cookie))
 	require.Equal(t, "alice", a.get("/user").Body.String())
 	require.Equal(t, "1", a.get("/end?alice").Body.String())
 	require.Equal(t, "<nil>", a.get("/user").Body.String())
