@@ -137,7 +137,7 @@ func TestSweepLocksNobody(t *testing.T) {
 	if _, err := tx.Exec("INSERT INTO " + tab.Quoted + " VALUES ('new', '', UTC_TIMESTAMP() + INTERVAL 1 SECOND)"); err != nil {
 		t.Fatal(err)
 	}
-	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	short, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	if more, err := b.Sweep(short); more || err != nil {
 		t.Fatal(more, err)

@@ -62,7 +62,7 @@ func TestOwnersBesideReaders(t *testing.T) {
 	go func() { added <- tab.Backend().(session.OwnerIniter).InitOwners(ctx) }()
 	var loads atomic.Int64
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); loads.Add(1) {
-		if _, _, err := b.Load(backendtest.Deadline(t, 2*time.Second), "one"); err != nil {
+		if _, _, err := b.Load(backendtest.Deadline(t, time.Minute), "one"); err != nil {
 			t.Fatalf("after %d loads: %v", loads.Load(), err)
 		}
 	}

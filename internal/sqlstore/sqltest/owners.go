@@ -267,7 +267,7 @@ func testOwnersMany(tab *Table) {
 	for from := 0; from < n; from += 1000 {
 		tab.ownedRows(from, 1000, data, func(int) string { return "crowd" })
 	}
-	owned, err := b.(session.OwnerIndex).Owned(backendtest.Deadline(tab.TB, 5*time.Second), "crowd")
+	owned, err := b.(session.OwnerIndex).Owned(backendtest.Deadline(tab.TB, time.Minute), "crowd")
 	tab.check(err)
 	seen := make(map[string]bool)
 	for _, rec := range owned {

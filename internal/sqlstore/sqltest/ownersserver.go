@@ -95,7 +95,7 @@ func (env *Env) OwnedLost(t *testing.T, through Through) {
 	tab.ownedRows(0, n, strings.Repeat("x", 1000), func(int) string { return "a" })
 	for round := range 5 {
 		left.Store(half)
-		owned, err := b.(session.OwnerIndex).Owned(backendtest.Deadline(t, 10*time.Second), "a")
+		owned, err := b.(session.OwnerIndex).Owned(backendtest.Deadline(t, time.Minute), "a")
 		tab.check(err)
 		seen := make(map[string]bool)
 		for _, rec := range owned {
