@@ -24,8 +24,8 @@ func SetRandomSource(f func([]byte) (int, error)) (restore func()) {
 // NewID is newID.
 func NewID(length int) (string, error) { return newID(length) }
 
-// BackendOf returns what NewStore made a store of.
-func BackendOf(s Store) Backend { return s.(*recordStore).backend }
+// BackendOf returns the backend that NewStore made a store of.
+func BackendOf(s Store) Backend { return given(s.(*recordStore).backend) }
 
 // CookieOptionsError returns the error that New returns for the options of a cookie.
 func CookieOptionsError(o CookieOptions) error { return o.withDefaults().check() }
@@ -47,7 +47,7 @@ func MemoryOwners(s Store) (n int) {
 var OwnerText, IndexText = ownerText, indexText
 
 // SetKeepSpare sets how long a file store keeps the spare file of a live session.
-func SetKeepSpare(s Store, d time.Duration) { s.(*recordStore).backend.(*fileBackend).keepSpare = d }
+func SetKeepSpare(s Store, d time.Duration) { BackendOf(s).(*fileBackend).keepSpare = d }
 
 // ReadIDs returns the IDs that a Manager takes from a request, in the order in which it looks
 // them up.

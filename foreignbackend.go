@@ -2,8 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
-	"io"
 	"time"
 
 	"github.com/flamego/session/internal/redact"
@@ -12,7 +10,7 @@ import (
 // foreignBackend makes the errors of a backend safe to show. What an app's backend returns may
 // be the error of a driver, with what a server has quoted. The errors of our own backends are
 // safe already, and stay as they are.
-type foreignBackend struct{ Backend }
+type foreignBackend struct{ wrappedBackend }
 
 func (b foreignBackend) Load(ctx context.Context, sid string) (Record, bool, error) {
 	rec, found, err := b.Backend.Load(ctx, sid)
@@ -49,31 +47,14 @@ func (b foreignBackend) Sweep(ctx context.Context) (more bool, err error) {
 
 // Owned is for a backend that is an OwnerIndex.
 func (b foreignBackend) Owned(ctx context.Context, owner string) ([]OwnedRecord, error) {
-	owned, err := b.Backend.(OwnerIndex).Owned(ctx, owner)
+	owned, err := b.wrappedBackend.Owned(ctx, owner)
 	return owned, redact.Foreign(err, owner)
 }
 
 // InitOwners prepares the index of a backend that has something to prepare.
 func (b foreignBackend) InitOwners(ctx context.Context) error {
-	if i, ok := b.Backend.(OwnerIniter); ok {
-		return redact.Foreign(i.InitOwners(ctx))
-	}
-	return nil
-}
-
-// ServerTime is for a backend that is a ServerClock.
-func (b foreignBackend) ServerTime(ctx context.Context) (time.Time, error) {
-	c, ok := b.Backend.(ServerClock)
-	if !ok {
-		return time.Time{}, errors.ErrUnsupported
-	}
-	return c.ServerTime(ctx)
+	return redact.Foreign(b.wrappedBackend.InitOwners(ctx))
 }
 
 // Close closes a backend that can be closed.
-func (b foreignBackend) Close() error {
-	if c, ok := b.Backend.(io.Closer); ok {
-		return redact.Foreign(c.Close())
-	}
-	return nil
-}
+func (b foreignBackend) Close() error { return redact.Foreign(b.wrappedBackend.Close()) }

@@ -27,6 +27,7 @@ type Manager struct {
 	issued       *recentIDs   // IDs that were given out and have nothing stored yet, so the client did not invent them
 	cookie       *cookie
 	exactIDs     bool // no ID of another length than IDLength is one of ours
+	noHashes     bool // no ID that looks like a hash of one is one of ours
 	readsCookie  bool // the ID comes from the cookie
 	writesCookie bool // the ID is sent in the cookie
 	sent         sentCookies
@@ -101,7 +102,7 @@ func (m *Manager) setAdapter() error {
 		return err
 	}
 	if s, ok := store.(*recordStore); ok {
-		m.exactIDs = s.shared
+		m.exactIDs, m.noHashes = s.shared, true
 	}
 	return m.setTouchInterval(store.rules().lifetime)
 }
@@ -212,7 +213,7 @@ type candidates [4]string
 // others may be from before it was changed, and may be anything.
 func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 	if m.opts.ReadIDFunc != nil {
-		if sid := m.opts.ReadIDFunc(r); checkSID(sid) == nil && (!m.exactIDs || len(sid) == m.opts.IDLength) {
+		if sid := m.opts.ReadIDFunc(r); m.canBeID(sid) && (!m.exactIDs || len(sid) == m.opts.IDLength) {
 			ids[0] = sid
 		}
 		return ids
@@ -226,7 +227,7 @@ func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 	for _, line := range lines {
 		for part := range strings.SplitSeq(line, ";") {
 			switch sid, ok := m.cookie.value(part); {
-			case !ok || checkSID(sid) != nil:
+			case !ok || !m.canBeID(sid):
 			case len(sid) == m.opts.IDLength && n < len(ids):
 				ids[n] = sid
 				n++
@@ -238,6 +239,12 @@ func (m *Manager) readIDs(r *http.Request) (ids candidates) {
 	}
 	copy(ids[n:], others[:nOthers])
 	return ids
+}
+
+// canBeID reports whether what a client sends as its ID can be one. What looks like the key of a record is
+// none, also where Options.HashIDs is not set any more: there may be records from before.
+func (m *Manager) canBeID(sid string) bool {
+	return checkSID(sid) == nil && !(m.noHashes && isHashedKey(sid))
 }
 
 // mayUse reports whether a session may be stored under an ID that came from the client

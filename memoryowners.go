@@ -75,6 +75,8 @@ func (o *memoryOwners) list(owner string) (ids []string, added int) {
 	return ids, owned.added
 }
 
+func (m *memoryStore) end(ctx context.Context, sid string) error { return m.Destroy(ctx, sid) }
+
 // owned starts over if a session was added meanwhile: it may be one of the list under a new
 // ID. A session of the list may have another owner by now.
 func (m *memoryStore) owned(ctx context.Context, owner string) ([]ownedSession, error) {

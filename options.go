@@ -93,6 +93,19 @@ type Options struct {
 	// the data stays until the session is changed. To give a key of another length, or a key twice, is
 	// an error. So is the option with a store of another make, as for MaxLifetime. Default is none.
 	Keys [][]byte
+	// HashIDs keeps records under a hash of the session ID, so that whoever can read the database finds no
+	// ID there: "h" and the SHA-256 of the ID in hexadecimal digits. It costs nothing more than that is
+	// computed. The memory store has no records.
+	//
+	// A new app begins with HashOnly. A running app begins with HashRead, goes on with HashWrite when all
+	// instances have HashRead, and with HashOnly when the longest lifetime is over. The way back is the
+	// same in the other order, and waits for the longest lifetime, and ten seconds more, before each
+	// step but the first. On the way a session that is known costs up to one round trip more, and one that
+	// is not known two more.
+	//
+	// Any other value is an error. So is the option with a store of another make, as for MaxLifetime.
+	// Default is HashNone: records stand under the ID.
+	HashIDs HashMode
 	// FailFunc answers a request whose session could not be loaded or saved, in the form of the
 	// app. The status is 500 unless FailFunc writes another one of 200 and above. Headers that
 	// handlers have set for the page are removed before. ErrorFunc is told the error; FailFunc
@@ -158,6 +171,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("MaxLifetime is %v, less than a second", o.MaxLifetime)
 	case o.FirstLifetime != 0 && o.FirstLifetime < time.Second:
 		return fmt.Errorf("FirstLifetime is %v, less than a second", o.FirstLifetime)
+	case !o.HashIDs.isValid():
+		return fmt.Errorf("HashIDs is %d, which is none of HashNone, HashRead, HashWrite and HashOnly", o.HashIDs)
 	case o.MaxOwned < 0:
 		return fmt.Errorf("MaxOwned is %d", o.MaxOwned)
 	case o.MaxOwned > 0 && o.OwnerKey == nil:
@@ -184,6 +199,8 @@ func (o *Options) forOurStores() string {
 		return "OwnerKey"
 	case len(o.Keys) > 0:
 		return "Keys"
+	case o.HashIDs != HashNone:
+		return "HashIDs"
 	}
 	return ""
 }

@@ -1,7 +1,7 @@
 package session
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding"
@@ -19,6 +19,7 @@ import (
 
 	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/redact"
+	"github.com/flamego/session/internal/seal"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -79,16 +80,26 @@ func End(ctx context.Context, store Store, owner interface{}, handle string) (bo
 	if err != nil {
 		return false, err
 	}
-	sessions, err := o.list(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, s := range sessions {
-		if handleOf(s.id) == handle {
-			return true, o.end(ctx, s.id)
+	ended := false
+	const most = 10 // lists, as a record may have moved between the list and its end
+	for range most {
+		sessions, err := o.list(ctx)
+		if err != nil {
+			return ended, err
+		}
+		i := slices.IndexFunc(sessions, func(s ownedSession) bool { return handleOf(s.digest()) == handle })
+		if i < 0 {
+			return ended, nil
+		}
+		if err := o.end(ctx, sessions[i]); err != nil {
+			return true, err
+		}
+		ended = true
+		if !o.rules.hashIDs.looksTwice() {
+			break
 		}
 	}
-	return false, nil
+	return ended, nil
 }
 
 // EndOwned ends all sessions of the owner except keep, which is the session of the request, or
@@ -104,7 +115,7 @@ func EndOwned(ctx context.Context, store Store, owner interface{}, keep Session)
 	if err != nil {
 		return 0, err
 	}
-	kept := idsOf(keep)
+	kept := digestsOf(keep)
 	ended := 0
 	// A session may get a new ID between the list and its end, and while an index is read piece
 	// by piece. So it takes two empty lists in a row.
@@ -119,10 +130,10 @@ func EndOwned(ctx context.Context, store Store, owner interface{}, keep Session)
 		}
 		quiet++
 		for _, s := range sessions {
-			if slices.Contains(kept, s.id) {
+			if slices.Contains(kept, s.digest()) {
 				continue
 			}
-			if err := o.end(ctx, s.id); err != nil {
+			if err := o.end(ctx, s); err != nil {
 				return ended, err
 			}
 			quiet = 0
@@ -135,35 +146,34 @@ func EndOwned(ctx context.Context, store Store, owner interface{}, keep Session)
 // Handle returns a name of the session for forms and logs. Whoever sees it cannot use the
 // session, as with the ID: it is the first 80 bits of the SHA-256 of the ID, as 16 characters
 // of a-z and 2-7. A session that gets a new ID gets a new handle.
-func Handle(s Session) string { return handleOf(s.ID()) }
+func Handle(s Session) string { return handleOf(seal.DigestOf(s.ID())) }
 
 var handleEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-func handleOf(sid string) string {
-	sum := sha256.Sum256([]byte(sid))
-	return handleEncoding.EncodeToString(sum[:10])
-}
+func handleOf(digest seal.Digest) string { return handleEncoding.EncodeToString(digest[:10]) }
 
-// idsOf returns the IDs that a session may be stored under: its own and, until it is saved, the one
-// that it had when it was read.
-func idsOf(s Session) []string {
+// digestsOf returns the digests of the IDs that a session may be stored under: its own and, until it is
+// saved, the one that it had when it was read.
+func digestsOf(s Session) []seal.Digest {
 	b, ok := baseOf(s)
 	switch {
 	case b != nil:
 		stored, _, _ := b.stored()
-		return []string{b.ID(), stored}
+		return []seal.Digest{seal.DigestOf(b.ID()), seal.DigestOf(stored)}
 	case ok || s == nil:
 		return nil
 	}
-	return []string{s.ID()}
+	return []seal.Digest{seal.DigestOf(s.ID())}
 }
 
 // ownedSession is a session as it is stored.
 type ownedSession struct {
-	id     string
+	id     string // or what takes its place: see asStored
 	values state.Values
 	left   time.Duration
 }
+
+func (s ownedSession) digest() seal.Digest { return digestOf(s.id) }
 
 // owner is somebody who has sessions in a store.
 type owner struct {
@@ -193,11 +203,11 @@ func ownerOf(store Store, val interface{}) (o owner, err error) {
 func (o *owner) list(ctx context.Context) ([]ownedSession, error) { return o.store.owned(ctx, o.text) }
 
 // end ends a session: that of the request as Destroy does.
-func (o *owner) end(ctx context.Context, sid string) error {
-	if err := o.store.Destroy(ctx, sid); err != nil {
+func (o *owner) end(ctx context.Context, s ownedSession) error {
+	if err := o.store.end(ctx, s.id); err != nil {
 		return err
 	}
-	if rq := o.request; rq != nil && slices.Contains(idsOf(rq.base), sid) {
+	if rq := o.request; rq != nil && slices.Contains(digestsOf(rq.base), s.digest()) {
 		rq.base.destroy()
 	}
 	return nil
@@ -205,7 +215,7 @@ func (o *owner) end(ctx context.Context, sid string) error {
 
 // info returns what a page shows of a session.
 func (r *rules) info(s ownedSession, now time.Time) Info {
-	info := Info{Handle: handleOf(s.id), Issued: issued(s.values, now), Expires: now.Add(s.left), Data: Data(state.Copy(s.values))}
+	info := Info{Handle: handleOf(s.digest()), Issued: issued(s.values, now), Expires: now.Add(s.left), Data: Data(state.Copy(s.values))}
 	info.Seen = info.Expires.Add(-r.usual(s.values))
 	if born, _ := state.Born(s.values, now); info.Seen.Before(born) {
 		info.Seen = born
@@ -241,10 +251,14 @@ func endOldest(ctx context.Context, store ownStore, c *commit.Change) {
 		}
 		now := r.now()
 		slices.SortFunc(sessions, func(a, b ownedSession) int {
-			return cmp.Or(b.born(now).Compare(a.born(now)), strings.Compare(a.id, b.id))
+			if c := b.born(now).Compare(a.born(now)); c != 0 {
+				return c
+			}
+			digestA, digestB := a.digest(), b.digest()
+			return bytes.Compare(digestA[:], digestB[:])
 		})
 		for _, s := range sessions[min(r.maxOwned, len(sessions)):] {
-			err = errors.Join(err, store.Destroy(ctx, s.id))
+			err = errors.Join(err, store.end(ctx, s.id))
 		}
 		if err != nil {
 			r.errorFunc(err)

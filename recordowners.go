@@ -21,14 +21,6 @@ func ownerIndex(b Backend) (OwnerIndex, bool) {
 	return index, ok
 }
 
-// given returns the backend that NewStore was given.
-func given(b Backend) Backend {
-	if f, ok := b.(foreignBackend); ok {
-		return f.Backend
-	}
-	return b
-}
-
 // initTimeout is how long it may take to make an index. A table may have millions of rows.
 const initTimeout = time.Minute
 
@@ -60,7 +52,7 @@ func (s *recordStore) owned(ctx context.Context, owner string) (sessions []owned
 	for _, rec := range records {
 		values, _, _ := s.decode(rec.ID, rec.Data)
 		v := state.Map(values)
-		if s.checkSID(rec.ID) == nil && r.owner(v) == owner && !state.IsMark(v) && !r.isOver(v) {
+		if s.canStandUnder(rec.ID) && r.owner(v) == owner && !state.IsMark(v) && !r.isOver(v) {
 			sessions = append(sessions, ownedSession{rec.ID, v, rec.TTL})
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/flamego/session/internal/commit"
-	"github.com/flamego/session/internal/seal"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -16,7 +15,7 @@ import (
 func (s *recordStore) encode(sid string, values map[interface{}]interface{}, rest *state.Rest) ([]byte, error) {
 	raw, err := s.codec.Encode(values, rest)
 	if keys := s.rules().keys; err == nil && keys.Seals() {
-		if raw = keys.Seal(seal.DigestOf(sid), raw); len(raw) > s.codec.MaxSize {
+		if raw = keys.Seal(digestOf(sid), raw); len(raw) > s.codec.MaxSize {
 			return nil, fmt.Errorf("the data takes %d bytes when it is sealed, more than the limit of %d", len(raw), s.codec.MaxSize)
 		}
 	}
@@ -27,7 +26,7 @@ func (s *recordStore) encode(sid string, values map[interface{}]interface{}, res
 func (s *recordStore) decode(sid string, data []byte) (map[interface{}]interface{}, *state.Rest, error) {
 	if keys := s.rules().keys; keys.Any() && len(data) <= s.codec.MaxSize {
 		var err error
-		if data, _, err = keys.Open(seal.DigestOf(sid), data); err != nil {
+		if data, _, err = keys.Open(digestOf(sid), data); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -41,11 +40,11 @@ func (s *recordStore) rebind(data []byte, sid, newSID string) []byte {
 	if !keys.Any() {
 		return data
 	}
-	text, by, err := keys.Open(seal.DigestOf(sid), data)
+	text, by, err := keys.Open(digestOf(sid), data)
 	if err != nil || by == 0 && (sid == newSID || !keys.Seals()) {
 		return data
 	}
-	return keys.Seal(seal.DigestOf(newSID), text)
+	return keys.Seal(digestOf(newSID), text)
 }
 
 // sealedBy returns which of the keys has sealed the bytes of a record. With one key it is that one.
@@ -54,7 +53,7 @@ func (s *recordStore) sealedBy(sid string, data []byte) int {
 	if keys.Len() < 2 {
 		return 0
 	}
-	_, by, _ := keys.Open(seal.DigestOf(sid), data)
+	_, by, _ := keys.Open(digestOf(sid), data)
 	return by
 }
 
@@ -90,7 +89,7 @@ func (s *recordStore) inIndex(ctx context.Context, index OwnerIndex, owner strin
 			return nil, err
 		}
 		for _, rec := range records {
-			if !slices.ContainsFunc(all, func(known OwnedRecord) bool { return known.ID == rec.ID }) {
+			if !slices.ContainsFunc(all, func(known OwnedRecord) bool { return digestOf(known.ID) == digestOf(rec.ID) }) {
 				all = append(all, rec)
 			}
 		}

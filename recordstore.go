@@ -62,7 +62,7 @@ type StoreConfig struct {
 // what is set replaces the data. If another process has replaced the undecodable data since
 // the session was read, Save returns an error.
 func NewStore(backend Backend, config StoreConfig) Store {
-	return newStore(foreignBackend{backend}, config)
+	return newStore(foreignBackend{wrappedBackend{backend}}, config)
 }
 
 func newStore(backend Backend, config StoreConfig) Store {
@@ -127,6 +127,9 @@ func (s *recordStore) configure(o *Options) error {
 	}
 	if err != nil {
 		return err
+	}
+	if o.HashIDs != HashNone && !s.rules().configured {
+		s.backend = newHashedBackend(s.backend, o.HashIDs)
 	}
 	s.current.Store(r)
 	s.timeout.Store(int64(o.Timeout))
@@ -241,14 +244,21 @@ func (s *recordStore) Read(ctx context.Context, sid string) (Session, error) {
 }
 
 func (s *recordStore) Destroy(ctx context.Context, sid string) error {
-	return s.do(ctx, "destroy", sid, func(ctx context.Context) error {
-		return records{s}.Delete(ctx, sid)
-	})
+	if err := s.checkSID(sid); err != nil {
+		return s.fail("destroy", err)
+	}
+	return s.end(ctx, sid)
+}
+
+func (s *recordStore) end(ctx context.Context, sid string) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return s.fail("destroy", records{s}.Delete(ctx, sid))
 }
 
 func (s *recordStore) Touch(ctx context.Context, sid string) error {
 	r := s.rules()
-	if !r.needsValues() && r.keys.Len() < 2 {
+	if !r.needsValues() && r.keys.Len() < 2 && !r.hashIDs.looksTwice() {
 		return s.extendBy(ctx, sid, r.ttl(nil, false))
 	}
 	var b BaseSession
@@ -262,7 +272,7 @@ func (s *recordStore) extend(ctx context.Context, b *BaseSession) error {
 	r := s.rules()
 	sid, values, whole := b.stored()
 	// A value that could not be decoded may be the owner.
-	if whole && r.extendsBySaving(values) || (whole || r.ownerKey == nil) && s.isOutdated(b) {
+	if whole && r.extendsBySaving(values) || (whole || r.ownerKey == nil) && (r.hashIDs.looksTwice() || s.isOutdated(b)) {
 		_, err := s.commit(ctx, b.likeness(), commit.Always)
 		return err
 	}
@@ -270,23 +280,15 @@ func (s *recordStore) extend(ctx context.Context, b *BaseSession) error {
 }
 
 func (s *recordStore) extendBy(ctx context.Context, sid string, ttl time.Duration) error {
-	return s.do(ctx, "touch", sid, func(ctx context.Context) error {
-		if ours, err := s.mayTouch(ctx, sid); !ours {
-			return err
-		}
-		return s.backend.Extend(ctx, sid, ttl)
-	})
-}
-
-// do runs one operation on the record of a session.
-func (s *recordStore) do(ctx context.Context, op, sid string, f func(context.Context) error) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	err := s.checkSID(sid)
-	if err == nil {
-		err = f(ctx)
+	if err := s.checkSID(sid); err != nil {
+		return s.fail("touch", err)
 	}
-	return s.fail(op, err)
+	if ours, err := s.mayTouch(ctx, sid); !ours {
+		return s.fail("touch", err)
+	}
+	return s.fail("touch", s.backend.Extend(ctx, sid, ttl))
 }
 
 func (s *recordStore) Save(ctx context.Context, sess Session) error {

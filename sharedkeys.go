@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/flamego/session/internal/redact"
 )
@@ -21,6 +22,14 @@ func (s *recordStore) checkSID(sid string) error {
 		err = errOtherLength
 	}
 	return err
+}
+
+// canStandUnder reports whether a record that an index has may be one of ours.
+func (s *recordStore) canStandUnder(id string) bool {
+	if key, ok := strings.CutPrefix(id, asStored); ok && s.rules().hashIDs != HashNone {
+		return isHashedKey(key)
+	}
+	return s.checkSID(id) == nil
 }
 
 // isOurs reports whether the data of a record may be changed. Without SharedKeys all may.

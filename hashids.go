@@ -1,0 +1,238 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/flamego/session/internal/seal"
+)
+
+// HashMode says where the records of sessions stand in the store: under the session ID, or under a
+// hash of it. See Options.HashIDs.
+type HashMode int
+
+// The steps from records under the ID to records under its hash. Instances of an app that are one step
+// apart read and write the sessions of each other.
+const (
+	HashNone  HashMode = iota // under the ID
+	HashRead                  // under the ID; what stands under the hash is found, too
+	HashWrite                 // under the hash; what stands under the ID is found, too, and moves when it is written
+	HashOnly                  // under the hash
+)
+
+// isValid reports whether it is one of the constants.
+func (m HashMode) isValid() bool { return m >= HashNone && m <= HashOnly }
+
+// looksTwice reports whether a record may stand in two places.
+func (m HashMode) looksTwice() bool { return m == HashRead || m == HashWrite }
+
+// hashedKeySize is the length of what hashedKey returns.
+const hashedKeySize = 1 + 2*sha256.Size
+
+// hashedKey returns what stands for a session ID in the database: "h" and the SHA-256 in hexadecimal
+// digits. The IDs are random, so nobody finds the ID by trying.
+func hashedKey(sid string) string {
+	var key [hashedKeySize]byte
+	digest := seal.DigestOf(sid)
+	key[0] = 'h'
+	hex.Encode(key[1:], digest[:])
+	return string(key[:])
+}
+
+// isHashedKey reports whether a text may be what hashedKey returns. A client that sends such a text as its
+// ID may have seen the database.
+func isHashedKey(s string) bool {
+	if len(s) != hashedKeySize || s[0] != 'h' {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// asStored begins what takes the place of an ID where only the key of a record is known, as in an index
+// of owners. No ID holds this character, so a client cannot send it.
+const asStored = "."
+
+// digestOf returns the digest of a session ID, or of the one that the key was made of.
+func digestOf(sid string) (digest seal.Digest) {
+	if key, ok := strings.CutPrefix(sid, asStored); ok && isHashedKey(key) {
+		_, _ = hex.Decode(digest[:], []byte(key[1:]))
+		return digest
+	}
+	return seal.DigestOf(sid)
+}
+
+// hashedBackend keeps records under hashes of their IDs. In the modes in which it looks twice, a record has
+// two places: the key, where it is to stand, and the other one. It moves from the other one to the key by
+// a Rename, which is one step. So it never stands in both.
+type hashedBackend struct {
+	wrappedBackend
+	mode   HashMode
+	inKeep *recentIDs // in HashRead: when a session was first left under its hash; see mayMove
+}
+
+func newHashedBackend(b Backend, mode HashMode) hashedBackend {
+	hashed := hashedBackend{wrappedBackend{b}, mode, nil}
+	if mode == HashRead {
+		hashed.inKeep = newRecentIDs(1 << 12)
+	}
+	return hashed
+}
+
+// places returns where the record of an ID stands. The other place is empty if there is none. What looks
+// like a hash is itself hashed in any case: with the key of a stolen record nobody finds the record.
+func (b hashedBackend) places(sid string) (key, other string) {
+	if stored, ok := strings.CutPrefix(sid, asStored); ok {
+		return stored, ""
+	}
+	hashed := hashedKey(sid)
+	switch {
+	case b.mode == HashOnly || isHashedKey(sid):
+		return hashed, ""
+	case b.mode == HashWrite:
+		return hashed, sid
+	default:
+		return sid, hashed
+	}
+}
+
+// lookUps returns the places in the order in which they are looked at: the hash, the ID, and the hash once
+// more. Between two looks a record may move, but only from the ID to the hash: mayMove sees to that.
+func (b hashedBackend) lookUps(sid string) []string {
+	key, other := b.places(sid)
+	switch {
+	case other == "":
+		return []string{key}
+	case b.mode == HashWrite:
+		return []string{key, other, key}
+	default:
+		return []string{other, key, other}
+	}
+}
+
+func (b hashedBackend) Load(ctx context.Context, sid string) (rec Record, found bool, err error) {
+	for _, place := range b.lookUps(sid) {
+		if rec, found, err = b.Backend.Load(ctx, place); found || err != nil {
+			break
+		}
+	}
+	return rec, found, err
+}
+
+// Insert looks at the other place afterwards. An instance one step apart may have inserted the session there,
+// or have moved it there: from another request, or this record itself. If this record is still here, there
+// are two, and it goes.
+func (b hashedBackend) Insert(ctx context.Context, sid string, rec Record) (bool, error) {
+	key, other := b.places(sid)
+	ok, err := b.Backend.Insert(ctx, key, rec)
+	if !ok || err != nil || other == "" {
+		return ok, err
+	}
+	if _, taken, err := b.Backend.Load(ctx, other); !taken || err != nil {
+		return err == nil, applied(err)
+	}
+	gone, err := b.Backend.Swap(ctx, key, rec.Data, Record{Data: rec.Data, TTL: time.Millisecond, Former: rec.Owner})
+	if gone { // else somebody could still read it for a moment
+		err = b.Backend.Delete(ctx, key)
+	}
+	return err == nil && !gone, applied(err)
+}
+
+// applied is an error of what follows a write. That may have failed for sure, but not the write.
+func applied(err error) error {
+	if errors.Is(err, ErrNotApplied) {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
+// Swap moves the record if it stands in the other place. Where it cannot move, since a dead record is in the
+// way, it stays there.
+func (b hashedBackend) Swap(ctx context.Context, sid string, old []byte, rec Record) (bool, error) {
+	key, other := b.places(sid)
+	ok, err := b.Backend.Swap(ctx, key, old, rec)
+	if ok || err != nil || other == "" {
+		return ok, err
+	}
+	if may, err := b.mayMove(ctx, sid, other, rec.TTL); err != nil {
+		return false, notApplied(err)
+	} else if may {
+		if ok, err = b.Backend.Rename(ctx, other, key, old, rec); ok || err != nil {
+			return ok, err
+		}
+	}
+	return b.Backend.Swap(ctx, other, old, rec)
+}
+
+// stays is for how long a record stays under its hash at least.
+const stays = 2 * time.Second
+
+// mayMove reports whether a record may leave the other place. In HashWrite it may at any time. In HashRead it
+// may have come there a moment ago, by an instance in HashWrite, and somebody who looks for it could miss it
+// in both places if it moved back at once. So it moves only if nobody has written it for a while, as its time
+// to live tells, or if this process has left it there for a while.
+func (b hashedBackend) mayMove(ctx context.Context, sid, other string, ttl time.Duration) (bool, error) {
+	if b.mode == HashWrite {
+		return true, nil
+	}
+	rec, found, err := b.Backend.Load(ctx, other)
+	if !found || err != nil {
+		return false, err
+	}
+	known := b.inKeep.has(sid)
+	if ttl-rec.TTL >= stays || known && !b.inKeep.hasSince(sid, stays) {
+		b.inKeep.remove(sid)
+		return true, nil
+	}
+	if !known {
+		b.inKeep.addNow(sid)
+	}
+	return false, nil
+}
+
+// Rename leaves nothing in either place of the old ID.
+func (b hashedBackend) Rename(ctx context.Context, sid, newSID string, old []byte, rec Record) (bool, error) {
+	key, other := b.places(sid)
+	newKey, _ := b.places(newSID)
+	ok, err := b.Backend.Rename(ctx, key, newKey, old, rec)
+	if ok || err != nil || other == "" {
+		return ok, err
+	}
+	return b.Backend.Rename(ctx, other, newKey, old, rec)
+}
+
+func (b hashedBackend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
+	return b.each(sid, func(place string) error { return b.Backend.Extend(ctx, place, ttl) })
+}
+
+func (b hashedBackend) Delete(ctx context.Context, sid string) error {
+	return b.each(sid, func(place string) error { return b.Backend.Delete(ctx, place) })
+}
+
+func (b hashedBackend) each(sid string, f func(place string) error) error {
+	for _, place := range b.lookUps(sid) {
+		if err := f(place); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Owned returns records of which perhaps only the hash of the ID is known.
+func (b hashedBackend) Owned(ctx context.Context, owner string) ([]OwnedRecord, error) {
+	owned, err := b.wrappedBackend.Owned(ctx, owner)
+	for i := range owned {
+		if b.mode == HashOnly || isHashedKey(owned[i].ID) {
+			owned[i].ID = asStored + owned[i].ID
+		}
+	}
+	return owned, err
+}
