@@ -294,6 +294,7 @@ func TestHashIDsStay(t *testing.T) {
 			require.Equal(t, fmt.Sprint("alice ", uses), a.get("/see").Body.String())
 			return
 		}
+		require.Less(t, time.Since(begun), time.Minute, "it never moves")
 		time.Sleep(50 * time.Millisecond)
 	}
 }
