@@ -122,7 +122,7 @@ func TestHistory(t *testing.T) {
 		if ferret {
 			enough = 20 // it is slow
 		}
-		for calm := time.Now(); late.Load() <= enough && len(problem) == 0 && time.Since(calm) < time.Minute; {
+		for calm := time.Now(); late.Load() <= enough && len(problem) == 0 && time.Since(calm) < 3*time.Minute; {
 			time.Sleep(10 * time.Millisecond)
 		}
 		f.work(t, time.Now().Add(time.Duration(rounds(2, 60))*time.Second), problem)
