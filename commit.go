@@ -34,8 +34,8 @@ type ownStore interface {
 	extend(ctx context.Context, s *BaseSession) error
 	// owned returns the live sessions of an owner, with nothing in them that is not stored.
 	owned(ctx context.Context, owner string) ([]ownedSession, error)
-	// end ends a session of those.
-	end(ctx context.Context, id string) error
+	// end ends a session of those, and says why to the observer.
+	end(ctx context.Context, id string, why Op) error
 }
 
 // errUnreadable says that there is a record of which nothing can be decoded, or not all.

@@ -18,10 +18,15 @@ type HashMode int
 // The steps from records under the ID to records under its hash. Instances of an app that are one step
 // apart read and write the sessions of each other.
 const (
-	HashNone  HashMode = iota // under the ID
-	HashRead                  // under the ID; what stands under the hash is found, too
-	HashWrite                 // under the hash; what stands under the ID is found, too, and moves when it is written
-	HashOnly                  // under the hash
+	// HashNone keeps records under the ID.
+	HashNone HashMode = iota
+	// HashRead keeps records under the ID. What stands under the hash is found, too, and moves back.
+	HashRead
+	// HashWrite keeps records under the hash. What stands under the ID is found, too, and moves when it is
+	// saved or extended.
+	HashWrite
+	// HashOnly keeps records under the hash, and finds no others.
+	HashOnly
 )
 
 // isValid reports whether it is one of the constants.
@@ -68,6 +73,14 @@ func digestOf(sid string) (digest seal.Digest) {
 		return digest
 	}
 	return seal.DigestOf(sid)
+}
+
+// keyDigest returns the digest of the ID whose record has a key.
+func keyDigest(key string, hashed bool) seal.Digest {
+	if hashed && isHashedKey(key) {
+		return digestOf(asStored + key)
+	}
+	return seal.DigestOf(key)
 }
 
 // hashedBackend keeps records under hashes of their IDs. In the modes in which it looks twice, a record has

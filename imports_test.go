@@ -43,6 +43,42 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestDependencies lists the modules that a user of a package links beyond Flamego and its modules: the driver
+// and its modules. One more needs a reason.
+func TestDependencies(t *testing.T) {
+	const crypto, text = "golang.org/x/crypto", "golang.org/x/text"
+	modules := func(pattern string) []string {
+		out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", pattern).CombinedOutput()
+		require.NoError(t, err, string(out))
+		found := strings.Fields(string(out))
+		slices.Sort(found)
+		return slices.Compact(found)
+	}
+	known := append(modules("github.com/flamego/flamego"), "github.com/flamego/session")
+	for pattern, want := range map[string][]string{
+		".": nil, "./sessiontest": nil, "./storetest": nil, "./postgres/anydriver": nil, "./redis/anyclient": nil,
+		"./sqlite": {
+			"github.com/dustin/go-humanize", "github.com/google/uuid", "github.com/remyoudompheng/bigfft", "modernc.org/libc",
+			"modernc.org/mathutil", "modernc.org/memory", "modernc.org/sqlite",
+		},
+		"./postgres": {
+			"github.com/jackc/chunkreader/v2", "github.com/jackc/pgconn", "github.com/jackc/pgio", "github.com/jackc/pgpassfile",
+			"github.com/jackc/pgproto3/v2", "github.com/jackc/pgservicefile", "github.com/jackc/pgtype", "github.com/jackc/pgx/v4",
+			crypto, text,
+		},
+		"./mysql": {"filippo.io/edwards25519", "github.com/go-sql-driver/mysql"},
+		"./redis": {"github.com/cespare/xxhash/v2", "github.com/dgryski/go-rendezvous", "github.com/go-redis/redis/v8"},
+		"./mongo": {
+			"github.com/golang/snappy", "github.com/klauspost/compress", "github.com/montanaflynn/stats", "github.com/xdg-go/pbkdf2",
+			"github.com/xdg-go/scram", "github.com/xdg-go/stringprep", "github.com/youmark/pkcs8", "go.mongodb.org/mongo-driver",
+			crypto, "golang.org/x/sync", text,
+		},
+	} {
+		got := slices.DeleteFunc(modules(pattern), func(m string) bool { return slices.Contains(known, m) })
+		require.ElementsMatch(t, want, got, pattern)
+	}
+}
+
 // Package anydriver links no driver, so that an app has only its own.
 func TestAnydriverLinksNoDriver(t *testing.T) {
 	for _, pkg := range deps(t, "./postgres/anydriver") {
@@ -126,6 +162,7 @@ func compareVersions(t *testing.T, a, b string) int {
 func TestImportsPointDown(t *testing.T) {
 	const module = "github.com/flamego/session"
 	knows := map[string][]string{
+		"/internal/attempts":               nil,
 		"/internal/commit":                 {"/internal/backoff", "/internal/deadline", "/internal/state"},
 		"/internal/state":                  {"/internal/gobmap"},
 		"/internal/clock":                  nil,
@@ -147,7 +184,7 @@ func TestImportsPointDown(t *testing.T) {
 		"/internal/sqlstore/pgdialect":     {"/internal/sqlstore"},
 		"/internal/sqlstore/sqlitedialect": {"/internal/sqlstore"},
 		"/internal/sqlstore": {
-			"/internal/starting", "", "/internal/backoff", "/internal/deadline", "/internal/liveness", "/internal/redact", "/internal/together",
+			"/internal/attempts", "/internal/starting", "", "/internal/backoff", "/internal/deadline", "/internal/liveness", "/internal/redact", "/internal/together",
 			"/internal/ttl",
 		},
 	}

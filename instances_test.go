@@ -265,7 +265,7 @@ func TestOneStoreOfTwoManagers(t *testing.T) {
 		a.get("/login?user=7")
 		again := session.Options{Initer: func(context.Context, ...interface{}) (session.Store, error) { return a.Store(), nil }}
 		_, err := session.New(again)
-		require.ErrorContains(t, err, "in use with other values of MaxLifetime, FirstLifetime, OwnerKey, MaxOwned or Keys")
+		require.ErrorContains(t, err, "in use with other values of MaxLifetime, FirstLifetime, OwnerKey, MaxOwned, Keys, HashIDs, Observe or Trace")
 		again.OwnerKey = "user"
 		m, err := session.New(again)
 		require.NoError(t, err)

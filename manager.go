@@ -32,6 +32,7 @@ type Manager struct {
 	writesCookie bool // the ID is sent in the cookie
 	sent         sentCookies
 	returns      returnWrapper
+	observer     *observer // nil for none
 
 	stop    context.CancelFunc // ends the GC
 	stopped sync.WaitGroup
@@ -66,6 +67,7 @@ func New(opts ...Options) (*Manager, error) {
 	m := &Manager{
 		opts: opt, cookie: newCookie(opt.Cookie, opt.MaxLifetime), issued: newRecentIDs(recentPlaces),
 		readsCookie: opt.ReadIDFunc == nil, writesCookie: opt.WriteIDFunc == nil,
+		observer: newObserver(&opt),
 	}
 	if visit.IDFuncs != nil && !m.readsCookie && !m.writesCookie { // a test watches the IDs
 		m.opts.ReadIDFunc, m.opts.WriteIDFunc = visit.IDFuncs(m, opt.ReadIDFunc, opt.WriteIDFunc)

@@ -103,9 +103,11 @@ func (m *memoryStore) Read(ctx context.Context, sid string) (Session, error) {
 	return readSession(ctx, m, sid)
 }
 
-func (m *memoryStore) Destroy(_ context.Context, sid string) error {
-	m.sessions.Delete(sid)
-	return memoryError("destroy", checkSID(sid))
+func (m *memoryStore) Destroy(ctx context.Context, sid string) error {
+	if err := checkSID(sid); err != nil {
+		return memoryError("destroy", err)
+	}
+	return m.end(ctx, sid, OpEnded)
 }
 
 func (m *memoryStore) Touch(ctx context.Context, sid string) error {
@@ -168,7 +170,7 @@ func (m *memoryStore) commit(ctx context.Context, b *BaseSession, when commit.Co
 // since the app might take long over it: if another request is faster, it runs again.
 func (m *memoryStore) write(ctx context.Context, c *commit.Change) error {
 	if !c.Log.Computes() {
-		m.put(c, nil, nil)
+		m.put(ctx, c, nil, nil)
 		return nil
 	}
 	ctx, cancel := deadline.Within(ctx, time.Duration(m.timeout.Load()))
@@ -186,7 +188,7 @@ func (m *memoryStore) write(ctx context.Context, c *commit.Change) error {
 		if err := deadline.Err(ctx); err != nil {
 			return fmt.Errorf("the time was over when the functions of Update had been run: %w", err)
 		}
-		if m.put(c, base, next) {
+		if m.put(ctx, c, base, next) {
 			return nil
 		}
 	}
@@ -202,12 +204,14 @@ func writtenTo(c *commit.Change) string {
 
 // put puts the changed session into the table. If the next values were computed before, it
 // reports false and does nothing unless the session still is what they were computed from.
-func (m *memoryStore) put(c *commit.Change, base *state.List, computed state.List) (done bool) {
+func (m *memoryStore) put(ctx context.Context, c *commit.Change, base *state.List, computed state.List) (done bool) {
 	r := m.rules()
+	var became Op // nothing to speak of, if it is 0
 	from := writtenTo(c)
 	done = true
 	written := m.sessions.Update(from, c.ID, func(now *state.List, left time.Duration) (d expiring.Decision[state.List]) {
 		if c.Log.Destroyed {
+			became = OpEnded
 			c.Vanish()
 			d.Remove = c.Origin.Status != commit.Renewed
 			return d
@@ -219,6 +223,9 @@ func (m *memoryStore) put(c *commit.Change, base *state.List, computed state.Lis
 		case c.Origin.Status != commit.Live && status == commit.Gone:
 		default:
 			if insert := c.LoseRecord(status); !insert {
+				if c.Vanished {
+					became = OpVanished
+				}
 				return d
 			}
 		}
@@ -238,6 +245,12 @@ func (m *memoryStore) put(c *commit.Change, base *state.List, computed state.Lis
 		next, _ = r.stamp(next, c.ID != from || old == nil)
 		d = expiring.Put(next.Stored())
 		d.TTL = r.ttl(d.Value(), c.First)
+		switch {
+		case old == nil:
+			became = OpCreated
+		case c.ID != from:
+			became = OpRenewed
+		}
 		c.Gains = r.gains(valuesOf(old), d.Value())
 		switch {
 		case c.ID == from:
@@ -248,6 +261,9 @@ func (m *memoryStore) put(c *commit.Change, base *state.List, computed state.Lis
 		}
 		return d
 	})
+	if became != 0 {
+		r.observer.became(ctx, became, c.ID, nil)
+	}
 	if written != nil {
 		c.Written(commit.Origin{ID: c.ID, Status: commit.Live}, written)
 	}

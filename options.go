@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -106,6 +107,18 @@ type Options struct {
 	// Any other value is an error. So is the option with a store of another make, as for MaxLifetime.
 	// Default is HashNone: records stand under the ID.
 	HashIDs HashMode
+	// Observe is told of each operation on the database, and of what becomes of sessions, for logs and
+	// metrics: see [Event] and [LogEvents]. It is called in the goroutine of the request (or of GC), after the
+	// operation, with the context of the request; so it must be fast, and it may be called in
+	// parallel. If it panics, ErrorFunc is told, and the request goes on. The memory store has no
+	// database; there Observe is told of sessions only. It is an error with a store of another make, as
+	// for MaxLifetime. Default is none, which costs nothing.
+	Observe func(ctx context.Context, e Event)
+	// Trace is called before each operation on the database, for traces. The backend works with the context
+	// that it returns. The function that it returns is called when the operation is over, with its
+	// error. Both may be nil. As for Observe, Trace is called in parallel, may panic, needs a store of
+	// this module or of NewStore, and is not called by the memory store. Default is none.
+	Trace func(ctx context.Context, op Op) (context.Context, func(err error))
 	// FailFunc answers a request whose session could not be loaded or saved, in the form of the
 	// app. The status is 500 unless FailFunc writes another one of 200 and above. Headers that
 	// handlers have set for the page are removed before. ErrorFunc is told the error; FailFunc
@@ -201,6 +214,10 @@ func (o *Options) forOurStores() string {
 		return "Keys"
 	case o.HashIDs != HashNone:
 		return "HashIDs"
+	case o.Observe != nil:
+		return "Observe"
+	case o.Trace != nil:
+		return "Trace"
 	}
 	return ""
 }

@@ -204,7 +204,7 @@ func (o *owner) list(ctx context.Context) ([]ownedSession, error) { return o.sto
 
 // end ends a session: that of the request as Destroy does.
 func (o *owner) end(ctx context.Context, s ownedSession) error {
-	if err := o.store.end(ctx, s.id); err != nil {
+	if err := o.store.end(ctx, s.id, OpEnded); err != nil {
 		return err
 	}
 	if rq := o.request; rq != nil && slices.Contains(digestsOf(rq.base), s.digest()) {
@@ -258,7 +258,7 @@ func endOldest(ctx context.Context, store ownStore, c *commit.Change) {
 			return bytes.Compare(digestA[:], digestB[:])
 		})
 		for _, s := range sessions[min(r.maxOwned, len(sessions)):] {
-			err = errors.Join(err, store.end(ctx, s.id))
+			err = errors.Join(err, store.end(ctx, s.id, OpEvicted))
 		}
 		if err != nil {
 			r.errorFunc(err)

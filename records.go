@@ -34,6 +34,10 @@ func (s records) TTL(values map[interface{}]interface{}, first bool) time.Durati
 	return s.rules().ttl(state.Map(values), first)
 }
 
+func (s records) Note(ctx context.Context, o commit.Outcome, sid string) {
+	s.rules().observer.became(ctx, outcomes[o], sid, nil)
+}
+
 func (s records) Owner(values map[interface{}]interface{}) string {
 	return indexText(s.rules().owner(state.Map(values)))
 }

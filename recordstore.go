@@ -128,14 +128,24 @@ func (s *recordStore) configure(o *Options) error {
 	if err != nil {
 		return err
 	}
-	if o.HashIDs != HashNone && !s.rules().configured {
-		s.backend = newHashedBackend(s.backend, o.HashIDs)
+	if !s.rules().configured {
+		s.wrap(r)
 	}
 	s.current.Store(r)
 	s.timeout.Store(int64(o.Timeout))
 	s.idLength.Store(int64(o.IDLength))
 	s.learnTime(context.Background())
 	return nil
+}
+
+// wrap puts around the backend what the options ask for.
+func (s *recordStore) wrap(r *rules) {
+	if r.observer != nil {
+		s.backend = observedBackend{wrappedBackend{s.backend}, s.rules}
+	}
+	if r.hashIDs != HashNone {
+		s.backend = newHashedBackend(s.backend, r.hashIDs)
+	}
 }
 
 // wrongClock is by how much a clock may be wrong without a word.
@@ -195,7 +205,9 @@ func (s *recordStore) load(ctx context.Context, sid string, b *BaseSession) erro
 	b.origin.Expires = now.Expires
 	if now.Undecoded != nil {
 		b.origin.Unreadable = now.Values == nil || now.Rest.IsAll()
-		return s.fail("read", fmt.Errorf("%w: %w", errUnreadable, now.Undecoded))
+		err := s.fail("read", fmt.Errorf("%w: %w", errUnreadable, now.Undecoded))
+		s.rules().observer.became(ctx, OpUnreadable, sid, err)
+		return err
 	}
 	return nil
 }
@@ -247,13 +259,17 @@ func (s *recordStore) Destroy(ctx context.Context, sid string) error {
 	if err := s.checkSID(sid); err != nil {
 		return s.fail("destroy", err)
 	}
-	return s.end(ctx, sid)
+	return s.end(ctx, sid, OpEnded)
 }
 
-func (s *recordStore) end(ctx context.Context, sid string) error {
+func (s *recordStore) end(ctx context.Context, sid string, why Op) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	return s.fail("destroy", records{s}.Delete(ctx, sid))
+	err := records{s}.Delete(ctx, sid)
+	if err == nil {
+		s.rules().observer.became(ctx, why, sid, nil)
+	}
+	return s.fail("destroy", err)
 }
 
 func (s *recordStore) Touch(ctx context.Context, sid string) error {

@@ -141,6 +141,9 @@ func (rq *request) load(r *http.Request) (ours string, err error) {
 			rq.unknown[i] = sid
 		}
 	}
+	if rq.sess == nil && rq.unknown != nil {
+		rq.m.observer.unknownID(r.Context(), rq.unknown)
+	}
 	return ours, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/x/mongo/driver/topology"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/attempts"
 	"github.com/flamego/session/internal/backoff"
 	"github.com/flamego/session/internal/liveness"
 	"github.com/flamego/session/internal/redact"
@@ -19,7 +20,7 @@ import (
 // read runs a command that may be repeated whatever has become of it: one that changes
 // nothing, or that changes nothing more the second time.
 func read[T any](ctx context.Context, b *backend, command func(context.Context) (T, error)) (T, error) {
-	val, err := attempts(ctx, b, func(err error) bool { return unsent(err) || broken(err) || mongo.IsTimeout(err) }, command)
+	val, err := repeat(ctx, b, func(err error) bool { return unsent(err) || broken(err) || mongo.IsTimeout(err) }, command)
 	return val, redacted(err)
 }
 
@@ -28,7 +29,7 @@ func read[T any](ctx context.Context, b *backend, command func(context.Context) 
 // wants it, and would lose that. On a replica set the driver repeats the command once. The
 // server knows a repeated command by its number, and does not run it twice.
 func write[T any](ctx context.Context, b *backend, command func(context.Context) (T, error)) (T, error) {
-	val, err := attempts(ctx, b, unsent, command)
+	val, err := repeat(ctx, b, unsent, command)
 	if err != nil && (unsent(err) || declined(err)) {
 		return val, redact.New(explain(err), errors.Join(session.ErrNotApplied, err))
 	}
@@ -37,13 +38,13 @@ func write[T any](ctx context.Context, b *backend, command func(context.Context)
 
 const maxRepeats = 3
 
-// attempts runs a command, and repeats it if it may be repeated. The first attempt has
+// repeat runs a command, and repeats it if it may be repeated. The first attempt has
 // only a part of the time, because its connection may be dead.
 //
 // There is no pause before the first repeat. A failure empties the pool, and the next
 // attempt waits until the driver has found a server again. A server that is not the primary
 // any more is asked until there is one.
-func attempts[T any](
+func repeat[T any](
 	ctx context.Context, b *backend, mayRepeat func(error) bool, command func(context.Context) (T, error),
 ) (T, error) {
 	val, err := firstAttempt(ctx, command)
@@ -58,6 +59,7 @@ func attempts[T any](
 		if steppedDown && n > 0 { // the driver has not found the primary by itself
 			b.leave(ctx)
 		}
+		attempts.Again(ctx)
 		val, err = command(ctx)
 	}
 	return val, err

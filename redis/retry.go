@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-redis/redis/v8"
 
+	"github.com/flamego/session/internal/attempts"
 	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/redis/internal/errtext"
 )
@@ -55,6 +56,7 @@ func retry[T any](ctx context.Context, b *backend, kind kind, call func(context.
 		default:
 			return val, err
 		}
+		attempts.Again(ctx)
 		val, err = call(ctx)
 	}
 	return val, err

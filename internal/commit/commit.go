@@ -77,6 +77,8 @@ type Store interface {
 	// TTL returns how long a record with these values is to live: perhaps shorter where it is
 	// the first one of a new visitor.
 	TTL(values map[any]any, first bool) time.Duration
+	// Note is told what became of a session, each time once.
+	Note(ctx context.Context, o Outcome, id string)
 	// Owner returns the owner of a record with these values, empty if it has none.
 	Owner(values map[any]any) string
 	// Decode returns the values in the bytes of the record under an ID, in a map that is the
@@ -84,6 +86,17 @@ type Store interface {
 	// decoded: then there is a rest, too.
 	Decode(id string, data []byte) (map[any]any, *state.Rest, error)
 }
+
+// Outcome is what became of a session by a commit.
+type Outcome int
+
+// The outcomes. A session that goes on under its ID has none.
+const (
+	Created  Outcome = iota // it was stored for the first time
+	GotNewID                // its record got a new ID
+	Ended                   // the change was its end
+	Lost                    // its record was gone, and the changes were dropped
+)
 
 // Moment is an instant by the monotonic clock of this process. Every session has one, and a
 // time.Time takes three times as much room.

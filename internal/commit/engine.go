@@ -134,6 +134,7 @@ func (e *Engine) attempt(ctx context.Context, c *Change, try int) (again bool, e
 		}
 	}
 	if err == nil && written {
+		e.noteWrite(ctx, c.Origin, c.ID)
 		e.markOld(ctx, c, c.ID)
 		a.next.Expires = asked + Moment(a.ttl)
 		c.Written(a.next, a.view)
@@ -153,6 +154,16 @@ func pause(ctx context.Context, try int) error {
 		return fmt.Errorf("%w: %w", ErrContended, err)
 	}
 	return nil
+}
+
+// noteWrite notes what a write on top of a record was to its session.
+func (e *Engine) noteWrite(ctx context.Context, before Origin, id string) {
+	switch {
+	case !before.isSession():
+		e.store.Note(ctx, Created, id)
+	case id != before.ID:
+		e.store.Note(ctx, GotNewID, id)
+	}
 }
 
 // markOld leaves a mark under the ID that was given up for a new one, if one was.

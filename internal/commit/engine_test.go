@@ -140,6 +140,8 @@ func (s *store) TTL(map[any]any, bool) time.Duration { return time.Hour }
 
 func (s *store) Stamp(map[any]any, bool) bool { return false }
 
+func (s *store) Note(context.Context, commit.Outcome, string) {}
+
 func (s *store) Owner(map[any]any) string { return "" }
 
 func (s *store) Encode(_ string, values map[any]any, _ *state.Rest) ([]byte, error) {

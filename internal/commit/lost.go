@@ -128,6 +128,7 @@ func (e *Engine) clearUp(ctx context.Context, c *Change) error {
 	case err != nil:
 		return err
 	case written:
+		e.noteWrite(ctx, c.Origin, c.Origin.lost.next.ID)
 		e.markOld(ctx, c, c.Origin.lost.next.ID)
 		c.Gains = c.Origin.lost.gains()
 		c.Log, c.Origin = c.Log.Without(c.Origin.lost.log), c.Origin.lost.next

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/attempts"
 	"github.com/flamego/session/internal/backoff"
 	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/redact"
@@ -82,6 +83,7 @@ func (b *backend) retry(ctx context.Context, p *pool, m mode, f func(context.Con
 			return b.notApplied(p, b.redacted(err), class, err)
 		}
 		_ = backoff.Pause(ctx, n, pause) // if ctx is done, f says so too
+		attempts.Again(ctx)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/attempts"
 	"github.com/flamego/session/internal/backoff"
 	"github.com/flamego/session/internal/redact"
 	"github.com/flamego/session/redis/internal/errtext"
@@ -143,6 +144,7 @@ func (b *backend) call(ctx context.Context, kind kind, text string, keys []strin
 		said, isReply := errtext.Reply(err)
 		again := isReply && errtext.IsPassing(said) || !isReply && kind == repeatable
 		if again && try < tries && backoff.Pause(ctx, 2*try+1, 100*time.Millisecond) == nil {
+			attempts.Again(ctx)
 			continue
 		}
 		if kind == once && isReply && errtext.IsNotDone(said) {
