@@ -22,7 +22,7 @@ var (
 )
 
 // languages are those of the blocks of code. Without one a block is text, such as an error.
-var languages = []string{"", "go", "sh", "sql", "diff", "make"}
+var languages = []string{"", "go", "sh", "sql", "diff", "make", "js"}
 
 // The commands in pages name folders and make targets that exist; and the blocks of code have a
 // language that the other tests know, so that none escapes them.

@@ -203,7 +203,7 @@ func (s *subject) listOwned(t *testing.T, b block) { s.lists(t, b, first, second
 func (s *subject) lists(t *testing.T, b block, ids ...string) {
 	t.Helper()
 	out := s.run(t, b)
-	for _, secret := range append(live[:4:4], "private", dead) {
+	for _, secret := range append(live[:4:4], dead, "private", `"data"`) {
 		require.NotContains(t, out, secret)
 	}
 	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(out), "\n"), func(line string) bool {
