@@ -3,6 +3,7 @@
 package operations
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -109,11 +111,14 @@ func shell(t *testing.T, env []string, lines string) string {
 	return pipe(t, env, lines, "sh", "-e", "-u")
 }
 
-// pipe runs a program that reads what it is to do.
+// pipe runs a program that reads what it is to do. The deadline is for a loop that never ends.
 func pipe(t *testing.T, env []string, lines, program string, args ...string) string {
 	t.Helper()
 	var said strings.Builder
-	cmd := exec.Command(program, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.WaitDelay = time.Second // for what the shell has started
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdin, cmd.Stderr = strings.NewReader(lines), &said
 	out, err := cmd.Output()
