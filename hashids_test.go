@@ -200,6 +200,59 @@ func TestHashIDsRollOut(t *testing.T) {
 	}
 }
 
+// TestHashIDsMoves: a session moves when it is extended, by a request or by hand, and when it gets a new ID. It
+// needs no owner for that.
+func TestHashIDsMoves(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ from, to session.HashMode }{
+		{session.HashNone, session.HashWrite}, {session.HashOnly, session.HashRead},
+	} {
+		for name, move := range map[string]func(a *app){
+			"request": func(a *app) { require.Equal(t, "<nil> 1", a.get("/see").Body.String()) },
+			"touch":   func(a *app) { require.NoError(t, a.Manager.Store().Touch(t.Context(), sidOf(a.cookie))) },
+			"renewal": func(a *app) { a.get("/renew") },
+		} {
+			t.Run(fmt.Sprint(tt, name), func(t *testing.T) {
+				t.Parallel()
+				b := mapbackend.New()
+				noOwner := func(o *session.Options) { o.OwnerKey = nil }
+				a := hashApp(t, b, tt.from, noOwner)
+				a.get("/add")
+				age(b, 3*time.Second)
+				a = hashApp(t, b, tt.to, noOwner).visitor(a.cookie)
+				move(a)
+				place := sidOf(a.cookie)
+				if tt.to == session.HashWrite {
+					place = hashed(place)
+				}
+				require.Contains(t, b.Records, place)
+				require.Equal(t, "<nil> 1", a.get("/see").Body.String())
+				if name != "renewal" {
+					require.Len(t, b.Records, 1)
+				}
+			})
+		}
+	}
+}
+
+// TestHashIDsDoubt: an error of the look that follows an insert does not say that nothing was inserted.
+func TestHashIDsDoubt(t *testing.T) {
+	t.Parallel()
+	b := mapbackend.New()
+	a := hashApp(t, b, session.HashWrite)
+	failed := false
+	b.Before = func(_ context.Context, method, _ string) error {
+		if method == "Load" && len(b.Records) == 1 && !failed {
+			failed = true
+			return fmt.Errorf("refused: %w", session.ErrNotApplied)
+		}
+		return nil
+	}
+	require.Equal(t, "<nil> 1", a.get("/add").Body.String())
+	require.True(t, failed)
+	require.Equal(t, "<nil> 2", a.get("/add").Body.String())
+}
+
 // TestHashIDsMeanwhile: a record that moves between two looks is found, and ended.
 func TestHashIDsMeanwhile(t *testing.T) {
 	t.Parallel()

@@ -124,6 +124,13 @@ func TestObserve(t *testing.T) {
 			require.Equal(t, "unknown ID", w.events[len(w.events)-1].Op.String())
 			require.Equal(t, session.Handle(session.NewBaseSession("0123456789abcdef", nil, nil)), w.events[len(w.events)-1].Session)
 			require.True(t, w.events[0].Refused)
+			// Beside a session that the store knows, another ID is not worth a word.
+			a.cookie = ""
+			a.get("/add")
+			w.ops()
+			a.cookie = "flamego_session=0123456789abcdef; " + a.cookie
+			require.Equal(t, "<nil> 1", a.get("/see").Body.String())
+			require.Zero(t, w.count(session.OpUnknownID))
 		})
 	}
 }

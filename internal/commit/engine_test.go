@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +31,9 @@ type store struct {
 	hangs   bool            // a read gets no answer
 	expires commit.Moment   // when all records expire
 	loaded  time.Time       // when a record was last read
+
+	mu    sync.Mutex
+	notes []string // what became of sessions
 
 	// answer, if it is not nil, is what becomes of the answer to a write: it may make the
 	// write, with apply, and returns its error.
@@ -140,7 +144,11 @@ func (s *store) TTL(map[any]any, bool) time.Duration { return time.Hour }
 
 func (s *store) Stamp(map[any]any, bool) bool { return false }
 
-func (s *store) Note(context.Context, commit.Outcome, string) {}
+func (s *store) Note(_ context.Context, o commit.Outcome, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = append(s.notes, fmt.Sprint([]string{"created ", "renewed ", "ended ", "lost "}[o], id))
+}
 
 func (s *store) Owner(map[any]any) string { return "" }
 

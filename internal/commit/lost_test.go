@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,9 +179,23 @@ func TestLostAnswers(t *testing.T) {
 				if known && id == "new" && !s.marks["abc"] {
 					t.Error("the old ID has no mark")
 				}
+				if known && !slices.Equal(s.notes, notesOf(kind)) {
+					t.Errorf("noted is %v, want %v", s.notes, notesOf(kind))
+				}
 			})
 		}
 	}
+}
+
+// notesOf is what becomes of the session by a change of a kind.
+func notesOf(kind string) []string {
+	switch {
+	case kind == "insert":
+		return []string{"created abc"}
+	case strings.Contains(kind, "rename"):
+		return []string{"renewed new"}
+	}
+	return nil
 }
 
 func hungUpAfter(apply func() bool) error {
@@ -306,6 +321,9 @@ func TestAfterALostAnswer(t *testing.T) {
 					}
 					if k.newID == "new" && !s.marks["abc"] {
 						t.Error("the old ID has no mark")
+					}
+					if !slices.Equal(s.notes, notesOf(kind)) {
+						t.Errorf("noted is %v, want %v", s.notes, notesOf(kind))
 					}
 				})
 			}
