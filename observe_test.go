@@ -115,7 +115,7 @@ func TestObserve(t *testing.T) {
 			seen, w.events, w.traced = nil, nil, nil
 			check("/add")
 			check("/logout", "ended")
-			a.cookie = before // its mark tells that it was given up
+			a.cookie = "flamego_session=fedcba9876543210; " + before // its mark tells that it was given up
 			a.get("/see")
 			require.Zero(t, w.count(session.OpUnknownID))
 			a.cookie = "flamego_session=0123456789abcdef"

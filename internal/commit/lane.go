@@ -114,13 +114,12 @@ func (e *Engine) writeNext(ctx context.Context, c *Change, sh *shard) error {
 		c.Origin.Data, c.Origin.Expires = last.data, last.expires
 		c.Origin.Values, c.Origin.Rest, c.Origin.Unreadable = nil, nil, false
 	}
-	known := !c.Vanished
 	err := e.write(ctx, c)
 	switch {
 	case err != nil || !c.Vanished:
 	case c.Log.Destroyed:
 		e.store.Note(ctx, Ended, id)
-	case known:
+	default:
 		e.store.Note(ctx, Lost, id)
 	}
 	if c.unsent && last.id == id { // the record is as it was, unless others have changed it
