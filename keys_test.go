@@ -7,47 +7,18 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/seal"
 	"github.com/flamego/session/internal/testing/mapbackend"
-	"github.com/flamego/session/storetest"
 )
 
 var keyOne, keyTwo = bytes.Repeat([]byte("1"), 32), bytes.Repeat([]byte("2"), 32)
-
-// All rules hold for sealed data.
-func TestKeysConformance(t *testing.T) {
-	t.Parallel()
-	for name, opts := range map[string]func(t testing.TB, lifetime time.Duration) session.Options{
-		"file": func(t testing.TB, lifetime time.Duration) session.Options {
-			return session.Options{Initer: session.FileIniter(), Config: session.FileConfig{Lifetime: lifetime, RootDir: filepath.Join(t.TempDir(), "s")}}
-		},
-		"memory": func(_ testing.TB, lifetime time.Duration) session.Options {
-			return session.Options{Config: session.MemoryConfig{Lifetime: lifetime}}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var how []storetest.Trait
-			if name == "memory" {
-				how = append(how, storetest.Private, storetest.Live)
-			}
-			storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
-				o := opts(t, lifetime)
-				o.Keys = [][]byte{keyOne, keyTwo}
-				return o
-			}, how...)
-		})
-	}
-}
 
 // keysApp is an app on a backend, in which a visitor logs in as the owner that the query says.
 func keysApp(t testing.TB, b *mapbackend.Backend, errs *[]error, keys ...[]byte) *app {

@@ -7,12 +7,11 @@ import (
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/mongo"
-	"github.com/flamego/session/storetest"
 )
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+	backendtest.Conformance(t, backendtest.InFull, func(t testing.TB, lifetime time.Duration) session.Options {
 		config := testConfig(t)
 		config.Lifetime = lifetime
 		return session.Options{Initer: mongo.Initer(), Config: config}

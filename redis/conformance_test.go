@@ -7,12 +7,11 @@ import (
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/redis"
-	"github.com/flamego/session/storetest"
 )
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+	backendtest.Conformance(t, backendtest.Always, func(t testing.TB, lifetime time.Duration) session.Options {
 		config := testConfig(t)
 		config.Lifetime = lifetime
 		return session.Options{Initer: redis.Initer(), Config: config}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/flamego/session/internal/sqlstore"
 	"github.com/flamego/session/internal/sqlstore/sqltest"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/sqlite"
 )
 
@@ -18,6 +19,7 @@ var env = &sqltest.Env{
 	Driver:   "sqlite",
 	Initer:   sqlite.Initer(),
 	Config:   func(c sqlstore.Config) interface{} { return sqlite.Config(c) },
+	Longer:   backendtest.Always,
 	DSN:      func(t testing.TB) string { return filepath.Join(t.TempDir(), "app.db") },
 	Params:   "?_pragma=busy_timeout(10000)",
 	OldTable: `CREATE TABLE %s (key TEXT PRIMARY KEY, data BLOB NOT NULL, expired_at TEXT NOT NULL)`,

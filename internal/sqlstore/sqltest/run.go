@@ -12,13 +12,12 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/backendtest"
-	"github.com/flamego/session/storetest"
 )
 
 // Run runs the conformance suite and the tests that all dialects share.
 func (env *Env) Run(t *testing.T) {
 	t.Run("conformance", func(t *testing.T) {
-		storetest.Run(t, func(t testing.TB, lifetime time.Duration) session.Options {
+		backendtest.Conformance(t, env.Longer, func(t testing.TB, lifetime time.Duration) session.Options {
 			return env.New(t).Init().Options(lifetime)
 		})
 	})

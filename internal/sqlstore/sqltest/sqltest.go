@@ -35,6 +35,8 @@ type Env struct {
 	Params string
 	// Shared says that the store is given a pool of Driver, and not a DSN.
 	Shared bool
+	// Longer says when the longer rules run.
+	Longer backendtest.When
 	// OldTable makes the table of the old library, %s is its quoted name.
 	OldTable string
 	// Time is an expression for %d seconds from now, as expired_at keeps it.

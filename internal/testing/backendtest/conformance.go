@@ -1,0 +1,59 @@
+package backendtest
+
+import (
+	"bytes"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/storetest"
+)
+
+// When says when a backend runs the longer rules.
+type When bool
+
+const (
+	// InFull is only where all rounds are played: in "make test-full".
+	InFull When = false
+	// Always is in "make test", too.
+	Always When = true
+)
+
+// full is what "make test-full" sets, as for package storetest.
+var full = os.Getenv("STORETEST_FULL") != ""
+
+// IsNow reports whether the rules run in this run of the tests.
+func (w When) IsNow() bool { return w == Always || full }
+
+// variants are options that change what is stored, and nothing that a visitor sees.
+var variants = map[string]func(*session.Options){
+	"keys": func(o *session.Options) { o.Keys = [][]byte{keyOne, keyTwo} },
+}
+
+var keyOne, keyTwo = bytes.Repeat([]byte("1"), 32), bytes.Repeat([]byte("2"), 32)
+
+// Conformance runs the conformance suite, and then, if it is time for that, the suite once more
+// with each of the options that change what is stored.
+func Conformance(t *testing.T, when When, open storetest.Open, traits ...storetest.Trait) {
+	storetest.Run(t, open, traits...)
+	if !when.IsNow() {
+		return
+	}
+	for name, change := range variants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, with(open, change), traits...)
+		})
+	}
+}
+
+// with opens stores with other options.
+func with(open storetest.Open, change func(*session.Options)) storetest.Open {
+	return func(t testing.TB, lifetime time.Duration) session.Options {
+		t.Helper()
+		opts := open(t, lifetime)
+		change(&opts)
+		return opts
+	}
+}
