@@ -3,6 +3,7 @@ package backendtest
 import (
 	"bytes"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,8 +34,11 @@ var variants = map[string]func(*session.Options){
 
 var keyOne, keyTwo = bytes.Repeat([]byte("1"), 32), bytes.Repeat([]byte("2"), 32)
 
+// rollOuts bring the options to a running app.
+var rollOuts = map[string][]Step{"keys": KeysSteps}
+
 // Conformance runs the conformance suite, and then, if it is time for that, the suite once more
-// with each of the options that change what is stored.
+// with each of the options that change what is stored, and the roll-out of each of them.
 func Conformance(t *testing.T, when When, open storetest.Open, traits ...storetest.Trait) {
 	storetest.Run(t, open, traits...)
 	if !when.IsNow() {
@@ -44,6 +48,15 @@ func Conformance(t *testing.T, when When, open storetest.Open, traits ...storete
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			storetest.Run(t, with(open, change), traits...)
+		})
+	}
+	if slices.Contains(traits, storetest.Private) {
+		return // there is one instance
+	}
+	for name, steps := range rollOuts {
+		t.Run("roll-out of "+name, func(t *testing.T) {
+			t.Parallel()
+			RollOut(t, open, steps)
 		})
 	}
 }

@@ -1,0 +1,339 @@
+package backendtest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/webapp"
+	"github.com/flamego/session/storetest"
+)
+
+// Step is a step of a roll-out: options that the instances of an app get one after the other, while
+// the others still have those of the step before.
+type Step struct {
+	Name    string
+	Options func(*session.Options)
+	// Waits says that the step comes when the longest lifetime is over since all instances have had
+	// the step before.
+	Waits bool
+}
+
+// KeysSteps bring a key to a running app, then another one, and then go back.
+var KeysSteps = []Step{
+	{"no keys", keys(), false},
+	{"none, one", keys(nil, keyOne), false},
+	{"one, none", keys(keyOne, nil), false},
+	{"one", keys(keyOne), true},
+	{"one, two", keys(keyOne, keyTwo), false},
+	{"two, one", keys(keyTwo, keyOne), false},
+	{"two", keys(keyTwo), true},
+	{"two, none", keys(keyTwo, nil), false},
+	{"none, two", keys(nil, keyTwo), false},
+	{"no keys again", keys(), true},
+}
+
+func keys(all ...[]byte) func(*session.Options) {
+	return func(o *session.Options) { o.Keys = all }
+}
+
+const (
+	rolloutLifetime = 3 * time.Second // of all sessions
+	rolloutDead     = rolloutLifetime + 1100*time.Millisecond
+	rolloutClients  = 8
+	rolloutRounds   = 3
+)
+
+// RollOut checks that the options of an app can be changed while it runs. Two instances, one step
+// apart, serve the same clients, and no client may lose a session or a value, with OwnerKey and
+// without it. Every new session is seen by both instances, and so is every end. Before a step that
+// waits, the sessions live on by being read only, for longer than their lifetime.
+//
+// A session that an instance leaves unread to the next one is the reason for a wait: without
+// it, the instance of the new step finds what the oldest instance has written.
+//
+// The rule takes some four seconds for each step that waits. It can be used for any option that changes
+// what is stored: give it the steps from the zero value to the last one, and back.
+func RollOut(t *testing.T, open storetest.Open, steps []Step) {
+	for _, name := range []string{"no owners", "owners"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := &rollout{T: t, opts: open(t, rolloutLifetime)}
+			if name == "owners" {
+				r.opts.OwnerKey = "user"
+			}
+			r.opts.Timeout = time.Minute
+			r.run(steps)
+		})
+	}
+}
+
+type rollout struct {
+	*testing.T
+	opts    session.Options
+	clients []*client
+	step    string // for what is logged
+}
+
+// client has sessions of its own. It makes one request after the other, or two to both instances.
+type client struct {
+	*rollout
+	user   string
+	reads  bool   // the session that lasts is never changed
+	lasts  *visit // a session that all steps serve
+	unread *visit // a session that the older instance wrote last
+	again  int    // how often the client came too late, and began again
+}
+
+// visit is a session as its client knows it.
+type visit struct {
+	cookie string
+	want   string    // the page that shows it
+	n      int       // in that page
+	used   time.Time // when the last request began
+}
+
+func (r *rollout) run(steps []Step) {
+	older := r.open(steps[0])
+	for i := range rolloutClients {
+		c := &client{rollout: r, reads: i%2 == 0}
+		r.clients = append(r.clients, c)
+		c.begin(older, fmt.Sprint("qzclient", i))
+	}
+	for i := range steps[1:] {
+		step := steps[i+1]
+		r.step = step.Name
+		if step.Waits {
+			end := time.Now().Add(rolloutDead)
+			r.all(func(c *client) { c.wait(older, end) })
+		}
+		newer := r.open(step)
+		r.all(func(c *client) { c.load(older, newer) })
+		r.all(func(c *client) { c.leave(older) })
+		r.close(older)
+		older = newer
+	}
+	r.all(func(c *client) {
+		if c.see(older, c.unread) {
+			c.see(older, c.lasts)
+		}
+	})
+	r.close(older)
+	for _, c := range r.clients {
+		if c.again > 0 {
+			r.Logf("%s: too late %d times, on a busy machine", c.user, c.again)
+		}
+	}
+}
+
+// all runs f for all clients at a time.
+func (r *rollout) all(f func(c *client)) {
+	r.Helper()
+	var wg sync.WaitGroup
+	for _, c := range r.clients {
+		wg.Go(func() { f(c) })
+	}
+	wg.Wait()
+	if r.Failed() {
+		r.FailNow()
+	}
+}
+
+func (r *rollout) close(a *webapp.App) {
+	r.Helper()
+	if err := a.Close(); err != nil {
+		r.Error(err)
+	}
+	for _, err := range a.TakeErrors() {
+		r.Errorf("step %s: ErrorFunc is told: %v", r.step, err)
+	}
+}
+
+// open opens an instance.
+func (r *rollout) open(step Step) *webapp.App {
+	r.Helper()
+	opts := r.opts
+	step.Options(&opts)
+	a, err := webapp.Open(opts)
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { _ = a.Close() })
+	a.Get("/login", func(w http.ResponseWriter, req *http.Request, s session.Session) error {
+		s.Set("user", req.URL.RawQuery)
+		s.Set("text", textFor(req.URL.RawQuery))
+		s.Set("n", 0)
+		return s.RegenerateID(w, req)
+	})
+	a.Get("/see", func(s session.Session) string {
+		return fmt.Sprint(s.Get("user"), " ", s.Get("text"), " ", s.Get("n"))
+	})
+	a.Get("/add", func(s session.Session) string {
+		session.Update(s, "n", func(n int) int { return n + 1 })
+		return fmt.Sprint(s.Get("user"))
+	})
+	a.Get("/renew", func(w http.ResponseWriter, req *http.Request, s session.Session) error { return s.RegenerateID(w, req) })
+	a.Get("/logout", func(w http.ResponseWriter, req *http.Request, s session.Session) error {
+		return session.Destroy(w, req, s)
+	})
+	a.Get("/owned", func(req *http.Request, store session.Store) (string, error) {
+		infos, err := session.Owned(req.Context(), store, req.URL.RawQuery)
+		return fmt.Sprint(len(infos)), err
+	})
+	a.Get("/end", func(req *http.Request, store session.Store) (string, error) {
+		n, err := session.EndOwned(req.Context(), store, req.URL.RawQuery, nil)
+		return fmt.Sprint(n), err
+	})
+	return a
+}
+
+func textFor(user string) string { return strings.Repeat("text of "+user, 10) }
+
+// nobody is the page of a session that is not there.
+const nobody = "<nil> <nil> <nil>"
+
+// begin logs in.
+func (c *client) begin(at *webapp.App, user string) {
+	c.user, c.unread = user, nil
+	c.lasts = c.login(at, user)
+}
+
+func (c *client) login(at *webapp.App, user string) *visit {
+	v := new(visit)
+	c.get(at, v, "/login?"+url.QueryEscape(user))
+	v.want = fmt.Sprintf("%s %s %%d", user, textFor(user))
+	return v
+}
+
+// get requests a page that changes nothing the test looks at, and returns it.
+func (c *client) get(at *webapp.App, v *visit, path string) string {
+	b := webapp.NewBrowser(c.T, at)
+	b.Cookie, v.used = v.cookie, time.Now()
+	w := b.Get(path)
+	if w.Code != http.StatusOK {
+		c.Errorf("step %s: %s: status %d", c.step, path, w.Code)
+	}
+	v.cookie = b.Cookie
+	return w.Body.String()
+}
+
+// see looks at a session, and reports whether it is there. On a machine so busy that the lifetime may have
+// been over, the client begins again.
+func (c *client) see(at *webapp.App, v *visit) bool {
+	used := v.used
+	got, want := c.get(at, v, "/see"), fmt.Sprintf(v.want, v.n)
+	if got == want {
+		return true
+	}
+	if got == nobody && time.Since(used) > rolloutLifetime*9/10 {
+		c.again++
+		c.begin(at, fmt.Sprint(c.user, "x", c.again))
+		return false
+	}
+	c.Errorf("step %s: the session of %s is %.60q, want %.60q", c.step, c.user, got, want)
+	return false
+}
+
+// wait reads until the end.
+func (c *client) wait(at *webapp.App, end time.Time) {
+	for time.Now().Before(end) {
+		for _, v := range []*visit{c.unread, c.lasts} {
+			if v != nil && !c.see(at, v) {
+				return
+			}
+		}
+		time.Sleep(rolloutLifetime / 10)
+	}
+}
+
+// load makes many requests to two instances. The first is for what the older one has not read.
+func (c *client) load(older, newer *webapp.App) {
+	if c.unread != nil {
+		if !c.see(newer, c.unread) || !c.see(older, c.unread) {
+			return
+		}
+		c.owned(older, newer, c.user, "2")
+		c.get(newer, c.unread, "/logout")
+	}
+	both := []*webapp.App{older, newer}
+	for range rolloutRounds {
+		rand.Shuffle(2, func(i, j int) { both[i], both[j] = both[j], both[i] })
+		one, other := both[0], both[1]
+		for _, at := range both {
+			if !c.see(at, c.lasts) {
+				return
+			}
+		}
+		if !c.reads {
+			c.add(both)
+			c.get(one, c.lasts, "/renew")
+			if !c.see(other, c.lasts) {
+				return
+			}
+		}
+		c.owned(one, other, c.user, "1")
+		c.comesAndGoes(one, other)
+	}
+}
+
+// add adds four at a time, at both instances.
+func (c *client) add(both []*webapp.App) {
+	var wg sync.WaitGroup
+	for i := range 4 {
+		at, v := both[i%2], *c.lasts
+		wg.Go(func() {
+			if got := c.get(at, &v, "/add"); got != c.user {
+				c.Errorf("step %s: the session of %s is that of %s when it is changed", c.step, c.user, got)
+			}
+		})
+	}
+	c.lasts.used = time.Now()
+	wg.Wait()
+	c.lasts.n += 4
+}
+
+// comesAndGoes has a session that begins at one instance and ends at the other, and two sessions of
+// an owner that end together.
+func (c *client) comesAndGoes(one, other *webapp.App) {
+	guest := c.user + "guest"
+	v := c.login(one, guest)
+	gone := *v
+	if !c.see(other, v) {
+		return
+	}
+	c.get(other, v, "/logout")
+	if c.get(one, &gone, "/see") != nobody {
+		c.Errorf("step %s: a session of %s is there after its logout", c.step, c.user)
+	}
+	if c.opts.OwnerKey == nil {
+		return
+	}
+	first, second := c.login(one, guest), c.login(other, guest)
+	if n := c.get(one, new(visit), "/end?"+guest); n != "2" {
+		c.Errorf("step %s: %s sessions of %s end, want 2", c.step, n, guest)
+	}
+	if c.get(other, first, "/see") != nobody || c.get(other, second, "/see") != nobody {
+		c.Errorf("step %s: a session of %s is there after its end", c.step, guest)
+	}
+}
+
+// owned checks how many sessions both instances find for an owner.
+func (c *client) owned(one, other *webapp.App, owner, want string) {
+	if c.opts.OwnerKey == nil {
+		return
+	}
+	for _, at := range []*webapp.App{one, other} {
+		if got := c.get(at, new(visit), "/owned?"+owner); got != want {
+			c.Errorf("step %s: %s has %s sessions, want %s", c.step, owner, got, want)
+		}
+	}
+}
+
+// leave begins a session that nobody uses until the next step.
+func (c *client) leave(at *webapp.App) { c.unread = c.login(at, c.user) }
