@@ -246,3 +246,12 @@ func configOf(t testing.TB, initer session.Initer) interface{} {
 	}
 	return session.FileConfig{RootDir: t.TempDir()}
 }
+
+func TestFileKeysAtRest(t *testing.T) {
+	t.Parallel()
+	backendtest.AtRest(t, func(t testing.TB) (session.Options, func() []byte) {
+		dir := t.TempDir()
+		return session.Options{Initer: session.FileIniter(), Config: session.FileConfig{RootDir: dir}},
+			func() []byte { return backendtest.FilesOf(t, dir) }
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 	"go.mongodb.org/mongo-driver/mongo/options"
 
+	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/internal/testing/counting"
 	"github.com/flamego/session/mongo"
@@ -143,4 +144,23 @@ func TestServerErrorsAreNotShown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nothing of a session is in any document.
+func TestKeysAtRest(t *testing.T) {
+	t.Parallel()
+	backendtest.AtRest(t, func(t testing.TB) (session.Options, func() []byte) {
+		config := testConfig(t)
+		coll := bare(t, config)
+		return session.Options{Initer: mongo.Initer(), Config: config}, func() (all []byte) {
+			cursor, err := coll.Find(t.Context(), bson.D{})
+			require.NoError(t, err)
+			defer func() { _ = cursor.Close(t.Context()) }()
+			for cursor.Next(t.Context()) {
+				all = append(all, cursor.Current...)
+			}
+			require.NoError(t, cursor.Err())
+			return all
+		}
+	})
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/redis"
 )
@@ -253,4 +254,49 @@ func TestErrorsOfServers(t *testing.T) {
 	err := save()
 	requireNoCanary(t, err)
 	require.ErrorContains(t, err, "WRONGTYPE")
+}
+
+// Nothing of a session is in any key or value, of whatever type.
+func TestKeysAtRest(t *testing.T) {
+	t.Parallel()
+	backendtest.AtRest(t, func(t testing.TB) (session.Options, func() []byte) {
+		config := testConfig(t)
+		c := bare(t, config.Options)
+		return session.Options{Initer: redis.Initer(), Config: config}, func() (all []byte) {
+			ctx := t.Context()
+			keys, err := c.Keys(ctx, "*").Result()
+			require.NoError(t, err)
+			types := make(map[string]int)
+			for _, key := range keys {
+				if !strings.Contains(key, config.KeyPrefix) {
+					continue // of another test
+				}
+				kind, err := c.Type(ctx, key).Result()
+				require.NoError(t, err)
+				types[kind]++
+				var command *goredis.Cmd
+				switch kind {
+				case "string":
+					command = c.Do(ctx, "GET", key)
+				case "set":
+					command = c.Do(ctx, "SMEMBERS", key)
+				case "zset":
+					command = c.Do(ctx, "ZRANGE", key, 0, -1, "WITHSCORES")
+				case "hash":
+					command = c.Do(ctx, "HGETALL", key)
+				case "none":
+					continue // it has expired
+				default:
+					t.Fatalf("a key is a %s", kind)
+				}
+				value, err := command.Result()
+				require.NoError(t, err)
+				dump, err := c.Dump(ctx, key).Result()
+				require.NoError(t, err)
+				all = append(all, fmt.Sprint(key, "\n", value, "\n", dump, "\n")...)
+			}
+			require.Greater(t, len(types), 1, "there are records, and an index")
+			return all
+		}
+	})
 }

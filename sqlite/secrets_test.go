@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 	"github.com/flamego/session/internal/testing/counting"
 	"github.com/flamego/session/sqlite"
 )
@@ -46,4 +47,14 @@ func TestSecrets(t *testing.T) {
 			}.Secrets(t)
 		})
 	}
+}
+
+// Nothing of a session is in the files of the database, not in those of the log either.
+func TestKeysAtRest(t *testing.T) {
+	t.Parallel()
+	backendtest.AtRest(t, func(t testing.TB) (session.Options, func() []byte) {
+		dir := t.TempDir()
+		config := sqlite.Config{DSN: filepath.Join(dir, "app.db"), InitTable: true}
+		return session.Options{Initer: sqlite.Initer(), Config: config}, func() []byte { return backendtest.FilesOf(t, dir) }
+	})
 }

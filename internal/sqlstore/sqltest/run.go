@@ -57,6 +57,7 @@ func (env *Env) Run(t *testing.T) {
 		"owners, no index":         testOwnersNoIndex,
 		"owners, no table":         testOwnersNoTable,
 		"owners, column of others": testOwnersOther,
+		"keys at rest":             testAtRest,
 		"owners in parallel":       testOwnersParallel,
 		"owners of many":           testOwnersMany,
 		"owners, index":            testOwnersIndex,

@@ -2,12 +2,14 @@ package sqltest
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/backendtest"
 )
 
 const (
@@ -64,4 +66,30 @@ func (env *Env) Secrets(t *testing.T, faults map[string][]string, dsnSecrets ...
 			}
 		})
 	}
+}
+
+// testAtRest reads all columns of the table by a pool of its own.
+func testAtRest(tab *Table) {
+	backendtest.AtRest(tab.TB.(*testing.T), func(t testing.TB) (session.Options, func() []byte) {
+		tab := tab.New(t).Init()
+		return tab.Options(0), func() (all []byte) {
+			rows, err := tab.DB.Query(tab.sql("SELECT * FROM %T"))
+			tab.check(err)
+			defer func() { _ = rows.Close() }()
+			columns, err := rows.Columns()
+			tab.check(err)
+			values, dest := make([]sql.RawBytes, len(columns)), make([]any, len(columns))
+			for i := range values {
+				dest[i] = &values[i]
+			}
+			for rows.Next() {
+				tab.check(rows.Scan(dest...))
+				for _, value := range values {
+					all = append(append(all, value...), '\n')
+				}
+			}
+			tab.check(rows.Err())
+			return all
+		}
+	})
 }
