@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -83,7 +84,7 @@ func FilesOf(t testing.TB, dir string) (all []byte) {
 	return all
 }
 
-// shows reports whether bytes show a text, as it is, in hexadecimal, or in base64 at whatever place.
+// shows reports whether bytes show a text, as it is or in one of its other forms.
 func shows(raw []byte, text string) bool {
 	for _, form := range forms(text) {
 		if bytes.Contains(raw, []byte(form)) {
@@ -93,10 +94,12 @@ func shows(raw []byte, text string) bool {
 	return false
 }
 
+// forms are a text as it is, in hexadecimal, as package fmt shows bytes, and in base64 at whatever place.
 func forms(text string) []string {
-	all := []string{text, hex.EncodeToString([]byte(text)), strings.ToUpper(hex.EncodeToString([]byte(text)))}
+	raw := []byte(text)
+	all := []string{text, hex.EncodeToString(raw), fmt.Sprintf("%X", raw), strings.Trim(fmt.Sprint(raw), "[]")}
 	for before := range 3 {
-		// What the bytes before and after it change is cut off: there are texts in it with both alphabets.
+		// What depends on the bytes before the text and after it is cut off.
 		encoded := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("\x00", before) + text))
 		encoded = encoded[(before*8+5)/6:]
 		if more := (before + len(text)) % 3; more > 0 {
@@ -204,6 +207,6 @@ func (a *secretApp) fail(opts session.Options) {
 			_ = m.Close()
 			a.Fatal("keys that cannot be are taken")
 		}
-		counting.NotShown(a, err, append(a.hidden, canaryKeys[0][1:])...)
+		counting.NotShown(a, err, append(a.hidden, forms(canaryKeys[0][1:])...)...)
 	}
 }
