@@ -127,7 +127,8 @@ test-32bit: ## Run the tests that need no server on 386 (on Linux, amd64)
 	fi
 
 # Each backend with all rounds of the load rules: 10,000 requests on one session
-# and so on. Not part of "make test", as it takes some minutes.
+# and so on. All of them with Options.Keys as well, of which "make test" has some, and the roll-out
+# of keys. Not part of "make test", as it takes long.
 .PHONY: test-full
 test-full: deps ## Run the conformance suites with all rounds of the load rules
 	STORETEST_FULL=1 CI=true go test -race -run 'Conformance|Backend/conformance' -timeout 60m . ./postgres ./mysql ./sqlite ./redis ./mongo

@@ -131,7 +131,8 @@ func (b formerBackend) Rename(ctx context.Context, sid, newSID string, old []byt
 	return b.Backend.Rename(ctx, sid, newSID, old, rec)
 }
 
-// TestKeysRollOut: keys come to a running app and go again. In the end everything is stored as without them.
+// TestKeysRollOut: keys come to a running app and go again. In the end everything is stored as
+// without them.
 func TestKeysRollOut(t *testing.T) {
 	t.Parallel()
 	backendtest.RollOut(t, func(t testing.TB, lifetime time.Duration) session.Options {

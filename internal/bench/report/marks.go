@@ -248,6 +248,8 @@ func marks(res *results) []*mark {
 		most("decode", 40, " allocations").figure(res, "Decode/ours", "allocs/op", 1),
 		most("encode", 1.5, " us").figure(res, "Encode/ours", "ns/op", nsToMicros),
 		most("encode", 5, " allocations").figure(res, "Encode/ours", "allocs/op", 1),
+		most("seal 300 bytes", 8, " us").figure(res, "Seal", "ns/op", nsToMicros),
+		most("open 300 bytes", 8, " us").figure(res, "Open", "ns/op", nsToMicros),
 		most("new ID", 150, " ns").figure(res, "NewID", "ns/op", 1),
 		most("new ID", 1, " allocations").figure(res, "NewID", "allocs/op", 1),
 	)

@@ -51,6 +51,8 @@ var all = []part{
 	{name: "requests", pkg: bench, pattern: "^BenchmarkRequest$/^store=(file|sqlite|redis|postgres|mysql)$", share: 1},
 	{name: "goroutines", pkg: bench, pattern: "^BenchmarkGoroutines$", requests: 3 * 1024},
 	{name: "sizes", pkg: bench, pattern: "^BenchmarkSize$", share: 2},
+	{name: "requests with keys", pkg: bench, pattern: "^BenchmarkKeys$", share: 1},
+	{name: "keys", pkg: "internal/seal", pattern: "^Benchmark(Seal|Open)$", share: 1},
 	{name: "waiting and processors", pkg: bench, pattern: "^BenchmarkLoad$", requests: 1},
 	{name: "memory and GC", pkg: bench, pattern: "^BenchmarkMemory|^BenchmarkGC$", share: 1},
 	{name: "rows", pkg: bench, pattern: "^BenchmarkRows$", share: 2, once: true},

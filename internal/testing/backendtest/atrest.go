@@ -94,7 +94,8 @@ func shows(raw []byte, text string) bool {
 	return false
 }
 
-// forms are a text as it is, in hexadecimal, as package fmt shows bytes, and in base64 at whatever place.
+// forms are a text as it is, in hexadecimal, as package fmt shows bytes, and in base64, whatever
+// stands before it there.
 func forms(text string) []string {
 	raw := []byte(text)
 	all := []string{text, hex.EncodeToString(raw), fmt.Sprintf("%X", raw), strings.Trim(fmt.Sprint(raw), "[]")}

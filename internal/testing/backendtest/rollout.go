@@ -44,7 +44,7 @@ func keys(all ...[]byte) func(*session.Options) {
 	return func(o *session.Options) { o.Keys = all }
 }
 
-// rolloutLifetime is that of all sessions. In "make test-full" there are slow servers among those tested.
+// rolloutLifetime is that of all sessions. "make test-full" has slow servers, too.
 var rolloutLifetime = 3 * time.Second
 
 func init() {
