@@ -100,9 +100,9 @@ type Options struct {
 	//
 	// A new app begins with HashOnly. A running app begins with HashRead, goes on with HashWrite when all
 	// instances have HashRead, and with HashOnly when the longest lifetime is over. The way back is the
-	// same in the other order, and waits for the longest lifetime, and ten seconds more, before each
-	// step but the first. On the way a session that is known costs up to one round trip more, and one that
-	// is not known two more.
+	// same in the other order, and before HashNone waits for the longest lifetime and ten seconds more.
+	// On the way a session that is known costs up to one round trip more, and one that is not
+	// known two more.
 	//
 	// Any other value is an error. So is the option with a store of another make, as for MaxLifetime.
 	// Default is HashNone: records stand under the ID.

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -25,11 +26,11 @@ var (
 	canaryKeys   = []string{"qzcanarykey-one-of-thirty-two-by", "qzcanarykey-two-of-thirty-two-by"}
 )
 
-// AtRest checks that with Keys nothing of a session can be read where it is stored, and nothing of it
-// or of the keys in the errors. Open opens stores on storage of its own. The function stored returns
+// AtRest checks that with Keys and HashIDs nothing of a session, and no ID, can be read where it is stored,
+// and nothing of it or of the keys in the errors. Open opens stores on storage of its own. The function stored returns
 // all bytes there, read past the store.
 //
-// Without Keys it finds the canaries: so it knows that it looks in the right place.
+// Without them it finds the canaries: so it knows that it looks in the right place.
 func AtRest(t *testing.T, open func(t testing.TB) (opts session.Options, stored func() []byte)) {
 	t.Run("plain", func(t *testing.T) {
 		opts, stored := open(t)
@@ -37,7 +38,7 @@ func AtRest(t *testing.T, open func(t testing.TB) (opts session.Options, stored 
 		a := newSecretApp(t, opts)
 		a.visit(func(sids []string) {
 			raw := stored()
-			a.wantIDs(raw, sids)
+			a.want(raw, sids...)
 			for _, canary := range append(canaryValues, canaryOwner) {
 				if shows(raw, canary) {
 					seen[canary] = true
@@ -53,11 +54,14 @@ func AtRest(t *testing.T, open func(t testing.TB) (opts session.Options, stored 
 		for _, key := range canaryKeys {
 			opts.Keys = append(opts.Keys, []byte(key))
 		}
+		opts.HashIDs = session.HashOnly
 		a := newSecretApp(t, opts)
 		a.visit(func(sids []string) {
 			raw := stored()
-			a.wantIDs(raw, sids)
-			for _, canary := range append(append(canaryValues, canaryOwner), canaryKeys...) {
+			for _, sid := range sids {
+				a.want(raw, keyOf(sid))
+			}
+			for _, canary := range append(append(append(canaryValues, canaryOwner), canaryKeys...), sids...) {
 				if shows(raw, canary) {
 					t.Errorf("%s can be read where it is stored", canary)
 				}
@@ -145,7 +149,7 @@ func newSecretApp(t testing.TB, opts session.Options) *secretApp {
 func (a *secretApp) get(path string) string {
 	a.visitor.Get(path)
 	_, sid, _ := strings.Cut(a.visitor.Cookie, "=")
-	a.hidden = append(a.hidden, sid)
+	a.hidden = append(a.hidden, sid, keyOf(sid))
 	return sid
 }
 
@@ -165,11 +169,14 @@ func (a *secretApp) visit(look func(sids []string)) {
 	}
 }
 
-// wantIDs checks that the sessions are in the bytes at all.
-func (a *secretApp) wantIDs(raw []byte, sids []string) {
+// keyOf is what stands for an ID with HashIDs.
+func keyOf(sid string) string { return fmt.Sprintf("h%x", sha256.Sum256([]byte(sid))) }
+
+// want checks that the sessions are in the bytes at all.
+func (a *secretApp) want(raw []byte, keys ...string) {
 	a.Helper()
-	for _, sid := range sids {
-		if !bytes.Contains(raw, []byte(sid)) {
+	for _, key := range keys {
+		if !bytes.Contains(raw, []byte(key)) {
 			a.Error("the session is not where it is looked for")
 		}
 	}

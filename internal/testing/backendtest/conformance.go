@@ -29,13 +29,13 @@ func (w When) IsNow() bool { return w == Always || full }
 
 // variants are options that change what is stored, and nothing that a visitor sees.
 var variants = map[string]func(*session.Options){
-	"keys": func(o *session.Options) { o.Keys = [][]byte{keyOne, keyTwo} },
+	"protected": func(o *session.Options) { o.Keys, o.HashIDs = [][]byte{keyOne, keyTwo}, session.HashOnly },
 }
 
 var keyOne, keyTwo = bytes.Repeat([]byte("1"), 32), bytes.Repeat([]byte("2"), 32)
 
 // rollOuts bring the options to a running app.
-var rollOuts = map[string][]Step{"keys": KeysSteps}
+var rollOuts = map[string][]Step{"keys": KeysSteps, "hashes": HashSteps}
 
 // Conformance runs the conformance suite, and then, if it is time for that, the suite once more
 // with each of the options that change what is stored, and the roll-out of each of them.

@@ -21,23 +21,41 @@ import (
 type Step struct {
 	Name    string
 	Options func(*session.Options)
-	// Waits says that the step comes when the longest lifetime is over since all instances have had
-	// the step before.
-	Waits bool
+	// Waits, if it is not zero, says that the step comes when the longest lifetime is over since all
+	// instances have had the step before, and this time more.
+	Waits time.Duration
+}
+
+// rounding is by how much longer than its lifetime a session may live, as some stores keep whole seconds.
+const rounding = 1100 * time.Millisecond
+
+// HashSteps bring hashes of IDs to a running app, and then go back.
+var HashSteps = []Step{
+	{"no hashes", hashes(session.HashNone), 0},
+	{"HashRead", hashes(session.HashRead), 0},
+	{"HashWrite", hashes(session.HashWrite), 0},
+	{"HashOnly", hashes(session.HashOnly), rounding},
+	{"HashWrite again", hashes(session.HashWrite), 0},
+	{"HashRead again", hashes(session.HashRead), 0},
+	{"no hashes again", hashes(session.HashNone), rounding + 5*time.Second},
+}
+
+func hashes(mode session.HashMode) func(*session.Options) {
+	return func(o *session.Options) { o.HashIDs = mode }
 }
 
 // KeysSteps bring a key to a running app, then another one, and then go back.
 var KeysSteps = []Step{
-	{"no keys", keys(), false},
-	{"none, one", keys(nil, keyOne), false},
-	{"one, none", keys(keyOne, nil), false},
-	{"one", keys(keyOne), true},
-	{"one, two", keys(keyOne, keyTwo), false},
-	{"two, one", keys(keyTwo, keyOne), false},
-	{"two", keys(keyTwo), true},
-	{"two, none", keys(keyTwo, nil), false},
-	{"none, two", keys(nil, keyTwo), false},
-	{"no keys again", keys(), true},
+	{"no keys", keys(), 0},
+	{"none, one", keys(nil, keyOne), 0},
+	{"one, none", keys(keyOne, nil), 0},
+	{"one", keys(keyOne), rounding},
+	{"one, two", keys(keyOne, keyTwo), 0},
+	{"two, one", keys(keyTwo, keyOne), 0},
+	{"two", keys(keyTwo), rounding},
+	{"two, none", keys(keyTwo, nil), 0},
+	{"none, two", keys(nil, keyTwo), 0},
+	{"no keys again", keys(), rounding},
 }
 
 func keys(all ...[]byte) func(*session.Options) {
@@ -66,7 +84,7 @@ const (
 // A session that an instance leaves unread to the next one is the reason for a wait: without
 // it, the instance of the new step finds what the oldest instance has written.
 //
-// It takes some four seconds for each step that waits. It can be used for any option that changes
+// It takes four seconds or more for each step that waits. It can be used for any option that changes
 // what is stored: give it the steps from the zero value to the last one, and back.
 func RollOut(t *testing.T, open storetest.Open, steps []Step) {
 	for _, name := range []string{"no owners", "owners"} {
@@ -117,8 +135,8 @@ func (r *rollout) run(steps []Step) {
 	for i := range steps[1:] {
 		step := steps[i+1]
 		r.step = step.Name
-		if step.Waits {
-			r.all(func(c *client) { c.readUntil(func() { time.Sleep(rolloutLifetime + 1100*time.Millisecond) }, older) })
+		if step.Waits > 0 {
+			r.all(func(c *client) { c.readUntil(func() { time.Sleep(rolloutLifetime + step.Waits) }, older) })
 		}
 		newer := r.open(step)
 		var loads sync.WaitGroup
