@@ -12,6 +12,8 @@ APPS     := internal/testing/apps
 DRIVERS  := internal/testing/drivers
 CLIENTS  := internal/testing/clients
 WITH     := docs/examples/with
+OTEL     := otel
+METRICS  := docs/examples/metrics
 BROWSER  := internal/testing/browser
 BUILD    := .build
 NEWEST   := github.com/flamego/flamego@v1.13.0
@@ -68,6 +70,8 @@ vet: ## Run go vet on all modules, on the library for other platforms too
 	cd $(DRIVERS) && go vet ./...
 	cd $(CLIENTS) && go vet ./...
 	cd $(WITH) && go vet ./...
+	cd $(OTEL) && go vet ./...
+	cd $(METRICS) && go vet ./...
 	cd $(BROWSER) && go vet ./...
 
 # With CI=true a server that is missing fails its tests instead of skipping them. Most tests wait, for
@@ -80,7 +84,7 @@ test-all: deps ## Run all tests on all servers
 # Three at a time, as they wait more than they work. The longest come first.
 .PHONY: test-others
 test-others: deps ## Run all that follows, up to bench-once
-	$(MAKE) -j3 --output-sync=target test-drivers test-clients test-newest browser test-apps test-32bit bench-once test-with
+	$(MAKE) -j3 --output-sync=target test-drivers test-clients test-newest browser test-apps test-32bit bench-once test-with test-sight
 
 .PHONY: test-apps
 test-apps: deps ## Build and visit apps as users have them, with other middleware
@@ -98,6 +102,11 @@ test-drivers: deps ## Run the SQL stores on pools of other drivers
 .PHONY: test-with
 test-with: deps ## Run the examples with other libraries (docs/examples/with)
 	cd $(WITH) && CI=true go test -race -shuffle=on -timeout 5m ./...
+
+.PHONY: test-sight
+test-sight: deps ## Test package otel, and the example with Prometheus' client
+	cd $(OTEL) && CI=true go test -race -shuffle=on ./...
+	cd $(METRICS) && CI=true go test -race -shuffle=on ./...
 
 # Where Chromium cannot be installed by apt, as on Ubuntu, this says so and goes on, but not
 # in CI. Another browser is named by CHROMIUM=/path.

@@ -47,14 +47,20 @@ func TestImports(t *testing.T) {
 // and its modules. One more needs a reason.
 func TestDependencies(t *testing.T) {
 	const crypto, text = "golang.org/x/crypto", "golang.org/x/text"
-	modules := func(pattern string) []string {
-		out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", pattern).CombinedOutput()
+	// The pattern is seen from a folder, which is that of a module.
+	modules := func(dir, pattern string) []string {
+		cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", pattern)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, string(out))
 		found := strings.Fields(string(out))
 		slices.Sort(found)
 		return slices.Compact(found)
 	}
-	known := append(modules("github.com/flamego/flamego"), "github.com/flamego/session")
+	known := append(modules(".", "github.com/flamego/flamego"), "github.com/flamego/session")
+	beyond := func(dir, pattern string) []string {
+		return slices.DeleteFunc(modules(dir, pattern), func(m string) bool { return slices.Contains(known, m) })
+	}
 	for pattern, want := range map[string][]string{
 		".": nil, "./sessiontest": nil, "./storetest": nil, "./postgres/anydriver": nil, "./redis/anyclient": nil,
 		"./sqlite": {
@@ -74,9 +80,13 @@ func TestDependencies(t *testing.T) {
 			crypto, "golang.org/x/sync", text,
 		},
 	} {
-		got := slices.DeleteFunc(modules(pattern), func(m string) bool { return slices.Contains(known, m) })
-		require.ElementsMatch(t, want, got, pattern)
+		require.ElementsMatch(t, want, beyond(".", pattern), pattern)
 	}
+	// No SDK of OpenTelemetry, which is for the app to choose.
+	require.ElementsMatch(t, []string{
+		"github.com/flamego/session/otel", "github.com/cespare/xxhash/v2", "github.com/go-logr/logr", "github.com/go-logr/stdr",
+		"go.opentelemetry.io/auto/sdk", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/trace",
+	}, beyond("otel", "."), "otel")
 }
 
 // Package anydriver links no driver, so that an app has only its own.
