@@ -52,7 +52,7 @@ func newSight(t *testing.T) *sight {
 	return s
 }
 
-// app is an app that is seen. A span of each request is around its sessions, as otelhttp makes it.
+// app is an app that is seen. A span of each request is around its sessions.
 type app struct {
 	*webapp.App
 	sight *sight

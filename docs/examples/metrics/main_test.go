@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -100,4 +102,31 @@ func TestMetrics(t *testing.T) {
 	add(map[string]int{
 		`operation_duration_seconds_count{op="load",result="error"}`: 1, `operation_retries_total{op="load"}`: 2,
 	})
+}
+
+// The alerts of docs/operations.md are for metrics, labels and values that there are.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	f, metrics := newApp(session.Options{
+		Initer: session.FileIniter(),
+		Config: session.FileConfig{RootDir: t.TempDir()},
+	})
+	v := webapp.NewBrowser(t, f)
+	v.Do(webapp.Form("/login", "name=alice"))
+	v.Get("/")
+	shown := webapp.NewBrowser(t, metrics).Get("/metrics").Body.String()
+
+	page, err := os.ReadFile("../../operations.md")
+	require.NoError(t, err)
+	_, alerts, _ := strings.Cut(string(page), "**Alerts**")
+	alerts, _, _ = strings.Cut(alerts, "## PostgreSQL")
+	named := regexp.MustCompile(`\b(session_\w+)(?:\{(.*?)\})?\[`).FindAllStringSubmatch(alerts, -1)
+	require.Len(t, named, 7)
+	for _, match := range named {
+		require.Contains(t, shown, "\n"+match[1]+"{", match[0])
+		if match[2] == `result="error"` { // there is none yet
+			continue
+		}
+		require.Contains(t, shown, match[2], match[0])
+	}
 }
