@@ -6,10 +6,10 @@
 //
 // # Spans
 //
-// The span of an operation is a child of the span of its request, if there is one. Its name is "session" and
-// the word of the operation, such as "session load". Its kind is client. It has the attribute
-// session.operation.name. If the operation fails, the status is Error, with the text of the error, and
-// there is the attribute error.type. An operation that is refused is no error.
+// The span of an operation is a child of the span of its request, if there is one. Its name is
+// "session" and the word of the operation, such as "session load". Its kind is client. It has the
+// attribute session.operation.name. If the operation fails, the status is Error, with the text of
+// the error, and there is the attribute error.type. An operation that is refused is no error.
 //
 // # Metrics
 //
@@ -18,11 +18,11 @@
 //	session.data.size           histogram, By       the data of a session that was read or written
 //	session.events              counter, {event}    what becomes of sessions
 //
-// The first three have the attribute session.operation.name: load, insert, swap, rename, extend, delete, sweep
-// or owned. The first has session.operation.refused, too, which is true or false, and error.type if the
-// operation has failed: timeout, canceled or _OTHER. The last has session.event.name: created,
-// renewed, ended, vanished, unknown_id, unreadable or evicted. What the words mean is said at
-// [session.Op].
+// The first three have the attribute session.operation.name: load, insert, swap, rename, extend,
+// delete, sweep or owned. The first has session.operation.refused, too, which is true or false,
+// and error.type if the operation has failed: timeout, canceled or _OTHER. The last has
+// session.event.name: created, renewed, ended, vanished, unknown_id, unreadable or evicted. What
+// the words mean is said at [session.Op].
 package otel
 
 import (
@@ -58,23 +58,26 @@ type providers struct {
 	meters  metric.MeterProvider
 }
 
-// WithTracerProvider has the spans go to a provider. Default, and what nil stands for, is the global one.
+// WithTracerProvider has the spans go to a provider. Default, and what nil stands for, is the
+// global one.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return func(to *providers) { to.tracers = p }
 }
 
-// WithMeterProvider has the metrics go to a provider. Default, and what nil stands for, is the global one.
+// WithMeterProvider has the metrics go to a provider. Default, and what nil stands for, is the
+// global one.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return func(to *providers) { to.meters = p }
 }
 
-// Instrument sets the options Observe and Trace. Functions that are set there already are called as well: the
-// span of an operation is a child of what the former Trace begins. Call Instrument before session.New or
-// session.Sessioner, once. The error is that of a meter that refuses the name of a metric.
+// Instrument sets the options Observe and Trace. Functions that are set there already are called
+// as well: the span of an operation is a child of what the former Trace begins. Call Instrument
+// before session.New or session.Sessioner, once. The error is that of a meter that refuses the
+// name of a metric.
 //
-// The memory store has no operations: there are no spans, and session.events is the only metric. A store of another
-// make, which is neither of the library nor made by NewStore, cannot be observed: session.New returns
-// an error then.
+// The memory store has no operations: there are no spans, and session.events is the only metric. A
+// store of another make, which is neither of the library nor made by NewStore, cannot be observed:
+// session.New returns an error then.
 func Instrument(o *session.Options, opts ...Option) error {
 	var p providers
 	for _, opt := range opts {

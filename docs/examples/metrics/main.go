@@ -1,5 +1,5 @@
-// Command metrics shows Prometheus what the sessions of an app do. It is a module of its own, as it needs
-// the client of Prometheus.
+// Command metrics shows Prometheus what the sessions of an app do. It is a module of its own, as
+// it needs the client of Prometheus.
 //
 //	curl -i -c jar -b jar -d name=alice localhost:2830/login
 //	curl -b jar localhost:2830/
@@ -20,8 +20,9 @@ import (
 	"github.com/flamego/session"
 )
 
-// observe returns a function for Options.Observe that keeps the metrics. None of them has a label for the
-// session or its user: each value of a label is a series of its own, which Prometheus keeps.
+// observe returns a function for Options.Observe that keeps the metrics. None of them has a label
+// for the session or its user: each value of a label is a series of its own, which Prometheus
+// keeps.
 func observe(registry prometheus.Registerer) func(context.Context, session.Event) {
 	events := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "session_events_total",

@@ -59,8 +59,8 @@ func load(t *testing.T, dir, importPath string, mode doc.Mode) *pkg {
 	return p
 }
 
-// folders returns the folders that have Go code, from the root: those of this module and of otel, which is a
-// module of its own, but for apps as well.
+// folders returns the folders that have Go code, from the root: those of this module and of otel,
+// which is a module of its own, but for apps as well.
 func folders(t *testing.T) []string {
 	t.Helper()
 	var (
