@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/flamego/session/internal/backoff"
+	"github.com/flamego/session/internal/deadline"
 	"github.com/flamego/session/internal/seal"
 )
 
@@ -131,14 +133,32 @@ func (b hashedBackend) lookUps(sid string) []string {
 	}
 }
 
+// Load looks again after a while where a record that moves is in neither place for a moment.
 func (b hashedBackend) Load(ctx context.Context, sid string) (rec Record, found bool, err error) {
-	for _, place := range b.lookUps(sid) {
-		if rec, found, err = b.Backend.Load(ctx, place); found || err != nil {
+	places := b.lookUps(sid)
+	tries := 1
+	if s, ok := given(b.Backend).(stepper); ok && len(places) > 1 && s.RenamesInSteps() {
+		tries = 3
+	}
+	for try := range tries {
+		if try > 0 && backoff.Pause(ctx, 10, maxStep) != nil {
 			break
 		}
+		for _, place := range places {
+			if rec, found, err = b.Backend.Load(ctx, place); found || err != nil {
+				return rec, found, err
+			}
+		}
 	}
-	return rec, found, err
+	return Record{}, false, deadline.Err(ctx)
 }
+
+// stepper is a backend that may need two steps for a Rename, as a Redis Cluster does: the record is removed
+// under one key before it is inserted under the other one.
+type stepper interface{ RenamesInSteps() bool }
+
+// maxStep is for how long a look-up waits at most until the second step is made.
+const maxStep = 50 * time.Millisecond
 
 // Insert looks at the other place afterwards. An instance one step apart may have inserted the session there,
 // or have moved it there: from another request, or this record itself. If this record is still here, there

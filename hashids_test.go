@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -350,6 +351,57 @@ func TestHashIDsStay(t *testing.T) {
 		require.Less(t, time.Since(begun), time.Minute, "it never moves")
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// TestHashIDsInSteps: where a move takes two steps, a request in between finds the session, too.
+func TestHashIDsInSteps(t *testing.T) {
+	t.Parallel()
+	b := &stepsBackend{Backend: mapbackend.New()}
+	a := hashApp(t, b, session.HashNone)
+	a.get("/login?alice")
+	a = hashApp(t, b, session.HashWrite).visitor(a.cookie)
+	reader := hashApp(t, b, session.HashWrite).visitor(a.cookie)
+	read := make(chan string)
+	b.between = func() {
+		b.between = nil
+		looks, missed := 0, make(chan struct{})
+		b.Before = func(_ context.Context, method, _ string) error {
+			if method == "Load" {
+				if looks++; looks == 4 {
+					close(missed)
+				}
+			}
+			return nil
+		}
+		go func() { read <- reader.get("/see").Body.String() }()
+		<-missed // the reader has looked everywhere, and looks again
+	}
+	require.Equal(t, "alice 1", a.get("/add").Body.String())
+	require.Equal(t, "alice 1", <-read)
+}
+
+// stepsBackend renames in two steps.
+type stepsBackend struct {
+	*mapbackend.Backend
+	between func()
+}
+
+func (*stepsBackend) RenamesInSteps() bool { return true }
+
+func (b *stepsBackend) Rename(ctx context.Context, sid, newSID string, old []byte, rec session.Record) (bool, error) {
+	b.Mu.Lock()
+	now, ok := b.Records[sid]
+	if ok = ok && bytes.Equal(now.Data, old); ok {
+		delete(b.Records, sid)
+	}
+	b.Mu.Unlock()
+	if !ok {
+		return false, nil
+	}
+	if b.between != nil {
+		b.between()
+	}
+	return b.Insert(ctx, newSID, rec)
 }
 
 // TestHashIDsDeadInTheWay: where a dead record is in the way of a move, the session is saved all the same.

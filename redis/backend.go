@@ -121,6 +121,12 @@ func (b *backend) knowsSlots() bool {
 	return false
 }
 
+// RenamesInSteps reports whether a Rename may take two steps: with any client but that of one server.
+func (b *backend) RenamesInSteps() bool {
+	_, one := b.client.(*redis.Client)
+	return !one
+}
+
 func (b *backend) Extend(ctx context.Context, sid string, left time.Duration) error {
 	_, err := b.eval(ctx, repeatable, extend, []string{b.prefix + sid}, script.Millis(left))
 	return err

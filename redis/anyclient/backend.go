@@ -87,6 +87,9 @@ func (b *backend) Rename(ctx context.Context, sid, newSID string, old []byte, re
 	return found && bytes.Equal(now.Data, rec.Data), err
 }
 
+// RenamesInSteps reports whether a Rename takes two steps.
+func (b *backend) RenamesInSteps() bool { return b.twoSteps }
+
 func (b *backend) Extend(ctx context.Context, sid string, left time.Duration) error {
 	_, err := b.yes(ctx, repeatable, script.Extend, []string{b.prefix + sid}, millis(left))
 	return err

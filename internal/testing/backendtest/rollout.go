@@ -191,7 +191,7 @@ func (r *rollout) open(step Step) *webapp.App {
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.Cleanup(func() { _ = a.Close() })
+	r.Cleanup(func() { _ = a.Close() }) // for a test that has failed
 	a.Get("/login", func(w http.ResponseWriter, req *http.Request, s session.Session) error {
 		s.Set("user", req.URL.RawQuery)
 		s.Set("text", textFor(req.URL.RawQuery))
@@ -235,7 +235,7 @@ func (c *client) login(at *webapp.App, user string) *visit {
 	return v
 }
 
-// get requests a page that changes nothing the test looks at, and returns it.
+// get requests a page with the cookie of a visit, and returns it.
 func (c *client) get(at *webapp.App, v *visit, path string) string {
 	b := webapp.NewBrowser(c.T, at)
 	b.Cookie = v.cookie
@@ -251,10 +251,10 @@ func (c *client) get(at *webapp.App, v *visit, path string) string {
 	return w.Body.String()
 }
 
-// see looks at a session, and reports whether it is there.
+// see looks at a session, and reports whether it is there, and in time.
 func (c *client) see(at *webapp.App, v *visit) bool {
 	used := v.used
-	if got, want := c.get(at, v, "/see"), fmt.Sprintf(v.want, v.n); got != want {
+	if got, want := c.get(at, v, "/see"), fmt.Sprintf(v.want, v.n); got != want || isLate(used) {
 		c.lost(used, "the session of %s is %.60q, want %.60q", c.user, got, want)
 		return false
 	}
