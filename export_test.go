@@ -24,6 +24,9 @@ func SetRandomSource(f func([]byte) (int, error)) (restore func()) {
 // NewID is newID.
 func NewID(length int) (string, error) { return newID(length) }
 
+// HashedKey is hashedKey.
+func HashedKey(sid string) string { return hashedKey(sid) }
+
 // BackendOf returns the backend that NewStore made a store of.
 func BackendOf(s Store) Backend { return given(s.(*recordStore).backend) }
 

@@ -119,32 +119,33 @@ func (b hashedBackend) places(sid string) (key, other string) {
 	}
 }
 
-// lookUps returns the places in the order in which they are looked at: the hash, the ID, and the hash once
-// more. Between two looks a record may move, but only from the ID to the hash: mayMove sees to that.
-func (b hashedBackend) lookUps(sid string) []string {
+// lookUps returns the places in the order in which they are looked at, and how many there are: the hash, the
+// ID, and the hash once more. Between two looks a record may move, but only from the ID to the hash: mayMove
+// sees to that.
+func (b hashedBackend) lookUps(sid string) (places [3]string, n int) {
 	key, other := b.places(sid)
 	switch {
 	case other == "":
-		return []string{key}
+		return [3]string{key}, 1
 	case b.mode == HashWrite:
-		return []string{key, other, key}
+		return [3]string{key, other, key}, 3
 	default:
-		return []string{other, key, other}
+		return [3]string{other, key, other}, 3
 	}
 }
 
 // Load looks again after a while where a record that moves is in neither place for a moment.
 func (b hashedBackend) Load(ctx context.Context, sid string) (rec Record, found bool, err error) {
-	places := b.lookUps(sid)
+	places, n := b.lookUps(sid)
 	tries := 1
-	if s, ok := given(b.Backend).(stepper); ok && len(places) > 1 && s.RenamesInSteps() {
+	if s, ok := given(b.Backend).(stepper); ok && n > 1 && s.RenamesInSteps() {
 		tries = 3
 	}
 	for try := range tries {
 		if try > 0 && backoff.Pause(ctx, 10, maxStep) != nil {
 			break
 		}
-		for _, place := range places {
+		for _, place := range places[:n] {
 			if rec, found, err = b.Backend.Load(ctx, place); found || err != nil {
 				return rec, found, err
 			}
@@ -251,7 +252,8 @@ func (b hashedBackend) Delete(ctx context.Context, sid string) error {
 }
 
 func (b hashedBackend) each(sid string, f func(place string) error) error {
-	for _, place := range b.lookUps(sid) {
+	places, n := b.lookUps(sid)
+	for _, place := range places[:n] {
 		if err := f(place); err != nil {
 			return err
 		}

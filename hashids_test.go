@@ -594,3 +594,10 @@ func TestHashIDsOptions(t *testing.T) {
 	}})
 	require.True(t, errors.Is(err, errors.ErrUnsupported), err)
 }
+
+func BenchmarkHashedKey(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		session.HashedKey("0123456789abcdef")
+	}
+}

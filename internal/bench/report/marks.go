@@ -250,6 +250,7 @@ func marks(res *results) []*mark {
 		most("encode", 5, " allocations").figure(res, "Encode/ours", "allocs/op", 1),
 		most("seal 300 bytes", 8, " us").figure(res, "Seal", "ns/op", nsToMicros),
 		most("open 300 bytes", 8, " us").figure(res, "Open", "ns/op", nsToMicros),
+		most("hash of an ID", 400, " ns").figure(res, "HashedKey", "ns/op", 1),
 		most("new ID", 150, " ns").figure(res, "NewID", "ns/op", 1),
 		most("new ID", 1, " allocations").figure(res, "NewID", "allocs/op", 1),
 	)

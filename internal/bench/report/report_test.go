@@ -55,8 +55,8 @@ BenchmarkRows/store=redis/rows=10000/case=set/via=scs#02      	 10	 60000 ns/op
 BenchmarkLoad/store=redis/case=read/via=ours-2                	 1	 0.4355 app-cpu-s	 700.4 p50-us	 12345 p99-us	 0.1814 server-cpu-s
 BenchmarkLoad/store=redis/case=read/via=bare-2                	 1	 0.0512 app-cpu-s	 500.4 p50-us	 2345 p99-us	 0 server-cpu-s
 BenchmarkNewID-2                                              	 10	 94.14 ns/op	 16 B/op	 1 allocs/op
-BenchmarkKeys/store=map/case=read/keys=0-2                    	 10	  5000 ns/op	 2000 B/op	 30 allocs/op
-BenchmarkKeys/store=map/case=read/keys=1-2                    	 10	  7500 ns/op	 3000 B/op	 40 allocs/op
+BenchmarkProtected/store=map/case=read/with=nothing-2                    	 10	  5000 ns/op	 2000 B/op	 30 allocs/op
+BenchmarkProtected/store=map/case=read/with=keys-2                    	 10	  7500 ns/op	 3000 B/op	 40 allocs/op
 BenchmarkSeal-2                                               	 10	  2500 ns/op	 1360 B/op	 6 allocs/op
 BenchmarkOpen-2                                               	 10	  8100 ns/op	 1280 B/op	 6 allocs/op
 BenchmarkGC/store=mysql/rows=500000-2                         	 1	 17332 gc-ms	 0.0123 empty-ms	 50.04 worst-ms
@@ -145,7 +145,7 @@ func TestReport(t *testing.T) {
 		"| SQL: worst save during GC | <= 50 ms | FAIL | 50.04 ms (GC/store=mysql/rows=500000) |\n",
 		"on tmpfs | <= 1x | pass | 0.80x at worst (Replace/tmpfs/first) |\n",
 		"| NewID | 16 B/op, 1 allocs/op, 0.094 us |\n",
-		"| Keys/store=map/case=read/keys=0 | 2,000 B/op, 30 allocs/op, 5 us |\n| Keys/store=map/case=read/keys=1 | 3,000 B/op, 40 allocs/op, 7.50 us |\n",
+		"| Protected/store=map/case=read/with=nothing | 2,000 B/op, 30 allocs/op, 5 us |\n| Protected/store=map/case=read/with=keys | 3,000 B/op, 40 allocs/op, 7.50 us |\n",
 		"| seal 300 bytes | <= 8 us | pass | 2.50 us at worst (Seal) |\n| open 300 bytes | <= 8 us | FAIL | 8.10 us (Open) |\n",
 		"| GC/store=mysql/rows=500000 | 0.012 empty-ms, 17,332 gc-ms, 50.0 worst-ms |\n",
 		"\n" + end + "\n\nalso by hand\n",

@@ -45,13 +45,13 @@ type part struct {
 // all are the parts of a round, in order. What leaves the servers with work comes last.
 // Each of 1,024 goroutines is to make several requests, however long they take.
 var all = []part{
-	{name: "codec and files", pkg: ".", pattern: "Encode|Decode|NewID|^BenchmarkFile", share: 1},
+	{name: "codec and files", pkg: ".", pattern: "Encode|Decode|NewID|HashedKey|^BenchmarkFile", share: 1},
 	{name: "files", pkg: "internal/atomicfile", pattern: "^BenchmarkReplace$", share: 1},
 	{name: "requests in memory", pkg: bench, pattern: "^BenchmarkRequest$/^store=memory$", share: 1, times: 3},
 	{name: "requests", pkg: bench, pattern: "^BenchmarkRequest$/^store=(file|sqlite|redis|postgres|mysql)$", share: 1},
 	{name: "goroutines", pkg: bench, pattern: "^BenchmarkGoroutines$", requests: 3 * 1024},
 	{name: "sizes", pkg: bench, pattern: "^BenchmarkSize$", share: 2},
-	{name: "requests with keys", pkg: bench, pattern: "^BenchmarkKeys$", share: 1},
+	{name: "requests with options", pkg: bench, pattern: "^BenchmarkProtected$", share: 1},
 	{name: "keys", pkg: "internal/seal", pattern: "^Benchmark(Seal|Open)$", share: 1},
 	{name: "waiting and processors", pkg: bench, pattern: "^BenchmarkLoad$", requests: 1},
 	{name: "memory and GC", pkg: bench, pattern: "^BenchmarkMemory|^BenchmarkGC$", share: 1},
