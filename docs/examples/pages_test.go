@@ -159,7 +159,7 @@ func TestPageLinks(t *testing.T) {
 	for _, page := range pages {
 		text, _ := readPage(t, page.name)
 		links := link.FindAllStringSubmatch(text, -1)
-		require.Len(t, links, 14, page.name)
+		require.Len(t, links, 15, page.name)
 		// VitePress makes a link of it, and refuses one to localhost.
 		assert.NotRegexp(t, "[^(`]https?://", text, page.name)
 		for _, match := range links {
