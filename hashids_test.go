@@ -118,6 +118,46 @@ func TestStolenKey(t *testing.T) {
 	}
 }
 
+// TestCopiedRecord: whoever can write to the database copies the record of another session to the own key. With
+// Keys that opens nothing, whatever the key is made of.
+func TestCopiedRecord(t *testing.T) {
+	t.Parallel()
+	for _, mode := range hashModes {
+		b := mapbackend.New()
+		var errs []error
+		sealed := func(o *session.Options) {
+			o.Keys = [][]byte{keyOne}
+			o.ErrorFunc = func(err error) { errs = append(errs, err) }
+		}
+		admin, mallory := hashApp(t, b, mode, sealed), hashApp(t, b, mode, sealed)
+		admin.get("/login?admin")
+		mallory.get("/login?mallory")
+		place := func(sid string) string {
+			if mode >= session.HashWrite {
+				return hashed(sid)
+			}
+			return sid
+		}
+		own := sidOf(mallory.cookie)
+		stolen := b.Records[place(sidOf(admin.cookie))]
+		for _, key := range []string{own, hashed(own), hashed(hashed(own))} {
+			rec := b.Records[place(own)]
+			b.Records[key] = stolen
+			errs = nil
+			for _, sid := range []string{own, hashed(own)} {
+				require.NotContains(t, mallory.visitor(cookieOf(mallory.cookie, sid)).get("/see").Body.String(), "admin", "mode %d", mode)
+			}
+			if key == place(own) {
+				require.NotEmpty(t, errs, "mode %d", mode)
+			}
+			if key != place(own) {
+				delete(b.Records, key)
+			}
+			b.Records[place(own)] = rec
+		}
+	}
+}
+
 // age makes all records older, as if nobody had used them meanwhile.
 func age(b *mapbackend.Backend, d time.Duration) {
 	b.Mu.Lock()
