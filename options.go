@@ -95,8 +95,8 @@ type Options struct {
 	// an error. So is the option with a store of another make, as for MaxLifetime. Default is none.
 	Keys [][]byte
 	// HashIDs keeps records under a hash of the session ID, so that whoever can read the database finds no
-	// ID there: "h" and the SHA-256 of the ID in hexadecimal digits. It costs nothing more than that is
-	// computed. The memory store has no records.
+	// ID there: "h" and the SHA-256 of the ID in hexadecimal digits. HashOnly costs no round trip. The
+	// memory store has no records.
 	//
 	// A new app begins with HashOnly. A running app begins with HashRead, goes on with HashWrite when all
 	// instances have HashRead, and with HashOnly when the longest lifetime is over. The way back is the
