@@ -34,7 +34,7 @@ type ownStore interface {
 	extend(ctx context.Context, s *BaseSession) error
 	// owned returns the live sessions of an owner, with nothing in them that is not stored.
 	owned(ctx context.Context, owner string) ([]ownedSession, error)
-	// end ends a session of those, and says why to the observer.
+	// end ends a session, by its ID or by what owned returned for it, and tells the observer why.
 	end(ctx context.Context, id string, why Op) error
 }
 

@@ -22,7 +22,8 @@ type HashMode int
 const (
 	// HashNone keeps records under the ID.
 	HashNone HashMode = iota
-	// HashRead keeps records under the ID. What stands under the hash is found, too, and moves back.
+	// HashRead keeps records under the ID. What stands under the hash is found, too, and moves back when
+	// it is saved or extended.
 	HashRead
 	// HashWrite keeps records under the hash. What stands under the ID is found, too, and moves when it is
 	// saved or extended.
@@ -34,7 +35,7 @@ const (
 // isValid reports whether it is one of the constants.
 func (m HashMode) isValid() bool { return m >= HashNone && m <= HashOnly }
 
-// looksTwice reports whether a record may stand in two places.
+// looksTwice reports whether a record may stand in either of two places.
 func (m HashMode) looksTwice() bool { return m == HashRead || m == HashWrite }
 
 // hashedKeySize is the length of what hashedKey returns.
@@ -68,7 +69,7 @@ func isHashedKey(s string) bool {
 // of owners. No ID holds this character, so a client cannot send it.
 const asStored = "."
 
-// digestOf returns the digest of a session ID, or of the one that the key was made of.
+// digestOf returns the digest of a session ID. Where asStored and a key take its place, the key has the digest in it.
 func digestOf(sid string) (digest seal.Digest) {
 	if key, ok := strings.CutPrefix(sid, asStored); ok && isHashedKey(key) {
 		_, _ = hex.Decode(digest[:], []byte(key[1:]))
@@ -86,18 +87,19 @@ func keyDigest(key string, hashed bool) seal.Digest {
 }
 
 // hashedBackend keeps records under hashes of their IDs. In the modes in which it looks twice, a record has
-// two places: the key, where it is to stand, and the other one. It moves from the other one to the key by
-// a Rename, which is one step. So it never stands in both.
+// two places: the key, where it is to stand, and the other place. It moves from the other place to the key
+// by a Rename, so it never stands in both. Where that takes two steps, it may stand in neither for a moment:
+// see Load.
 type hashedBackend struct {
 	wrappedBackend
-	mode   HashMode
-	inKeep *recentIDs // in HashRead: when a session was first left under its hash; see mayMove
+	mode HashMode
+	left *recentIDs // in HashRead: since when this process has left a record under its hash; see mayMove
 }
 
 func newHashedBackend(b Backend, mode HashMode) hashedBackend {
 	hashed := hashedBackend{wrappedBackend{b}, mode, nil}
 	if mode == HashRead {
-		hashed.inKeep = newRecentIDs(1 << 12)
+		hashed.left = newRecentIDs(1 << 12)
 	}
 	return hashed
 }
@@ -161,9 +163,9 @@ type stepper interface{ RenamesInSteps() bool }
 // maxStep is for how long a look-up waits at most until the second step is made.
 const maxStep = 50 * time.Millisecond
 
-// Insert looks at the other place afterwards. An instance one step apart may have inserted the session there,
-// or have moved it there: from another request, or this record itself. If this record is still here, there
-// are two, and it goes.
+// Insert looks at the other place afterwards. If there is a record, an instance one step apart has either moved
+// there what was inserted here, or has inserted the session for another request. In the second case there are two
+// records, and the one that was inserted here goes.
 func (b hashedBackend) Insert(ctx context.Context, sid string, rec Record) (bool, error) {
 	key, other := b.places(sid)
 	ok, err := b.Backend.Insert(ctx, key, rec)
@@ -174,13 +176,14 @@ func (b hashedBackend) Insert(ctx context.Context, sid string, rec Record) (bool
 		return err == nil, applied(err)
 	}
 	gone, err := b.Backend.Swap(ctx, key, rec.Data, Record{Data: rec.Data, TTL: time.Millisecond, Former: rec.Owner})
-	if gone { // else somebody could still read it for a moment
+	if gone { // in time, but somebody could still read it for a moment
 		err = b.Backend.Delete(ctx, key)
 	}
 	return err == nil && !gone, applied(err)
 }
 
-// applied is an error of what follows a write. That may have failed for sure, but not the write.
+// applied returns an error of a step after a write that was made. The step may say ErrNotApplied, which would
+// be untrue of the write, so that is left out.
 func applied(err error) error {
 	if errors.Is(err, ErrNotApplied) {
 		return errors.New(err.Error())
@@ -206,13 +209,13 @@ func (b hashedBackend) Swap(ctx context.Context, sid string, old []byte, rec Rec
 	return b.Backend.Swap(ctx, other, old, rec)
 }
 
-// stays is for how long a record stays under its hash at least.
-const stays = 2 * time.Second
+// minStay is for how long a record stays under its hash at least, in HashRead.
+const minStay = 2 * time.Second
 
 // mayMove reports whether a record may leave the other place. In HashWrite it may at any time. In HashRead it
 // may have come there a moment ago, by an instance in HashWrite, and somebody who looks for it could miss it
-// in both places if it moved back at once. So it moves only if nobody has written it for a while, as its time
-// to live tells, or if this process has left it there for a while.
+// in both places if it moved back at once. So it moves only if nobody has written it for a while, or if this
+// process has left it there for a while. The first is seen by its time to live, which is ttl after a write.
 func (b hashedBackend) mayMove(ctx context.Context, sid, other string, ttl time.Duration) (bool, error) {
 	if b.mode == HashWrite {
 		return true, nil
@@ -221,13 +224,13 @@ func (b hashedBackend) mayMove(ctx context.Context, sid, other string, ttl time.
 	if !found || err != nil {
 		return false, err
 	}
-	known := b.inKeep.has(sid)
-	if ttl-rec.TTL >= stays || known && !b.inKeep.hasSince(sid, stays) {
-		b.inKeep.remove(sid)
+	known := b.left.has(sid)
+	if ttl-rec.TTL >= minStay || known && !b.left.hasSince(sid, minStay) {
+		b.left.remove(sid)
 		return true, nil
 	}
 	if !known {
-		b.inKeep.addNow(sid)
+		b.left.addNow(sid)
 	}
 	return false, nil
 }
@@ -251,6 +254,7 @@ func (b hashedBackend) Delete(ctx context.Context, sid string) error {
 	return b.each(sid, func(place string) error { return b.Backend.Delete(ctx, place) })
 }
 
+// each calls f for a place after the other as a look-up does, so a record that moves meanwhile is met.
 func (b hashedBackend) each(sid string, f func(place string) error) error {
 	places, n := b.lookUps(sid)
 	for _, place := range places[:n] {
@@ -261,7 +265,8 @@ func (b hashedBackend) each(sid string, f func(place string) error) error {
 	return nil
 }
 
-// Owned returns records of which perhaps only the hash of the ID is known.
+// Owned returns records of which perhaps only the hash of the ID is known. In HashOnly what stands under an ID is
+// not to be found: with the dot it is nobody's key, and canStandUnder refuses it.
 func (b hashedBackend) Owned(ctx context.Context, owner string) ([]OwnedRecord, error) {
 	owned, err := b.wrappedBackend.Owned(ctx, owner)
 	for i := range owned {

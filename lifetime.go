@@ -149,18 +149,24 @@ func (r *rules) with(o *Options) (*rules, error) {
 	}
 	next := &rules{
 		lifetime: r.lifetime, maxLifetime: o.MaxLifetime, firstLifetime: o.FirstLifetime,
-		ownerKey: o.OwnerKey, maxOwned: o.MaxOwned, keys: keys, hashIDs: o.HashIDs, observer: newObserver(o), errorFunc: o.ErrorFunc, clock: r.clock, configured: true,
+		ownerKey: o.OwnerKey, maxOwned: o.MaxOwned, keys: keys, hashIDs: o.HashIDs,
+		observer: newObserver(o), errorFunc: o.ErrorFunc, clock: r.clock, configured: true,
 	}
 	next.customSeen.Store(r.customSeen.Load())
 	if r.configured && !r.isLike(next) {
-		return nil, errors.New("the store is in use with other values of MaxLifetime, FirstLifetime, OwnerKey, MaxOwned, Keys, HashIDs, Observe or Trace")
+		return nil, errors.New("the store is in use with other values of MaxLifetime, FirstLifetime, OwnerKey, MaxOwned, " +
+			"Keys, HashIDs, Observe or Trace")
 	}
 	return next, nil
 }
 
+// isLike reports whether a store can go on with other rules. Functions cannot be compared, so of two
+// observers it is enough that both are there.
 func (r *rules) isLike(other *rules) bool {
 	return r.maxLifetime == other.maxLifetime && r.firstLifetime == other.firstLifetime &&
-		r.ownerKey == other.ownerKey && r.maxOwned == other.maxOwned && r.hashIDs == other.hashIDs && (r.observer == nil) == (other.observer == nil) && reflect.DeepEqual(r.keys, other.keys)
+		r.ownerKey == other.ownerKey && r.maxOwned == other.maxOwned &&
+		r.hashIDs == other.hashIDs && reflect.DeepEqual(r.keys, other.keys) &&
+		(r.observer == nil) == (other.observer == nil)
 }
 
 // custom returns the custom lifetime of a session (SetLifetime), 0 if it has none.

@@ -27,7 +27,7 @@ type Manager struct {
 	issued       *recentIDs   // IDs that were given out and have nothing stored yet, so the client did not invent them
 	cookie       *cookie
 	exactIDs     bool // no ID of another length than IDLength is one of ours
-	noHashes     bool // no ID that looks like a hash of one is one of ours
+	noHashes     bool // what looks like the hash of an ID is none of our IDs
 	readsCookie  bool // the ID comes from the cookie
 	writesCookie bool // the ID is sent in the cookie
 	sent         sentCookies

@@ -110,6 +110,12 @@ func (m *memoryStore) Destroy(ctx context.Context, sid string) error {
 	return m.end(ctx, sid, OpEnded)
 }
 
+func (m *memoryStore) end(ctx context.Context, sid string, why Op) error {
+	m.sessions.Delete(sid)
+	m.rules().observer.became(ctx, why, sid, nil)
+	return nil
+}
+
 func (m *memoryStore) Touch(ctx context.Context, sid string) error {
 	if r := m.rules(); !r.needsValues() {
 		m.sessions.Extend(sid, r.ttl(nil, false))
@@ -206,7 +212,7 @@ func writtenTo(c *commit.Change) string {
 // reports false and does nothing unless the session still is what they were computed from.
 func (m *memoryStore) put(ctx context.Context, c *commit.Change, base *state.List, computed state.List) (done bool) {
 	r := m.rules()
-	var became Op // nothing to speak of, if it is 0
+	var became Op // 0 if there is nothing to tell
 	from := writtenTo(c)
 	done = true
 	written := m.sessions.Update(from, c.ID, func(now *state.List, left time.Duration) (d expiring.Decision[state.List]) {

@@ -75,12 +75,6 @@ func (o *memoryOwners) list(owner string) (ids []string, added int) {
 	return ids, owned.added
 }
 
-func (m *memoryStore) end(ctx context.Context, sid string, why Op) error {
-	m.sessions.Delete(sid)
-	m.rules().observer.became(ctx, why, sid, nil)
-	return nil
-}
-
 // owned starts over if a session was added meanwhile: it may be one of the list under a new
 // ID. A session of the list may have another owner by now.
 func (m *memoryStore) owned(ctx context.Context, owner string) ([]ownedSession, error) {

@@ -21,6 +21,7 @@ const (
 	// OpSwap is [Backend].Swap: the session is saved.
 	OpSwap
 	// OpRename is [Backend].Rename: the session is saved under a new ID. The Handle is that of the new ID.
+	// With HashRead and HashWrite it is also a record that moves, whose session keeps its ID.
 	OpRename
 	// OpExtend is [Backend].Extend: the session was only read.
 	OpExtend
@@ -86,8 +87,8 @@ type Event struct {
 	// Bytes is the size of the data that was read or written.
 	Bytes int
 	// Refused says that an operation found the database not as it had to be: OpLoad found no record,
-	// OpInsert found one, OpSwap and OpRename found that another request was faster. The store goes
-	// on from there, so this is no error.
+	// OpInsert found one, OpSwap and OpRename found that another request was faster or, with HashRead and
+	// HashWrite, that the record stands in its other place. The store goes on from there, so this is no error.
 	Refused bool
 	// Err is the error of an operation, or why a session is unreadable.
 	Err error
@@ -166,7 +167,7 @@ func (o *observer) became(ctx context.Context, op Op, sid string, err error) {
 	}
 }
 
-// unknownID tells of a request with IDs that the store does not know.
+// unknownID tells of a request all of whose IDs the store does not know: one event, with the first of them.
 func (o *observer) unknownID(ctx context.Context, ids *candidates) {
 	for _, sid := range ids {
 		if sid != "" {

@@ -94,7 +94,7 @@ func (b observedBackend) Delete(ctx context.Context, sid string) error {
 	return err
 }
 
-// write observes an operation of which is known what it writes.
+// write observes an operation that reads no data. What it writes is rec.
 func (b observedBackend) write(ctx context.Context, op Op, key string, rec Record, f func(context.Context) (bool, error)) (ok bool, err error) {
 	o := b.begin(ctx, op, key)
 	defer func() { o.done(len(rec.Data), ok, err) }()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// wrappedBackend is a backend inside of another one. It has all that a backend may have beyond Backend, in
-// case that the backend has it. Who embeds it writes only what is different.
+// wrappedBackend passes everything on to the backend in it, also what not every backend has: an index of
+// owners, a clock, Close. Whoever embeds it writes only the methods that do more.
 type wrappedBackend struct{ Backend }
 
 func (b wrappedBackend) inner() Backend { return b.Backend }

@@ -119,7 +119,7 @@ type secretApp struct {
 	*webapp.App
 	testing.TB
 	visitor *webapp.Browser
-	hidden  []string // in errors
+	hidden  []string // what no error may show
 }
 
 func newSecretApp(t testing.TB, opts session.Options) *secretApp {
@@ -182,7 +182,7 @@ func (a *secretApp) want(raw []byte, keys ...string) {
 	}
 }
 
-// fail has everything fail that keys and data can, and looks at the errors.
+// fail causes each error that keys and data can cause, and looks whether it shows a secret.
 func (a *secretApp) fail(opts session.Options) {
 	a.Helper()
 	for _, secret := range append(append(canaryValues, canaryOwner), canaryKeys...) {
@@ -200,6 +200,7 @@ func (a *secretApp) fail(opts session.Options) {
 	}
 	sees(a, "/large")
 	sees(a, "/unregistered")
+	// No keys, a wrong key, and plain data only: nobody can read the session.
 	for _, keys := range [][][]byte{nil, {[]byte("qzcanarykey of somebody else....")}, {nil}} {
 		opts := opts
 		opts.Keys = keys
@@ -207,6 +208,7 @@ func (a *secretApp) fail(opts session.Options) {
 		other.visitor.Cookie = a.visitor.Cookie
 		sees(other, "/see")
 	}
+	// A key that is too short, and a key twice.
 	for _, keys := range [][][]byte{{[]byte(canaryKeys[0][1:])}, {[]byte(canaryKeys[0]), []byte(canaryKeys[0])}} {
 		opts := opts
 		opts.Keys = keys

@@ -15,7 +15,7 @@ import (
 type When bool
 
 const (
-	// InFull is only where all rounds are played: in "make test-full".
+	// InFull is in "make test-full" only, where all rounds are played.
 	InFull When = false
 	// Always is in "make test", too.
 	Always When = true

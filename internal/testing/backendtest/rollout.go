@@ -21,8 +21,8 @@ import (
 type Step struct {
 	Name    string
 	Options func(*session.Options)
-	// Waits, if it is not zero, says that the step comes when the longest lifetime is over since all
-	// instances have had the step before, and this time more.
+	// Waits is zero for a step that may come at once. Any other step comes when all instances have had
+	// the step before for the longest lifetime, and for Waits more.
 	Waits time.Duration
 }
 
@@ -81,8 +81,8 @@ const (
 // without it. Every new session is seen by both instances, and so is every end. Before a step that
 // waits, the sessions live on by being read only, for longer than their lifetime.
 //
-// A session that an instance leaves unread to the next one is the reason for a wait: without
-// it, the instance of the new step finds what the oldest instance has written.
+// Before an instance ends it also begins a session that nobody uses until the next step. Such a
+// session is why some steps wait: its record is still as the step before has written it.
 //
 // It takes four seconds or more for each step that waits. It can be used for any option that changes
 // what is stored: give it the steps from the zero value to the last one, and back.
@@ -107,7 +107,7 @@ type rollout struct {
 	step    string // for what is logged
 }
 
-// client has sessions of its own. It makes one request after the other, or two to both instances.
+// client has sessions of its own. It makes one request after the other, or some to both instances at once.
 type client struct {
 	*rollout
 	user   string
@@ -225,7 +225,7 @@ func textFor(user string) string { return strings.Repeat("text of "+user, 10) }
 // nobody is the page of a session that is not there.
 const nobody = "<nil> <nil> <nil>"
 
-// isLate reports whether a session may have expired that was used last at some time.
+// isLate reports whether a session that was last used then may have expired.
 func isLate(used time.Time) bool { return time.Since(used) > rolloutLifetime*9/10 }
 
 func (c *client) login(at *webapp.App, user string) *visit {
@@ -245,7 +245,7 @@ func (c *client) get(at *webapp.App, v *visit, path string) string {
 		c.Errorf("step %s: %s: status %d", c.step, path, w.Code)
 	}
 	v.cookie = b.Cookie
-	if v.used.IsZero() || !isLate(v.used) {
+	if v.used.IsZero() || !isLate(v.used) { // else it may have expired, and is late for good
 		v.used = begun
 	}
 	return w.Body.String()
@@ -261,8 +261,8 @@ func (c *client) see(at *webapp.App, v *visit) bool {
 	return true
 }
 
-// lost reports that a session is not there that was used last at some time. On a machine so busy that
-// its lifetime may be over, the client begins again.
+// lost reports that a session is not there that was last used then. On a machine so busy that its
+// lifetime may be over, the client begins again.
 func (c *client) lost(used time.Time, format string, args ...interface{}) {
 	c.Helper()
 	if !isLate(used) {
