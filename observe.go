@@ -46,7 +46,9 @@ const (
 	// while a request was using it.
 	OpVanished
 	// OpUnknownID says that a request had an ID that the store does not know: of a session that is over, or
-	// made up. The Handle is that of this ID.
+	// made up, or given by another process to a visitor for whom nothing is stored. With
+	// CookieOptions.WhenStored such a visitor has no ID. An ID under which this request may begin a session
+	// is no event, as with AdoptUnknownIDs. The Handle is that of the unknown ID.
 	OpUnknownID
 	// OpUnreadable says that data of a session could not be decoded, or not all. Err says why.
 	OpUnreadable
