@@ -186,10 +186,19 @@ func (b hashedBackend) Insert(ctx context.Context, sid string, rec Record) (bool
 // be untrue of the write, so that is left out.
 func applied(err error) error {
 	if errors.Is(err, ErrNotApplied) {
-		return errors.New(err.Error())
+		return appliedError{err}
 	}
 	return err
 }
+
+// appliedError is an error without ErrNotApplied.
+type appliedError struct{ error }
+
+func (e appliedError) Is(target error) bool {
+	return target != ErrNotApplied && errors.Is(e.error, target)
+}
+
+func (e appliedError) As(target any) bool { return errors.As(e.error, target) }
 
 // Swap moves the record if it stands in the other place. Where it cannot move, since a dead record is in the
 // way, it stays there.

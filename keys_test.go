@@ -103,6 +103,9 @@ func TestKeysLost(t *testing.T) {
 		other.cookie = a.cookie
 		require.Equal(t, "<nil>", other.get("/user").Body.String())
 		require.Len(t, errs, 1)
+		if keys == nil {
+			require.ErrorContains(t, errs[0], "Options.Keys is not set")
+		}
 	}
 	require.Equal(t, "alice", a.get("/user").Body.String())
 }

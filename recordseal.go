@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/flamego/session/internal/commit"
+	"github.com/flamego/session/internal/seal"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -24,13 +25,18 @@ func (s *recordStore) encode(sid string, values map[interface{}]interface{}, res
 
 // decode returns the values in the bytes of the record under an ID.
 func (s *recordStore) decode(sid string, data []byte) (map[interface{}]interface{}, *state.Rest, error) {
-	if keys := s.rules().keys; keys.Any() && len(data) <= s.codec.MaxSize {
+	keys := s.rules().keys
+	if keys.Any() && len(data) <= s.codec.MaxSize {
 		var err error
 		if data, _, err = keys.Open(digestOf(sid), data); err != nil {
 			return nil, nil, err
 		}
 	}
-	return s.codec.Decode(data)
+	values, rest, err := s.codec.Decode(data)
+	if err != nil && !keys.Any() && seal.Begins(data) {
+		err = fmt.Errorf("%w (the data begins like sealed data, and Options.Keys is not set)", err)
+	}
+	return values, rest, err
 }
 
 // rebind returns the bytes of a record as they are to be under a new ID, or under the same one by the

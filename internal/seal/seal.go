@@ -124,13 +124,16 @@ var (
 	ErrPlain = errors.New("the data is not sealed, and Keys has no nil, which stands for plain data")
 )
 
+// Begins reports whether a text begins as a sealed one does.
+func Begins(text []byte) bool { return len(text) > 0 && text[0] == First }
+
 // Open returns the text, and which of the keys has sealed it. What is not sealed is the text itself, if
 // one of the keys is nil.
 func (k Keys) Open(session Digest, sealed []byte) (text []byte, by int, err error) {
 	if !k.Any() {
 		return sealed, 0, nil
 	}
-	if len(sealed) == 0 || sealed[0] != First {
+	if !Begins(sealed) {
 		for i, key := range k.keys {
 			if key.sealing == nil {
 				return sealed, i, nil
