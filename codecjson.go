@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,8 +35,8 @@ import (
 // other value.
 //
 // An error names the key and the type of what cannot be encoded: a key that is no string, text that is
-// not UTF-8, a number that is infinite or none, a type that encoding/json refuses, and data nested
-// deeper than 1,000 levels. A key whose value is nil is left out: Get returns nil either way.
+// not UTF-8, a number that is infinite, none or too large, a type that encoding/json refuses, and data
+// nested deeper than 1,000 levels; also where a method of the app has written it. A key whose value is nil is left out: Get returns nil either way.
 func JSONEncoder(data Data) ([]byte, error) {
 	object := make(map[string]interface{}, len(data))
 	for key, val := range data {
@@ -120,6 +121,11 @@ func appendJSON(out []byte, val interface{}, depth int) (_ []byte, err error) {
 	if replacesText(text) {
 		return nil, errUTF8
 	}
+	if !isBasic(val) { // a method of the app may have written what JSONDecoder refuses
+		if err := checkJSON(text, depth); err != nil {
+			return nil, err
+		}
+	}
 	out = append(out, text...)
 	if isFloat(val) && !bytes.ContainsAny(text, ".e") {
 		out = append(out, ".0"...)
@@ -127,10 +133,34 @@ func appendJSON(out []byte, val interface{}, depth int) (_ []byte, err error) {
 	return out, nil
 }
 
+// checkJSON returns an error for a value that JSONDecoder would refuse at a depth.
+func checkJSON(text []byte, depth int) error {
+	if !utf8.Valid(text) {
+		return errUTF8
+	}
+	var val interface{}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if d.Decode(&val) != nil { // encoding/json has written it, so it is well formed
+		return errDeep
+	}
+	_, err := withNumbers(val, depth)
+	return err
+}
+
+// isBasic reports whether a value has one of Go's own types, which have no methods.
+func isBasic(val interface{}) bool {
+	switch val.(type) {
+	case nil, string, bool, float64, float32, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
+		return true
+	}
+	return false
+}
+
 // isFloat reports whether a value is written as a number that may have a fraction.
 func isFloat(val interface{}) bool {
 	switch val.(type) {
-	case json.Marshaler, nil:
+	case json.Marshaler, encoding.TextMarshaler, nil:
 		return false
 	}
 	kind := reflect.TypeOf(val).Kind()
@@ -150,6 +180,7 @@ func replacesText(text []byte) bool {
 func jsonError(err error) error {
 	var value *json.UnsupportedValueError
 	var marshaler *json.MarshalerError
+	var unsupported *json.UnsupportedTypeError
 	switch {
 	case errors.As(err, &value) && value.Value.Kind() != reflect.Float64 && value.Value.Kind() != reflect.Float32:
 		return errors.New("it holds itself")
@@ -157,14 +188,16 @@ func jsonError(err error) error {
 		return errors.New("a number is infinite or none")
 	case errors.As(err, &marshaler):
 		return fmt.Errorf("the MarshalJSON or MarshalText of %v has failed", marshaler.Type)
+	case errors.As(err, &unsupported):
+		return err
 	}
-	return err
+	return errors.New("encoding/json refuses it")
 }
 
 // JSONDecoder decodes what [JSONEncoder] made, or any other JSON object: a number without a fraction and
 // an exponent is an int, or an int64, a uint64 or a json.Number where that has no room, and any other
 // number a float64. It returns an error for bytes that are no JSON object, for text that is not UTF-8,
-// and for a number that is too large for a float64. Data may take some 30 times the memory of its bytes,
+// for a number that is too large for a float64, and for data nested deeper than 1,000 levels. Data may take some 30 times the memory of its bytes,
 // of which StoreConfig.MaxDataSize sets a limit.
 func JSONDecoder(raw []byte) (Data, error) {
 	if !utf8.Valid(raw) {
@@ -181,7 +214,7 @@ func JSONDecoder(raw []byte) (Data, error) {
 	}
 	data := make(Data, len(object))
 	for name, val := range object {
-		val, err := withNumbers(val)
+		val, err := withNumbers(val, 1)
 		if err != nil {
 			return nil, fmt.Errorf("decode the value under key %q: %w", name, err)
 		}
@@ -191,19 +224,22 @@ func JSONDecoder(raw []byte) (Data, error) {
 }
 
 // withNumbers returns a value with numbers of Go, which it puts into maps and lists in place.
-func withNumbers(val interface{}) (_ interface{}, err error) {
+func withNumbers(val interface{}, depth int) (_ interface{}, err error) {
+	if depth > maxJSONDepth {
+		return nil, errDeep
+	}
 	switch val := val.(type) {
 	case json.Number:
 		return number(val)
 	case map[string]interface{}:
 		for name, member := range val {
-			if val[name], err = withNumbers(member); err != nil {
+			if val[name], err = withNumbers(member, depth+1); err != nil {
 				return nil, err
 			}
 		}
 	case []interface{}:
 		for i, element := range val {
-			if val[i], err = withNumbers(element); err != nil {
+			if val[i], err = withNumbers(element, depth+1); err != nil {
 				return nil, err
 			}
 		}
