@@ -226,6 +226,31 @@ func TestKeysLimit(t *testing.T) {
 	}
 }
 
+// TestKeysLimitOnTheWay: a session that has no room for the seal stays as it is when it is extended or gets a
+// new ID.
+func TestKeysLimitOnTheWay(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/get", "/renew"} {
+		b := mapbackend.New()
+		limit := len(mustGob(t, session.Data{"k": "v"}))
+		open := func(keys ...[]byte) *app {
+			a := newApp(t, session.Options{Keys: keys, TouchInterval: -1, ErrorFunc: func(err error) { t.Error(err) },
+				Initer: func(context.Context, ...interface{}) (session.Store, error) {
+					return session.NewStore(b, session.StoreConfig{MaxDataSize: limit}), nil
+				}})
+			a.Get("/set", func(s session.Session) { s.Set("k", "v") })
+			a.Get("/get", func(s session.Session) string { return fmt.Sprint(s.Get("k")) })
+			a.Get("/renew", func(w http.ResponseWriter, r *http.Request, s session.Session) error { return s.RegenerateID(w, r) })
+			return a
+		}
+		a := open()
+		a.get("/set")
+		a = &app{open(keyOne, nil).App, t, a.cookie}
+		a.get(path)
+		require.Equal(t, "v", a.get("/get").Body.String(), path)
+	}
+}
+
 func TestKeysOptions(t *testing.T) {
 	t.Parallel()
 	for _, initer := range []session.Initer{nil, session.FileIniter()} {

@@ -40,7 +40,8 @@ func (s *recordStore) decode(sid string, data []byte) (map[interface{}]interface
 }
 
 // rebind returns the bytes of a record as they are to be under a new ID, or under the same one by the
-// first key. What no key opens stays as it is.
+// first key. What no key opens stays as it is. So does what is not sealed and would then be larger than
+// MaxDataSize: nobody could read it.
 func (s *recordStore) rebind(data []byte, sid, newSID string) []byte {
 	keys := s.rules().keys
 	if !keys.Any() {
@@ -50,7 +51,11 @@ func (s *recordStore) rebind(data []byte, sid, newSID string) []byte {
 	if err != nil || by == 0 && (sid == newSID || !keys.Seals()) {
 		return data
 	}
-	return keys.Seal(digestOf(newSID), text)
+	sealed := keys.Seal(digestOf(newSID), text)
+	if len(sealed) > s.codec.MaxSize && len(sealed) > len(data) {
+		return data
+	}
+	return sealed
 }
 
 // sealedBy returns which of the keys has sealed the bytes of a record. With one key it is that one.
