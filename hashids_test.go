@@ -597,6 +597,38 @@ func TestHashIDsMaxOwned(t *testing.T) {
 	}
 }
 
+// movingIndex reads its index piece by piece, while a session moves to its hash: the session is listed in both
+// places.
+type movingIndex struct{ *mapbackend.Backend }
+
+func (b movingIndex) Owned(ctx context.Context, owner string) ([]session.OwnedRecord, error) {
+	owned, err := b.Backend.Owned(ctx, owner)
+	for _, rec := range owned {
+		rec.ID = hashed(rec.ID)
+		owned = append(owned, rec)
+	}
+	return owned, err
+}
+
+// TestHashIDsListedTwice: a session that an index lists in both places counts once. So none is ended for one
+// that is not there.
+func TestHashIDsListedTwice(t *testing.T) {
+	t.Parallel()
+	b := movingIndex{mapbackend.New()}
+	a := hashApp(t, b, session.HashRead, func(o *session.Options) { o.MaxOwned = 2 })
+	var cookies []string
+	for range 2 {
+		v := a.visitor("")
+		v.get("/login?alice")
+		cookies = append(cookies, v.cookie)
+		time.Sleep(2 * time.Millisecond) // sessions keep their age in milliseconds
+	}
+	for _, c := range cookies {
+		require.Equal(t, "alice <nil>", a.visitor(c).get("/see").Body.String())
+	}
+	require.Equal(t, "2", a.visitor("").get("/owned?alice").Body.String())
+}
+
 // TestHashIDsErrors: what a backend of the app says of a key is in no error.
 func TestHashIDsErrors(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/flamego/session/internal/redact"
+	"github.com/flamego/session/internal/seal"
 	"github.com/flamego/session/internal/state"
 )
 
@@ -39,7 +40,8 @@ func (s *recordStore) initOwners() error {
 }
 
 // owned looks into each record, since an index may have more than it should: of a session whose
-// owner was changed by a process without OwnerKey.
+// owner was changed by a process without OwnerKey. A session that moves to or from its hash while an
+// index is read piece by piece may be there twice, and counts once.
 func (s *recordStore) owned(ctx context.Context, owner string) (sessions []ownedSession, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -49,11 +51,17 @@ func (s *recordStore) owned(ctx context.Context, owner string) (sessions []owned
 	if err != nil {
 		return nil, s.fail("owned", err)
 	}
+	listed := make(map[seal.Digest]bool)
 	for _, rec := range records {
+		digest := digestOf(rec.ID)
+		if listed[digest] {
+			continue
+		}
 		values, _, _ := s.decode(rec.ID, rec.Data)
 		v := state.Map(values)
 		if s.canStandUnder(rec.ID) && r.owner(v) == owner && !state.IsMark(v) && !r.isOver(v) {
 			sessions = append(sessions, ownedSession{rec.ID, v, rec.TTL})
+			listed[digest] = true
 		}
 	}
 	return sessions, nil
