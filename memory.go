@@ -214,6 +214,7 @@ func (m *memoryStore) put(ctx context.Context, c *commit.Change, base *state.Lis
 	r := m.rules()
 	var became Op // 0 if there is nothing to tell
 	from := writtenTo(c)
+	about := c.Origin.ID // a session that ends has this ID, and one that goes on the new one
 	done = true
 	written := m.sessions.Update(from, c.ID, func(now *state.List, left time.Duration) (d expiring.Decision[state.List]) {
 		if c.Log.Destroyed {
@@ -229,7 +230,7 @@ func (m *memoryStore) put(ctx context.Context, c *commit.Change, base *state.Lis
 		case c.Origin.Status != commit.Live && status == commit.Gone:
 		default:
 			if insert := c.LoseRecord(status); !insert {
-				if c.Vanished {
+				if c.Vanished && !c.Log.IsEmpty() {
 					became = OpVanished
 				}
 				return d
@@ -253,9 +254,9 @@ func (m *memoryStore) put(ctx context.Context, c *commit.Change, base *state.Lis
 		d.TTL = r.ttl(d.Value(), c.First)
 		switch {
 		case old == nil:
-			became = OpCreated
+			became, about = OpCreated, c.ID
 		case c.ID != from:
-			became = OpRenewed
+			became, about = OpRenewed, c.ID
 		}
 		c.Gains = r.gains(valuesOf(old), d.Value())
 		switch {
@@ -268,7 +269,7 @@ func (m *memoryStore) put(ctx context.Context, c *commit.Change, base *state.Lis
 		return d
 	})
 	if became != 0 {
-		r.observer.became(ctx, became, c.ID, nil)
+		r.observer.became(ctx, became, about, nil)
 	}
 	if written != nil {
 		c.Written(commit.Origin{ID: c.ID, Status: commit.Live}, written)

@@ -192,6 +192,41 @@ func TestObserveOutcomes(t *testing.T) {
 	}
 }
 
+// TestObserveEnds: the end of a session has the handle that the session was stored under, and a request that
+// was only reading a session which others have ended has lost nothing.
+func TestObserveEnds(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string]*mapbackend.Backend{"memory": nil, "backend": mapbackend.New()} {
+		w := new(witness)
+		a := hashApp(t, b, session.HashNone, w.options, func(o *session.Options) {
+			if b == nil {
+				o.Initer = session.MemoryIniter()
+			}
+		})
+		a.Get("/leave", func(w http.ResponseWriter, r *http.Request, s session.Session) error {
+			if err := s.RegenerateID(w, r); err != nil {
+				return err
+			}
+			return session.Destroy(w, r, s)
+		})
+		a.Get("/beside", func(s session.Session) error { return a.Manager.Store().Destroy(t.Context(), s.ID()) })
+
+		a.get("/login?alice")
+		handle := session.Handle(session.NewBaseSession(sidOf(a.cookie), nil, nil))
+		w.ops()
+		a.get("/leave")
+		require.Equal(t, 1, w.count(session.OpEnded), name)
+		i := slices.IndexFunc(w.events, func(e session.Event) bool { return e.Op == session.OpEnded })
+		require.Equal(t, handle, w.events[i].Session, name)
+
+		a.get("/login?alice")
+		w.ops()
+		a.get("/beside")
+		require.Equal(t, 1, w.count(session.OpEnded), name)
+		require.Zero(t, w.count(session.OpVanished), name)
+	}
+}
+
 // TestObserveLostAnswers: a write whose answer was lost is told once.
 func TestObserveLostAnswers(t *testing.T) {
 	t.Parallel()

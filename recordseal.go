@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/flamego/session/internal/commit"
 	"github.com/flamego/session/internal/seal"
@@ -88,7 +87,7 @@ func (s *recordStore) indexed(rec commit.Record, sid string, old []byte) Record 
 }
 
 // inIndex returns what an index has of an owner, under each key. The first key comes first and last: in
-// between, a record may be sealed anew.
+// between, a record may be sealed anew, and is there twice then.
 func (s *recordStore) inIndex(ctx context.Context, index OwnerIndex, owner string) (all []OwnedRecord, err error) {
 	keys := s.rules().keys
 	if keys.Len() < 2 {
@@ -99,11 +98,7 @@ func (s *recordStore) inIndex(ctx context.Context, index OwnerIndex, owner strin
 		if err != nil {
 			return nil, err
 		}
-		for _, rec := range records {
-			if !slices.ContainsFunc(all, func(known OwnedRecord) bool { return digestOf(known.ID) == digestOf(rec.ID) }) {
-				all = append(all, rec)
-			}
-		}
+		all = append(all, records...)
 	}
 	return all, nil
 }

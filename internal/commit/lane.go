@@ -119,7 +119,7 @@ func (e *Engine) writeNext(ctx context.Context, c *Change, sh *shard) error {
 	case err != nil || !c.Vanished:
 	case c.Log.Destroyed:
 		e.store.Note(ctx, Ended, id)
-	default:
+	case !c.Log.IsEmpty(): // else it was only to be extended
 		e.store.Note(ctx, Lost, id)
 	}
 	if c.unsent && last.id == id { // the record is as it was, unless others have changed it
