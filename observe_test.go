@@ -227,6 +227,46 @@ func TestObserveEnds(t *testing.T) {
 	}
 }
 
+// TestObserveEachLoss: each of several requests whose changes are dropped is told of, also where the store takes
+// changes of one session together.
+func TestObserveEachLoss(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string]*mapbackend.Backend{"memory": nil, "backend": mapbackend.New()} {
+		const requests = 8
+		w := new(witness)
+		a := hashApp(t, b, session.HashNone, w.options, func(o *session.Options) {
+			if b == nil {
+				o.Initer = session.MemoryIniter()
+			}
+		})
+		var loaded, ended sync.WaitGroup
+		loaded.Add(requests)
+		ended.Add(1)
+		a.Get("/wait", func(r *http.Request, s session.Session) {
+			s.Set(r.URL.RawQuery, 1)
+			loaded.Done()
+			ended.Wait()
+		})
+		a.get("/login?alice")
+		if b != nil {
+			b.Before = func(context.Context, string, string) error {
+				time.Sleep(time.Millisecond) // so that changes wait for one another
+				return nil
+			}
+		}
+		var all sync.WaitGroup
+		for i := range requests {
+			all.Go(func() { a.visitor(a.cookie).get(fmt.Sprint("/wait?", i)) })
+		}
+		loaded.Wait()
+		require.NoError(t, a.Manager.Store().Destroy(t.Context(), sidOf(a.cookie)))
+		ended.Done()
+		all.Wait()
+		require.Equal(t, requests, w.count(session.OpVanished), name)
+		require.Equal(t, 1, w.count(session.OpEnded), name)
+	}
+}
+
 // TestObserveLostAnswers: a write whose answer was lost is told once.
 func TestObserveLostAnswers(t *testing.T) {
 	t.Parallel()

@@ -33,7 +33,18 @@ func (e *Engine) Seq() uint64 { return e.commits.Load() }
 // Commit brings a change into the store. After an error whoever tries again makes a new Change.
 // Only after one that is doubtful (see IsDoubtful) the new one begins with the Log and the Origin
 // of this one.
-func (e *Engine) Commit(ctx context.Context, c *Change) error { return e.inLane(ctx, c) }
+func (e *Engine) Commit(ctx context.Context, c *Change) error {
+	id := c.Origin.ID
+	err := e.inLane(ctx, c)
+	switch {
+	case err != nil || !c.Vanished:
+	case c.Log.Destroyed:
+		e.store.Note(ctx, Ended, id)
+	case !c.Log.IsEmpty(): // else it was only to be extended
+		e.store.Note(ctx, Lost, id)
+	}
+	return err
+}
 
 // write brings a change into the store, starting over on the record that is there
 // by then for as long as other writers are faster.

@@ -115,13 +115,6 @@ func (e *Engine) writeNext(ctx context.Context, c *Change, sh *shard) error {
 		c.Origin.Values, c.Origin.Rest, c.Origin.Unreadable = nil, nil, false
 	}
 	err := e.write(ctx, c)
-	switch {
-	case err != nil || !c.Vanished:
-	case c.Log.Destroyed:
-		e.store.Note(ctx, Ended, id)
-	case !c.Log.IsEmpty(): // else it was only to be extended
-		e.store.Note(ctx, Lost, id)
-	}
 	if c.unsent && last.id == id { // the record is as it was, unless others have changed it
 		sh.keepLast(last)
 	}
