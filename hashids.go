@@ -94,10 +94,12 @@ type hashedBackend struct {
 	wrappedBackend
 	mode HashMode
 	left *recentIDs // in HashRead: since when this process has left a record under its hash; see mayMove
+	// isOurs reports whether a record may be changed. It is nil without SharedKeys: then each may.
+	isOurs func(sid string, data []byte) bool
 }
 
 func newHashedBackend(b Backend, mode HashMode) hashedBackend {
-	hashed := hashedBackend{wrappedBackend{b}, mode, nil}
+	hashed := hashedBackend{wrappedBackend: wrappedBackend{b}, mode: mode}
 	if mode == HashRead {
 		hashed.left = newRecentIDs(1 << 12)
 	}
@@ -256,17 +258,27 @@ func (b hashedBackend) Rename(ctx context.Context, sid, newSID string, old []byt
 }
 
 func (b hashedBackend) Extend(ctx context.Context, sid string, ttl time.Duration) error {
-	return b.each(sid, func(place string) error { return b.Backend.Extend(ctx, place, ttl) })
+	return b.each(ctx, sid, func(place string) error { return b.Backend.Extend(ctx, place, ttl) })
 }
 
 func (b hashedBackend) Delete(ctx context.Context, sid string) error {
-	return b.each(sid, func(place string) error { return b.Backend.Delete(ctx, place) })
+	return b.each(ctx, sid, func(place string) error { return b.Backend.Delete(ctx, place) })
 }
 
-// each calls f for a place after the other as a look-up does, so a record that moves meanwhile is met.
-func (b hashedBackend) each(sid string, f func(place string) error) error {
+// each calls f for a place after the other as a look-up does, so a record that moves meanwhile is met. With
+// SharedKeys there may be a key of the app in one place while the session is in the other: the key stays.
+func (b hashedBackend) each(ctx context.Context, sid string, f func(place string) error) error {
 	places, n := b.lookUps(sid)
 	for _, place := range places[:n] {
+		if b.isOurs != nil && n > 1 {
+			rec, found, err := b.Backend.Load(ctx, place)
+			if err != nil {
+				return err
+			}
+			if !found || !b.isOurs(sid, rec.Data) {
+				continue
+			}
+		}
 		if err := f(place); err != nil {
 			return err
 		}

@@ -144,7 +144,11 @@ func (s *recordStore) wrap(r *rules) {
 		s.backend = observedBackend{wrappedBackend{s.backend}, s.rules}
 	}
 	if r.hashIDs != HashNone {
-		s.backend = newHashedBackend(s.backend, r.hashIDs)
+		hashed := newHashedBackend(s.backend, r.hashIDs)
+		if s.shared {
+			hashed.isOurs = s.isOurs
+		}
+		s.backend = hashed
 	}
 }
 

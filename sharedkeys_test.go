@@ -86,3 +86,31 @@ func TestSharedKeys(t *testing.T) {
 	require.NoError(t, store.Destroy(ctx, "nobody0000000000"))
 	require.NoError(t, store.Touch(ctx, "nobody0000000000"))
 }
+
+// TestSharedKeysUnderHashes: a key of the app that is the ID of a session under its hash stays, also when the
+// session ends or is extended.
+func TestSharedKeysUnderHashes(t *testing.T) {
+	t.Parallel()
+	const sid = "keyoftheapp00000"
+	for _, mode := range []session.HashMode{session.HashRead, session.HashWrite} {
+		b := mapbackend.New()
+		open := func(mode session.HashMode) *app {
+			return hashApp(t, b, mode, func(o *session.Options) {
+				o.AdoptUnknownIDs = true
+				o.Initer = func(context.Context, ...interface{}) (session.Store, error) {
+					return session.NewStore(b, session.StoreConfig{SharedKeys: true}), nil
+				}
+			}).visitor("flamego_session=" + sid)
+		}
+		open(session.HashOnly).get("/add")
+		b.Put(sid, session.Record{Data: []byte("the app's"), TTL: time.Minute})
+		before := b.Records[sid]
+		a := open(mode)
+		require.Equal(t, "<nil> 2", a.get("/add").Body.String())
+		require.NoError(t, a.Manager.Store().Touch(t.Context(), sid))
+		require.Equal(t, before, b.Records[sid], "touched")
+		a.get("/logout")
+		require.Equal(t, before, b.Records[sid], "ended")
+		require.NotContains(t, b.Records, hashed(sid))
+	}
+}
