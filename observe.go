@@ -52,7 +52,8 @@ const (
 	OpUnknownID
 	// OpUnreadable says that data of a session could not be decoded, or not all. Err says why.
 	OpUnreadable
-	// OpEvicted says that a session was ended because its owner has more than Options.MaxOwned.
+	// OpEvicted says that a session was ended because its owner has more than Options.MaxOwned. Logins of the
+	// owner at the same time may end the same session, and each of them tells of it.
 	OpEvicted
 )
 

@@ -110,7 +110,8 @@ type Options struct {
 	// Observe is told of each operation on the database, and of what becomes of sessions, for logs and
 	// metrics: see [Event] and [LogEvents]. It is called in the goroutine of the request (or of GC), after the
 	// operation, with the context of the request; so it must be fast, and it may be called in
-	// parallel. If it panics, ErrorFunc is told, and the request goes on. The memory store has no
+	// parallel. If it panics, ErrorFunc is told, and the request goes on. It must not save the session
+	// of the event: that waits for the save that the event is of, until Timeout. The memory store has no
 	// database; there Observe is told of sessions only. It is an error with a store of another make, as
 	// for MaxLifetime. Default is none, which costs nothing.
 	Observe func(ctx context.Context, e Event)
