@@ -36,7 +36,8 @@ import (
 //
 // An error names the key and the type of what cannot be encoded: a key that is no string, text that is
 // not UTF-8, a number that is infinite, none or too large, a type that encoding/json refuses, and data
-// nested deeper than 1,000 levels; also where a method of the app has written it. A key whose value is nil is left out: Get returns nil either way.
+// nested deeper than 1,000 levels; also where a method of the app has written it. A key whose value is
+// nil is left out: Get returns nil either way.
 func JSONEncoder(data Data) ([]byte, error) {
 	object := make(map[string]interface{}, len(data))
 	for key, val := range data {
@@ -197,8 +198,8 @@ func jsonError(err error) error {
 // JSONDecoder decodes what [JSONEncoder] made, or any other JSON object: a number without a fraction and
 // an exponent is an int, or an int64, a uint64 or a json.Number where that has no room, and any other
 // number a float64. It returns an error for bytes that are no JSON object, for text that is not UTF-8,
-// for a number that is too large for a float64, and for data nested deeper than 1,000 levels. Data may take some 30 times the memory of its bytes,
-// of which StoreConfig.MaxDataSize sets a limit.
+// for a number that is too large for a float64, and for data nested deeper than 1,000 levels. Data may
+// take some 30 times the memory of its bytes, of which StoreConfig.MaxDataSize sets a limit.
 func JSONDecoder(raw []byte) (Data, error) {
 	if !utf8.Valid(raw) {
 		return nil, errors.New("decode: the JSON is not UTF-8")

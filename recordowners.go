@@ -51,7 +51,10 @@ func (s *recordStore) owned(ctx context.Context, owner string) (sessions []owned
 	if err != nil {
 		return nil, s.fail("owned", err)
 	}
-	listed := make(map[seal.Digest]bool)
+	var listed map[seal.Digest]bool
+	if r.hashIDs.looksTwice() || r.keys.Len() > 1 {
+		listed = make(map[seal.Digest]bool)
+	}
 	for _, rec := range records {
 		digest := digestOf(rec.ID)
 		if listed[digest] {
@@ -61,7 +64,9 @@ func (s *recordStore) owned(ctx context.Context, owner string) (sessions []owned
 		v := state.Map(values)
 		if s.canStandUnder(rec.ID) && r.owner(v) == owner && !state.IsMark(v) && !r.isOver(v) {
 			sessions = append(sessions, ownedSession{rec.ID, v, rec.TTL})
-			listed[digest] = true
+			if listed != nil {
+				listed[digest] = true
+			}
 		}
 	}
 	return sessions, nil
