@@ -90,10 +90,10 @@ test-gobmap: ## Run the tests of the gob decoder
 	CI=true go test -race -run Prepared .$(GOBMAP)
 	CI=true go test -shuffle=on .$(GOBMAP)
 
-# Three at a time, as they wait more than they work. The longest come first.
+# Two at a time: with three, servers on a busy machine have not answered within 5 seconds. The longest come first.
 .PHONY: test-others
 test-others: deps ## Run all that follows, up to bench-once
-	$(MAKE) -j3 --output-sync=target test-drivers test-clients test-newest browser test-apps test-32bit bench-once test-gobmap test-with test-sight
+	$(MAKE) -j2 --output-sync=target test-drivers test-clients test-newest browser test-apps test-32bit bench-once test-gobmap test-with test-sight
 
 .PHONY: test-apps
 test-apps: deps ## Build and visit apps as users have them, with other middleware
@@ -106,7 +106,7 @@ test-clients: deps ## Run the conformance suite with other clients of Redis
 # One of the drivers is written in C.
 .PHONY: test-drivers
 test-drivers: deps ## Run the SQL stores on pools of other drivers
-	cd $(DRIVERS) && CGO_ENABLED=1 CI=true go test -race -shuffle=on $(AT_ONCE) ./...
+	cd $(DRIVERS) && CGO_ENABLED=1 CI=true go test -race -shuffle=on -parallel 4 ./...
 
 .PHONY: test-with
 test-with: deps ## Run the examples with other libraries (docs/examples/with)
