@@ -90,7 +90,8 @@ test-gobmap: ## Run the tests of the gob decoder
 	CI=true go test -race -run Prepared .$(GOBMAP)
 	CI=true go test -shuffle=on .$(GOBMAP)
 
-# Two at a time: with three, servers on a busy machine have not answered within 5 seconds. The longest come first.
+# Two at a time: with three, servers on a busy machine have not answered within 5 seconds. The longest
+# come first.
 .PHONY: test-others
 test-others: deps ## Run all that follows, up to bench-once
 	$(MAKE) -j2 --output-sync=target test-drivers test-clients test-newest browser test-apps test-32bit bench-once test-gobmap test-with test-sight
@@ -145,8 +146,8 @@ test-32bit: ## Run the tests that need no server on 386 (on Linux, amd64)
 	fi
 
 # Each backend with all rounds of the load rules: 10,000 requests on one session
-# and so on. All of them with Options.Keys as well, of which "make test" has some, and the roll-out
-# of keys. Not part of "make test", as it takes long.
+# and so on. All of them with Options.Keys as well, of which "make test" has some, and the roll-outs
+# of Keys and HashIDs. Not part of "make test", as it takes long.
 .PHONY: test-full
 test-full: deps ## Run the conformance suites with all rounds of the load rules
 	STORETEST_FULL=1 CI=true go test -race -run 'Conformance|Backend/conformance' -timeout 60m . ./postgres ./mysql ./sqlite ./redis ./mongo

@@ -69,7 +69,8 @@ func isHashedKey(s string) bool {
 // of owners. No ID holds this character, so a client cannot send it.
 const asStored = "."
 
-// digestOf returns the digest of a session ID. Where asStored and a key take its place, the key has the digest in it.
+// digestOf returns the digest of a session ID. Where asStored and a key take its place, the key has the
+// digest in it.
 func digestOf(sid string) (digest seal.Digest) {
 	if key, ok := strings.CutPrefix(sid, asStored); ok && isHashedKey(key) {
 		_, _ = hex.Decode(digest[:], []byte(key[1:]))
@@ -165,9 +166,9 @@ type stepper interface{ RenamesInSteps() bool }
 // maxStep is for how long a look-up waits at most until the second step is made.
 const maxStep = 50 * time.Millisecond
 
-// Insert looks at the other place afterwards. If there is a record, an instance one step apart has either moved
-// there what was inserted here, or has inserted the session for another request. In the second case there are two
-// records, and the one that was inserted here goes.
+// Insert looks at the other place afterwards. If there is a record, an instance one step apart has either
+// moved there what was inserted here, or has inserted the session for another request. In the second case
+// there are two records, and the one that was inserted here goes.
 func (b hashedBackend) Insert(ctx context.Context, sid string, rec Record) (bool, error) {
 	key, other := b.places(sid)
 	ok, err := b.Backend.Insert(ctx, key, rec)

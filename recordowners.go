@@ -51,21 +51,18 @@ func (s *recordStore) owned(ctx context.Context, owner string) (sessions []owned
 	if err != nil {
 		return nil, s.fail("owned", err)
 	}
-	var listed map[seal.Digest]bool
-	if r.hashIDs.looksTwice() || r.keys.Len() > 1 {
-		listed = make(map[seal.Digest]bool)
-	}
+	mayRepeat := r.hashIDs.looksTwice() || r.keys.Len() > 1
+	listed := make(map[seal.Digest]bool)
 	for _, rec := range records {
-		digest := digestOf(rec.ID)
-		if listed[digest] {
+		if mayRepeat && listed[digestOf(rec.ID)] {
 			continue
 		}
 		values, _, _ := s.decode(rec.ID, rec.Data)
 		v := state.Map(values)
 		if s.canStandUnder(rec.ID) && r.owner(v) == owner && !state.IsMark(v) && !r.isOver(v) {
 			sessions = append(sessions, ownedSession{rec.ID, v, rec.TTL})
-			if listed != nil {
-				listed[digest] = true
+			if mayRepeat {
+				listed[digestOf(rec.ID)] = true
 			}
 		}
 	}
