@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 )
 
 // errMissing is wrapped by the errors that say how to install a program: these
@@ -142,16 +143,38 @@ func env(name, def string) string {
 	return cmp.Or(os.Getenv(name), def)
 }
 
-// FreePort returns a port that nobody uses on the loopback interface, and that no system gives to a
-// connection that goes out: of those there are many while tests run. Another test may still take it
-// before a server does.
+// FreePort returns a port of the loopback interface that belongs to this process: no other test gets
+// it, also while the server that listens there is down. It is none that a system gives to a
+// connection that goes out, of which there are many while tests run.
 func FreePort() (port string, err error) {
 	for range 100 {
 		port = strconv.Itoa(20_000 + rand.IntN(12_000))
-		var l net.Listener
-		if l, err = net.Listen("tcp", net.JoinHostPort(loopback, port)); err == nil {
-			return port, l.Close()
+		if err = reserve(net.JoinHostPort(loopback, port)); err == nil {
+			return port, nil
 		}
 	}
 	return "", err
+}
+
+// reserved are the UDP ports of the same numbers. The kernel gives one to a single process, and takes
+// it back however the process ends.
+var reserved struct {
+	mu    sync.Mutex
+	conns []net.PacketConn // an open one that nothing refers to is closed
+}
+
+func reserve(addr string) error {
+	conn, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		_ = conn.Close()
+		return err
+	}
+	reserved.mu.Lock()
+	defer reserved.mu.Unlock()
+	reserved.conns = append(reserved.conns, conn)
+	return l.Close()
 }

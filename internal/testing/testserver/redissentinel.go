@@ -49,6 +49,7 @@ func startSentinel(t testing.TB, host, port string) *RedisServer {
 		"port " + own,
 		"bind " + loopback,
 		"dir " + dir,
+		"logfile " + redisLog(dir),
 		"sentinel monitor " + SentinelName + " " + host + " " + port + " 2",
 		"sentinel down-after-milliseconds " + SentinelName + " 1000",
 		"sentinel failover-timeout " + SentinelName + " 5000",
@@ -57,7 +58,7 @@ func startSentinel(t testing.TB, host, port string) *RedisServer {
 	if err := os.WriteFile(path, []byte(config+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return startRedis(t, own, []string{program, path, "--sentinel"})
+	return startRedis(t, own, dir, []string{program, path, "--sentinel"})
 }
 
 // Addrs are the addresses of the Sentinels.

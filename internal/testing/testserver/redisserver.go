@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ type RedisServer struct {
 	Addr string
 
 	bus  string // the port for the other servers of its Cluster
+	dir  string // where it writes its log
 	args []string
 	cmd  *exec.Cmd
 	pipe io.Closer
@@ -26,9 +28,9 @@ type RedisServer struct {
 // StartRedis starts a server with more arguments of redis-server. It ends with the test.
 func StartRedis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
-	program, port := redisProgram(t), freePort(t)
-	return startRedis(t, port, append([]string{
-		program, "--bind", loopback, "--port", port, "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
+	program, port, dir := redisProgram(t), freePort(t), t.TempDir()
+	return startRedis(t, port, dir, append([]string{
+		program, "--bind", loopback, "--port", port, "--dir", dir, "--logfile", redisLog(dir), "--save", "", "--appendonly", "no",
 	}, args...))
 }
 
@@ -54,10 +56,12 @@ func freePort(t testing.TB) string {
 	return port
 }
 
-// startRedis runs a program and its arguments, which listens on the port.
-func startRedis(t testing.TB, port string, args []string) *RedisServer {
+func redisLog(dir string) string { return filepath.Join(dir, "log") }
+
+// startRedis runs a program and its arguments, which listens on the port and logs in the folder.
+func startRedis(t testing.TB, port, dir string, args []string) *RedisServer {
 	t.Helper()
-	s := &RedisServer{Addr: net.JoinHostPort(loopback, port), args: args}
+	s := &RedisServer{Addr: net.JoinHostPort(loopback, port), dir: dir, args: args}
 	t.Cleanup(s.Kill)
 	s.Start(t)
 	return s
@@ -158,5 +162,6 @@ func (s *RedisServer) await(t testing.TB, ready func() bool) {
 			return
 		}
 	}
-	t.Fatalf("redis-server with %q is not ready after 20 seconds", s.args[1:])
+	log, _ := os.ReadFile(redisLog(s.dir))
+	t.Fatalf("redis-server with %q is not ready after 20 seconds\n%s", s.args[1:], tail(log))
 }

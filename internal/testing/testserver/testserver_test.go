@@ -226,3 +226,20 @@ func withDir(t *testing.T, p plan) plan {
 	p.Dir = t.TempDir()
 	return p
 }
+
+// A port stays with whom it was given to, though nobody listens there now.
+func TestFreePortStaysOurs(t *testing.T) {
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := net.JoinHostPort(loopback, port)
+	if err := reserve(addr); err == nil {
+		t.Errorf("%s is given twice", addr)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatalf("%s is not for its server: %v", addr, err)
+	}
+	_ = l.Close()
+}
