@@ -241,8 +241,8 @@ func (b hashedBackend) mayMove(ctx context.Context, sid, other string, ttl time.
 		b.left.remove(sid)
 		return true, nil
 	}
-	if !known {
-		b.left.addNow(sid)
+	if !known { // one that is known and saved often enough to need this moves before its turn is over
+		b.left.addInTurn(sid, 2*minStay)
 	}
 	return false, nil
 }

@@ -159,6 +159,16 @@ func (t *recentIDs) addNow(sid string) {
 	place.Store(uint64(tag)<<timeBits | uint64(t.now()))
 }
 
+// addInTurn is addNow, unless the place belongs to another ID that was added less than d ago. So two IDs with
+// one place do not push each other out for ever.
+func (t *recentIDs) addInTurn(sid string, d time.Duration) {
+	tag, place := t.place(sid)
+	v, now := place.Load(), t.now()
+	if uint32(v) == 0 || time.Duration(now-uint32(v))*time.Millisecond >= d {
+		place.CompareAndSwap(v, uint64(tag)<<timeBits|uint64(now))
+	}
+}
+
 func (t *recentIDs) has(sid string) bool {
 	tag, place := t.place(sid)
 	v := place.Load()
