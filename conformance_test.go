@@ -19,7 +19,7 @@ func TestMemoryConformance(t *testing.T) {
 
 func TestFileConformance(t *testing.T) {
 	t.Parallel()
-	backendtest.Conformance(t, backendtest.Always, func(t testing.TB, lifetime time.Duration) session.Options {
+	backendtest.Conformance(t, backendtest.InFull, func(t testing.TB, lifetime time.Duration) session.Options {
 		return session.Options{
 			Initer: session.FileIniter(),
 			Config: session.FileConfig{Lifetime: lifetime, RootDir: filepath.Join(t.TempDir(), "not", "there", "yet")},

@@ -211,6 +211,7 @@ func TestSetLifetime(t *testing.T) {
 	const month = 30 * 24 * time.Hour
 	const maxAge = "; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
 	onClocks(t, func(t *testing.T, opts session.Options) {
+		opts.GCInterval = 24 * time.Hour // every 5 minutes is often in half a year
 		a := lifeApp(t, opts)
 		line := func(path string) string {
 			lines := ours(a.get(path).Header())
