@@ -122,6 +122,7 @@ func TestDeadConnections(t *testing.T) {
 // A document that somebody has locked: others do not notice, and the server does not get
 // more and more connections.
 func TestStuckDocument(t *testing.T) {
+	t.Parallel()
 	const clients = 16
 	stuck := make(chan struct{})
 	var once sync.Once
@@ -151,7 +152,7 @@ func TestStuckDocument(t *testing.T) {
 	for range clients {
 		wg.Go(func() {
 			b := webapp.NewBrowser(t, app)
-			for time.Now().Before(end) {
+			for ; time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 				if w := b.Get("/"); w.Code != http.StatusOK {
 					failed.Add(1)
 				}
