@@ -314,7 +314,7 @@ func (tr trouble) sweepRows(t *testing.T, s subject, place string) (failed int) 
 		}
 	}
 	sound(t, filepath.Join(place, "sessions.db"))
-	if tr.reads && full() { // in the short form the rooms are far apart, and may miss it
+	if tr.reads && tr.steps && full() { // in the short form the rooms are far apart, and may miss it
 		require.NotZero(t, halfway, "no step of GC is made without the others")
 	}
 	return failed
