@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -27,7 +28,7 @@ const (
 // the given ones, and whatever else changed the key or ended the session between
 // them.
 func (c *checker) broken(invariant string, r *Step, key, what string, involved ...*Step) string {
-	chain := c.chain(r.Sent)
+	chain := c.chain(cmp.Or(r.Sent, r.Unknown))
 	from := r.Begin
 	for _, s := range involved {
 		if s != nil {
