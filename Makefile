@@ -197,9 +197,9 @@ test-postgres-newest: ## Run the tests of PostgreSQL on the newest one that npm 
 	version="$${version##* }" && \
 	PATH="$$bin:$$PATH" POSTGRES_VERSION="$${version%%.*}" CI=true go test $(RACE) ./postgres/...
 
-# go.mod has the oldest Flamego that is supported, this is the newest. (Not with -race: that is
-# the same code as above, nor what has to do with the stores alone.) It wants Go 1.26, which an older Go
-# command fetches for itself.
+# go.mod has the oldest Flamego that is supported, this is the newest. The race detector has seen
+# this code above, and what only the stores do knows no Flamego: both are left out here. It wants Go 1.26,
+# which an older Go command fetches for itself.
 .PHONY: test-newest
 test-newest: ## Run the tests of the root package, sessiontest and of apps with the newest supported Flamego
 	@mkdir -p $(BUILD)

@@ -241,7 +241,7 @@ func (b hashedBackend) mayMove(ctx context.Context, sid, other string, ttl time.
 		b.left.remove(sid)
 		return true, nil
 	}
-	if !known { // one that is known and saved often enough to need this moves before its turn is over
+	if !known { // a record that is saved at least every minStay moves before its turn is over
 		b.left.addInTurn(sid, 2*minStay)
 	}
 	return false, nil

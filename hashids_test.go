@@ -378,8 +378,8 @@ func TestHashIDsInsertedTwice(t *testing.T) {
 }
 
 // TestHashIDsStay: in HashRead a record that has just been written under its hash stays there, as it may have
-// come there a moment ago. If it is used all the time, it moves after two seconds all the same, though there
-// are more sessions than the store can count the seconds of.
+// come there a moment ago. If it is used all the time, it moves after two seconds all the same, also if the
+// table of such records has one place for three of them.
 func TestHashIDsStay(t *testing.T) {
 	t.Parallel()
 	b := mapbackend.New()

@@ -159,8 +159,8 @@ func (t *recentIDs) addNow(sid string) {
 	place.Store(uint64(tag)<<timeBits | uint64(t.now()))
 }
 
-// addInTurn is addNow, unless the place belongs to another ID that was added less than d ago. So two IDs with
-// one place do not push each other out for ever.
+// addInTurn is addNow, unless the place belongs to an ID that was added less than d ago. So two IDs with one
+// place do not push each other out for ever.
 func (t *recentIDs) addInTurn(sid string, d time.Duration) {
 	tag, place := t.place(sid)
 	v, now := place.Load(), t.now()

@@ -79,7 +79,10 @@ type plan struct {
 }
 
 // log is where the output of all commands goes.
-func (p plan) log() string { return filepath.Join(p.Dir, "log") }
+func (p plan) log() string { return logIn(p.Dir) }
+
+// logIn is where a server logs that has this folder.
+func logIn(dir string) string { return filepath.Join(dir, "log") }
 
 // programs is find with an error that says what to install.
 func (k *kind) programs() (string, error) {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,7 +29,7 @@ func StartRedis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
 	program, port, dir := redisProgram(t), freePort(t), t.TempDir()
 	return startRedis(t, port, dir, append([]string{
-		program, "--bind", loopback, "--port", port, "--dir", dir, "--logfile", redisLog(dir), "--save", "", "--appendonly", "no",
+		program, "--bind", loopback, "--port", port, "--dir", dir, "--logfile", logIn(dir), "--save", "", "--appendonly", "no",
 	}, args...))
 }
 
@@ -55,8 +54,6 @@ func freePort(t testing.TB) string {
 	}
 	return port
 }
-
-func redisLog(dir string) string { return filepath.Join(dir, "log") }
 
 // startRedis runs a program and its arguments, which listens on the port and logs in the folder.
 func startRedis(t testing.TB, port, dir string, args []string) *RedisServer {
@@ -162,6 +159,6 @@ func (s *RedisServer) await(t testing.TB, ready func() bool) {
 			return
 		}
 	}
-	log, _ := os.ReadFile(redisLog(s.dir))
+	log, _ := os.ReadFile(logIn(s.dir))
 	t.Fatalf("redis-server with %q is not ready after 20 seconds\n%s", s.args[1:], tail(log))
 }
