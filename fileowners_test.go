@@ -46,7 +46,7 @@ func TestFileOwnedBesideRenewals(t *testing.T) {
 
 func TestFileEndOwnedBesideRenewals(t *testing.T) {
 	t.Parallel()
-	backendtest.EndOwnedBesideRenewals(t, fileBackend(t, t.TempDir()), "end", 2, 20)
+	backendtest.EndOwnedBesideRenewals(t, fileBackend(t, t.TempDir()), "end", 2, 40)
 }
 
 const (
