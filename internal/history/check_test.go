@@ -32,6 +32,7 @@ func (s *Step) until(end int64) *Step         { s.End = end; return s }
 func (s *Step) committing(at int64) *Step     { s.Commit, s.End = at, at+1; return s }
 func (s *Step) disturbed() *Step              { s.Calm = false; return s }
 func (s *Step) slow() *Step                   { s.Until = s.Since.Add(2 * time.Second); return s }
+func (s *Step) since(tick int64) *Step        { s.Since = time.UnixMilli(100 * tick); return s }
 func (s *Step) unsaved() *Step                { s.Saved = false; return s }
 
 // unknown begins a new session, as the store does not know the ID that the step came with.
@@ -112,6 +113,9 @@ func TestCheck(t *testing.T) {
 		"it is so, and ended later":         {[]*Step{first(), renewed(), at(20, "x").unknown("z"), at(30, "x").ending()}, "renewal: a request is in a new session, though its ID was given up only a moment ago"},
 		"it is so as all were ended":        {[]*Step{first(), renewed(), endingOwned(11, ""), at(20, "x").unknown("z")}, ""},
 		"it is so, and all ended later":     {[]*Step{first(), renewed(), endingOwned(15, ""), at(20, "x").unknown("z")}, "renewal: a request is in a new session, though its ID was given up only a moment ago"},
+		"it is so as one began meanwhile":   {[]*Step{first(), renewed(), at(1, "x").setting("a", "a1").committing(12), endingOwned(20, ""), at(30, "x").unknown("z")}, ""},
+		"it is so, and one came later":      {[]*Step{first(), renewed(), at(15, "x").setting("a", "a1").unsaved(), endingOwned(20, ""), at(30, "x").unknown("z")}, "renewal: a request is in a new session, though its ID was given up only a moment ago"},
+		"it is so as all were ended before": {[]*Step{first(), renewed(), endingOwned(11, ""), at(15, "x").renewing("z").setting("a", "a1").since(9), at(30, "x").unknown("u")}, ""},
 		"a renewed ID is used again":        {[]*Step{first(), renewed(), at(20, "x").setting("a", "a1"), at(30, "x", "a", "a1")}, "I2: a value is read after the end of its session"},
 		"it is used again after a fault":    {[]*Step{first(), renewed().disturbed(), at(20, "x").setting("a", "a1"), at(30, "x", "a", "a1")}, ""},
 		"it is used at the same time":       {[]*Step{first(), renewed(), at(12, "x").setting("a", "a1"), at(17, "x", "a", "a1").setting("a", ""), at(22, "x").setting("b", "b1"), at(30, "x", "b", "b1")}, ""},

@@ -13,8 +13,10 @@ import (
 // is logged out. There is one exception, for a login that is sent twice: what a late request has
 // set that renews as well is stored under a new ID of its own.
 //
-// A mark may be missing all the same, and nobody is told: where a fault has hit its insert, or where
-// the ID was ended once more, which takes the mark away, too. Then nothing is checked.
+// A mark may be missing all the same, and nobody is told: where a fault has hit its insert, where the
+// ID was ended once more, which takes the mark away, too, or where a request that had found nothing
+// has begun a session there just before the mark: see "First requests in parallel" in
+// docs/design.md. Then nothing is checked.
 
 const (
 	// quick is how long a renewal takes at most that has left its mark for sure: no operation of it
@@ -50,7 +52,8 @@ func (c *checker) markedBy(s *Step, sid string, from, to int64) (first *Step) {
 	if sid == "" {
 		return nil
 	}
-	over, moved := int64(0), false // when all renewals were, and whether one of them has found the session
+	begun, over := to, int64(0) // when the renewals were
+	moved := false              // one of them has found the session
 	for _, r := range c.steps {
 		known := !r.Failed && !r.GaveBack
 		if r == s || r.Sent != sid || !r.Renewed || r.Ended || r.Begin > to || r.ID == sid && known {
@@ -65,7 +68,7 @@ func (c *checker) markedBy(s *Step, sid string, from, to int64) (first *Step) {
 		}
 		// One that has found nothing may have come while another one tried in vain to renew a session
 		// that had ended: its process takes it for renewed meanwhile.
-		over, moved = max(over, r.End), moved || !r.empty()
+		begun, over, moved = min(begun, r.Begin), max(over, r.End), moved || !r.empty()
 	}
 	if !moved || s.Until.IsZero() || s.Until.Sub(first.Since) > markedFor {
 		return nil
@@ -73,7 +76,8 @@ func (c *checker) markedBy(s *Step, sid string, from, to int64) (first *Step) {
 	for _, e := range c.steps {
 		ended := e.Ended && e.Sent == sid && e.Begin <= to
 		listed := e.EndsOwned && e.Begin <= over // it may have found the ID before it was given up
-		if (ended || listed) && e.End >= first.Begin {
+		began := e.ID == sid && e.empty() && e.changes() && e.Commit <= over
+		if (ended || listed || began) && e.End >= begun {
 			return nil
 		}
 	}
