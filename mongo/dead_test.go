@@ -15,6 +15,7 @@ import (
 	"go.mongodb.org/mongo-driver/bson"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/mongowire"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/internal/testing/webapp"
 	"github.com/flamego/session/mongo"
@@ -41,8 +42,8 @@ func pooled(t testing.TB, conns int) (*tcpproxy.Proxy, *webapp.App, []*webapp.Br
 	t.Helper()
 	var waiting atomic.Int32
 	all := make(chan struct{})
-	p, config := ruled(t, tcpproxy.Rules{Read: message, Turn: func(command []byte) func() {
-		if isCommand(command, "find") {
+	p, config := ruled(t, tcpproxy.Rules{Read: mongowire.Message, Turn: func(command []byte) func() {
+		if mongowire.IsCommand(command, "find") {
 			if waiting.Add(1) == int32(conns) {
 				close(all)
 			}
@@ -131,8 +132,8 @@ func TestStuckDocument(t *testing.T) {
 	var canary atomic.Value
 	canary.Store("no such ID")
 	var held atomic.Int32
-	p, config := ruled(t, tcpproxy.Rules{Read: message, Turn: func(command []byte) func() {
-		if isCommand(command, "update") && bytes.Contains(command, []byte(canary.Load().(string))) {
+	p, config := ruled(t, tcpproxy.Rules{Read: mongowire.Message, Turn: func(command []byte) func() {
+		if mongowire.IsCommand(command, "update") && bytes.Contains(command, []byte(canary.Load().(string))) {
 			held.Add(1)
 			<-stuck
 		}
@@ -185,7 +186,7 @@ func TestStarting(t *testing.T) {
 			t.Parallel()
 			var starting atomic.Bool
 			starting.Store(true)
-			p, config := ruled(t, tcpproxy.Rules{Read: message, Answer: func(answer []byte) []byte {
+			p, config := ruled(t, tcpproxy.Rules{Read: mongowire.Message, Answer: func(answer []byte) []byte {
 				if kind == "is not the primary" && starting.Load() && !bytes.Contains(answer, []byte("maxWireVersion")) {
 					return reply(t, answer, notPrimaryAnswer(13436))
 				}

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/mongowire"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/internal/testing/webapp"
 	"github.com/flamego/session/mongo"
@@ -29,12 +30,12 @@ type losing struct {
 
 func newLosing(t testing.TB) (*losing, mongo.Config) {
 	l := new(losing)
-	p, config := ruled(t, tcpproxy.Rules{Read: message, Turn: func(command []byte) func() {
+	p, config := ruled(t, tcpproxy.Rules{Read: mongowire.Message, Turn: func(command []byte) func() {
 		switch {
-		case isCommand(command, "update") && l.armed.CompareAndSwap(true, false):
+		case mongowire.IsCommand(command, "update") && l.armed.CompareAndSwap(true, false):
 			l.p.Lose()
 			l.after.Store(true)
-		case isCommand(command, "find") && l.after.CompareAndSwap(true, false) && l.meanwhile != nil:
+		case mongowire.IsCommand(command, "find") && l.after.CompareAndSwap(true, false) && l.meanwhile != nil:
 			l.meanwhile()
 		}
 		return func() {}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/backendtest"
+	"github.com/flamego/session/internal/testing/mongowire"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/mongo"
@@ -37,10 +38,8 @@ func testConfig(t testing.TB) mongo.Config {
 	return config
 }
 
-// server is the server of the tests. FerretDB 1 goes through documents that
-// match, and writes those it found afterwards; where MongoDB lets one of 64
-// updates with the same filter pass, 2 to 48 did there. So that our filters are
-// tested and not FerretDB, its commands on one collection go one by one.
+// server is the server of the tests. So that our filters are tested and not FerretDB, its commands
+// on one collection go one by one.
 var server = func() func(t testing.TB) string {
 	var once sync.Once
 	var uri string
@@ -51,7 +50,7 @@ var server = func() func(t testing.TB) string {
 			if !isFerret(t, direct) {
 				return
 			}
-			p, err := tcpproxy.Open(host(t, direct), inTurn()) // for the whole run
+			p, err := tcpproxy.Open(host(t, direct), mongowire.InTurn()) // for the whole run
 			require.NoError(t, err)
 			uri = through(t, direct, p.Addr())
 		})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/backendtest"
+	"github.com/flamego/session/internal/testing/mongowire"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/mongo"
 )
@@ -70,7 +71,7 @@ type commands struct {
 func noting(t testing.TB) (*commands, *tcpproxy.Proxy, mongo.Config) {
 	c := new(commands)
 	p, config := ruled(t, tcpproxy.Rules{Read: func(from io.Reader) ([]byte, error) {
-		msg, err := message(from)
+		msg, err := mongowire.Message(from)
 		if err == nil {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -86,7 +87,7 @@ func (c *commands) named(t testing.TB, name string) (docs []bson.Raw) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, msg := range c.all {
-		if isCommand(msg, name) {
+		if mongowire.IsCommand(msg, name) {
 			docs = append(docs, msg[21:])
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/flamego/session"
 	"github.com/flamego/session/internal/testing/counting"
+	"github.com/flamego/session/internal/testing/mongowire"
 	"github.com/flamego/session/mongo"
 )
 
@@ -20,7 +21,7 @@ func countingServer(t testing.TB) *counting.Server {
 	}
 	return &counting.Server{
 		Addr: host(t, uri),
-		Skip: isHeartbeat,
+		Skip: mongowire.IsHeartbeat,
 		Open: func(t testing.TB, addr string, encode session.Encoder) session.Options {
 			config := config
 			config.Encoder = encode

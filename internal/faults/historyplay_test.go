@@ -18,7 +18,6 @@ import (
 type played struct {
 	seed       uint64
 	instances  []instance
-	last       instance    // the one that looks at every session in the end
 	calm       func() bool // reports whether there was no fault yet that can hit a write
 	owner      string
 	operations atomic.Int64
@@ -32,7 +31,7 @@ type played struct {
 }
 
 func newHistory(seed uint64, instances []instance, calm func() bool) *played {
-	return &played{seed: seed, instances: instances, last: instances[0], calm: calm, owner: fmt.Sprint("owner", seed)}
+	return &played{seed: seed, instances: instances, calm: calm, owner: fmt.Sprint("owner", seed)}
 }
 
 // failed returns how many steps have failed.
@@ -66,7 +65,6 @@ func (p *played) play() (problem string) {
 		wg.Go(c.work)
 	}
 	wg.Wait()
-	setUp.in = p.last
 	for _, id := range slices.Clone(p.ids) {
 		setUp.until(job{Kind: history.Request, ID: id})
 	}

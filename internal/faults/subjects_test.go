@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -15,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/mongo/options"
 
 	"github.com/flamego/session"
+	"github.com/flamego/session/internal/testing/mongowire"
 	"github.com/flamego/session/internal/testing/tcpproxy"
 	"github.com/flamego/session/internal/testing/testserver"
 	"github.com/flamego/session/mongo"
@@ -132,9 +132,7 @@ var subjects = []subject{
 			}
 			return server + separator + "directConnection=true", hostPort // and not what a replica set knows of itself
 		},
-		skip: func(question []byte) bool { // who the server is, and how it is
-			return bytes.Contains(bytes.ToLower(question), []byte("ismaster\x00")) || bytes.Contains(question, []byte("hello\x00"))
-		},
+		skip: mongowire.IsHeartbeat,
 	},
 }
 
