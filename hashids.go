@@ -89,7 +89,7 @@ func keyDigest(key string, hashed bool) seal.Digest {
 
 // hashedBackend keeps records under hashes of their IDs. In the modes in which it looks twice, a record has
 // two places: the key, where it is to stand, and the other place. It moves from the other place to the key
-// by a Rename, so it never stands in both. Where that takes two steps, it may stand in neither for a moment:
+// by a Rename, so a move never leaves it in both. Where that takes two steps, it may stand in neither for a moment:
 // see Load.
 type hashedBackend struct {
 	wrappedBackend
@@ -179,7 +179,7 @@ func (b hashedBackend) Insert(ctx context.Context, sid string, rec Record) (bool
 		return err == nil, applied(err)
 	}
 	gone, err := b.Backend.Swap(ctx, key, rec.Data, Record{Data: rec.Data, TTL: time.Millisecond, Former: rec.Owner})
-	if gone { // in time, but somebody could still read it for a moment
+	if gone { // it would expire in a millisecond, and until then somebody could read it
 		err = b.Backend.Delete(ctx, key)
 	}
 	return err == nil && !gone, applied(err)
@@ -203,11 +203,14 @@ func (e appliedError) Is(target error) bool {
 
 func (e appliedError) As(target any) bool { return errors.As(e.error, target) }
 
-// Swap moves the record if it stands in the other place. Where it cannot move, since a dead record is in the
-// way, it stays there.
+// Swap moves the record if it stands in the other place. Where it may not move yet, or cannot since a dead
+// record is in the way, it stays there.
 func (b hashedBackend) Swap(ctx context.Context, sid string, old []byte, rec Record) (bool, error) {
 	key, other := b.places(sid)
 	ok, err := b.Backend.Swap(ctx, key, old, rec)
+	if ok && b.left != nil {
+		b.left.remove(sid) // it has moved meanwhile, perhaps by another instance
+	}
 	if ok || err != nil || other == "" {
 		return ok, err
 	}
@@ -236,12 +239,14 @@ func (b hashedBackend) mayMove(ctx context.Context, sid, other string, ttl time.
 	if !found || err != nil {
 		return false, err
 	}
-	known := b.left.has(sid)
-	if ttl-rec.TTL >= minStay || known && !b.left.hasSince(sid, minStay) {
+	age, left := b.left.age(sid)
+	if ttl-rec.TTL >= minStay || left && age >= minStay {
 		b.left.remove(sid)
 		return true, nil
 	}
-	if !known { // a record that is saved at least every minStay moves before its turn is over
+	// A record that is saved at least every minStay moves before its turn is over. One that is saved less
+	// often needs no turn: its time to live tells.
+	if !left {
 		b.left.addInTurn(sid, 2*minStay)
 	}
 	return false, nil

@@ -410,6 +410,29 @@ func TestHashIDsStay(t *testing.T) {
 	}
 }
 
+// TestHashIDsStayAgain: that this process has once left a record under its hash counts no more when the record
+// has been under the ID since.
+func TestHashIDsStayAgain(t *testing.T) {
+	t.Parallel()
+	b := mapbackend.New()
+	writes, reads := hashApp(t, b, session.HashWrite), hashApp(t, b, session.HashRead)
+	writes.get("/login?alice")
+	reads = reads.visitor(writes.cookie)
+	reads.get("/add") // leaves it
+	sid := sidOf(writes.cookie)
+	b.Mu.Lock()
+	b.Records[sid] = b.Records[hashed(sid)] // another instance in HashRead moves it
+	delete(b.Records, hashed(sid))
+	b.Mu.Unlock()
+	reads.get("/add")
+	time.Sleep(2100 * time.Millisecond)
+	writes.get("/add") // moves it back
+	reads.get("/add")
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	require.Contains(t, b.Records, hashed(sid))
+}
+
 // TestHashIDsInSteps: where a move takes two steps, a request in between finds the session, too.
 func TestHashIDsInSteps(t *testing.T) {
 	t.Parallel()

@@ -153,14 +153,14 @@ func (t *recentIDs) add(sid string) {
 	place.Store(uint64(tag)<<timeBits | anyTime)
 }
 
-// addNow adds an ID for hasSince.
+// addNow adds an ID with its time.
 func (t *recentIDs) addNow(sid string) {
 	tag, place := t.place(sid)
 	place.Store(uint64(tag)<<timeBits | uint64(t.now()))
 }
 
-// addInTurn is addNow, unless the place belongs to an ID that was added less than d ago. So two IDs with one
-// place do not push each other out for ever.
+// addInTurn is addNow, unless the place belongs to an ID that was added less than d ago. So IDs with one
+// place take turns, and do not push each other out for ever.
 func (t *recentIDs) addInTurn(sid string, d time.Duration) {
 	tag, place := t.place(sid)
 	v, now := place.Load(), t.now()
@@ -175,12 +175,18 @@ func (t *recentIDs) has(sid string) bool {
 	return uint32(v>>timeBits) == tag && uint32(v) != 0
 }
 
-// hasSince reports whether the ID was added by addNow, less than d ago. A table that it asks has no IDs
-// by add, which would look like those of the first millisecond.
-func (t *recentIDs) hasSince(sid string, d time.Duration) bool {
+// age returns how long ago the ID was added by addNow or addInTurn, if it is there. A table that it asks
+// has no IDs by add, which would look like those of the first millisecond.
+func (t *recentIDs) age(sid string) (age time.Duration, ok bool) {
 	tag, place := t.place(sid)
 	v := place.Load()
-	return uint32(v>>timeBits) == tag && uint32(v) != 0 && time.Duration(t.now()-uint32(v))*time.Millisecond < d
+	return time.Duration(t.now()-uint32(v)) * time.Millisecond, uint32(v>>timeBits) == tag && uint32(v) != 0
+}
+
+// hasSince reports whether the ID was added less than d ago: see age.
+func (t *recentIDs) hasSince(sid string, d time.Duration) bool {
+	age, ok := t.age(sid)
+	return ok && age < d
 }
 
 // end notes that an ID is not one of the set any more, for those who have seen it there.
