@@ -26,7 +26,7 @@ const (
 	markedFor = state.MarkFor - time.Second
 )
 
-// checkRenewal checks a request that came with an ID under which there is a mark.
+// checkRenewal checks a request that came with an ID that was given up: there is a mark.
 func (c *checker) checkRenewal(s *Step) string {
 	switch {
 	case s.Unknown != "":
@@ -46,13 +46,13 @@ func (c *checker) isVoid(s *Step) bool {
 	return s.ID == s.Sent && c.markedBy(s, s.Sent, s.Begin, s.Read) != nil
 }
 
-// markedBy returns the renewal that was first to give up an ID, if its mark is there for sure when
-// the step looks, between two ticks.
+// markedBy returns the renewal of an ID that began first by the clock on the wall, if the mark of one is
+// there for sure when the step looks, between two ticks.
 func (c *checker) markedBy(s *Step, sid string, from, to int64) (first *Step) {
 	if sid == "" {
 		return nil
 	}
-	begun, over := to, int64(0) // when the renewals were
+	begun, over := to, int64(0) // from when to when the renewals were
 	moved := false              // one of them has found the session
 	for _, r := range c.steps {
 		known := !r.Failed && !r.GaveBack
@@ -76,6 +76,7 @@ func (c *checker) markedBy(s *Step, sid string, from, to int64) (first *Step) {
 	for _, e := range c.steps {
 		ended := e.Ended && e.Sent == sid && e.Begin <= to
 		listed := e.EndsOwned && e.Begin <= over // it may have found the ID before it was given up
+		// It may have stored a session where the mark was to go.
 		began := e.ID == sid && e.empty() && e.changes() && e.Commit <= over
 		if (ended || listed || began) && e.End >= begun {
 			return nil

@@ -35,7 +35,7 @@ func IsCommand(message []byte, name string) bool {
 	return ok && string(got) == name
 }
 
-// InTurn lets commands on the same collection go one by one. FerretDB 1 looks for the documents
+// InTurn lets commands on collections of the same name go one by one. FerretDB 1 looks for the documents
 // that match, and writes those that it has found afterwards, whatever they hold by then: where
 // MongoDB lets one of 64 updates with the same filter pass, 2 to 48 did there.
 func InTurn() tcpproxy.Rules {
@@ -65,7 +65,8 @@ func collection(command []byte) (string, bool) {
 	return string(name), ok
 }
 
-// firstField is that of a command about a collection: its name is that of the command.
+// firstField returns the name of the first field, which is that of the command, and all bytes after it. It
+// is ok if the value is a string, as it is where the command is about a collection.
 func firstField(command []byte) (name, rest []byte, ok bool) {
 	const first = 16 + 4 + 1 + 4 // after header, flags, kind of section, length
 	if len(command) < first || command[first] != 0x02 {

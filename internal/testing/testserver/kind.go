@@ -79,10 +79,10 @@ type plan struct {
 }
 
 // log is where the output of all commands goes.
-func (p plan) log() string { return logIn(p.Dir) }
+func (p plan) log() string { return logPath(p.Dir) }
 
-// logIn is where a server logs that has this folder.
-func logIn(dir string) string { return filepath.Join(dir, "log") }
+// logPath is the log of the server whose folder this is.
+func logPath(dir string) string { return filepath.Join(dir, "log") }
 
 // programs is find with an error that says what to install.
 func (k *kind) programs() (string, error) {
@@ -146,9 +146,9 @@ func env(name, def string) string {
 	return cmp.Or(os.Getenv(name), def)
 }
 
-// FreePort returns a port of the loopback interface that belongs to this process: no other test gets
-// it, also while the server that listens there is down. It is none that a system gives to a
-// connection that goes out, of which there are many while tests run.
+// FreePort returns a port of the loopback interface that belongs to this process: no other call gets
+// it, also while the server that listens there is down. It is none that Linux gives to a connection
+// that goes out, of which there are many while tests run.
 func FreePort() (port string, err error) {
 	for range 100 {
 		port = strconv.Itoa(20_000 + rand.IntN(12_000))

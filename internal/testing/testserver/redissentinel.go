@@ -49,7 +49,7 @@ func startSentinel(t testing.TB, host, port string) *RedisServer {
 		"port " + own,
 		"bind " + loopback,
 		"dir " + dir,
-		"logfile " + logIn(dir),
+		"logfile " + logPath(dir),
 		"sentinel monitor " + SentinelName + " " + host + " " + port + " 2",
 		"sentinel down-after-milliseconds " + SentinelName + " 1000",
 		"sentinel failover-timeout " + SentinelName + " 5000",

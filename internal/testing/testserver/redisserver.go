@@ -29,7 +29,7 @@ func StartRedis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
 	program, port, dir := redisProgram(t), freePort(t), t.TempDir()
 	return startRedis(t, port, dir, append([]string{
-		program, "--bind", loopback, "--port", port, "--dir", dir, "--logfile", logIn(dir), "--save", "", "--appendonly", "no",
+		program, "--bind", loopback, "--port", port, "--dir", dir, "--logfile", logPath(dir), "--save", "", "--appendonly", "no",
 	}, args...))
 }
 
@@ -159,6 +159,6 @@ func (s *RedisServer) await(t testing.TB, ready func() bool) {
 			return
 		}
 	}
-	log, _ := os.ReadFile(logIn(s.dir))
+	log, _ := os.ReadFile(logPath(s.dir))
 	t.Fatalf("redis-server with %q is not ready after 20 seconds\n%s", s.args[1:], tail(log))
 }
