@@ -21,15 +21,26 @@ NEWEST   := github.com/flamego/flamego@v1.13.0
 # Where the library has to compile beside this machine.
 PLATFORMS := linux/386 linux/arm windows/amd64 darwin/arm64 freebsd/amd64
 
+# The race detector makes every program wait a second at its end, in case it has something to say still.
+export GORACE ?= atexit_sleep_ms=100
+
 # Debian keeps servers where only root's $PATH looks.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .PHONY: test
-test: deps fmt vet test-all test-others ## Install what is missing, then check and test everything
+test: deps fmt vet-and-test test-others ## Install what is missing, then check and test everything
+
+# Tests wait a lot, and vet takes what they leave. What it says stands at the end.
+.PHONY: vet-and-test
+vet-and-test: deps
+	@mkdir -p $(BUILD)
+	nice -n 19 $(MAKE) vet >$(BUILD)/vet.log 2>&1 & vet=$$!; trap 'kill $$vet' INT TERM; \
+	$(MAKE) test-all; tests=$$?; \
+	wait $$vet; vet=$$?; cat $(BUILD)/vet.log; [ $$tests = 0 ] && [ $$vet = 0 ]
 
 # apt-get runs only when something is missing. FerretDB is in no distribution, so
-# it is built here, once per machine. The C compiler is for the race detector, and
-# aspell for the test of the documentation.
+# it is built here, once per machine. The C compiler is for the race detector and one of the
+# drivers, aspell for the test of the documentation.
 .PHONY: deps
 deps: ## Install what tests and benchmarks need (on Debian and Ubuntu), build FerretDB
 	@set -e; need="$$(go run $(SERVERS) missing)"; \
@@ -98,7 +109,7 @@ test-gobmap: ## Run the tests of the gob decoder
 # Two at a time: with three, servers on a busy machine have not answered within 5 seconds. The longest
 # come first.
 .PHONY: test-others
-test-others: deps ## Run all that follows, up to bench-once
+test-others: deps ## Run all that test-all leaves out: nested modules, the newest Flamego, 32 bits, gobmap, each benchmark once
 	$(MAKE) -j2 --output-sync=target test-drivers test-clients test-newest browser test-apps test-32bit bench-once test-gobmap test-with test-sight
 
 .PHONY: test-apps
@@ -109,10 +120,11 @@ test-apps: deps ## Build and visit apps as users have them, with other middlewar
 test-clients: deps ## Run the conformance suite with other clients of Redis
 	cd $(CLIENTS) && CI=true go test $(RACE) $(AT_ONCE) ./...
 
-# One of the drivers is written in C.
+# One of the drivers is written in C. The race detector has seen the stores on their own drivers, in
+# test-all.
 .PHONY: test-drivers
 test-drivers: deps ## Run the SQL stores on pools of other drivers
-	cd $(DRIVERS) && CGO_ENABLED=1 CI=true go test $(RACE) -parallel 4 ./...
+	cd $(DRIVERS) && CGO_ENABLED=1 CI=true go test -shuffle=on -vet=off -parallel 4 ./...
 
 .PHONY: test-with
 test-with: deps ## Run the examples with other libraries (docs/examples/with)
