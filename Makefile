@@ -233,7 +233,7 @@ COUNT     ?= 5
 BENCHTIME ?= 200ms
 BEFORE    ?=
 .PHONY: bench
-bench: deps ## Compare with other libraries, 45 minutes, write docs/benchmarks.md; a first look: COUNT=1 BENCHTIME=50ms, 8 minutes; with a commit before: BEFORE=HEAD~1
+bench: deps ## Compare with other libraries, an hour, write docs/benchmarks.md; a first look: COUNT=1 BENCHTIME=50ms, 8 minutes; with a commit before: BEFORE=HEAD~1
 	cd $(BENCH) && go run ./rounds -count $(COUNT) -benchtime $(BENCHTIME) -before "$(BEFORE)" ../../$(BUILD)
 	cd $(BENCH) && go run ./report -command "make bench COUNT=$(COUNT) BENCHTIME=$(BENCHTIME)$(if $(BEFORE), BEFORE=$(BEFORE))" \
 		-commit "$(BEFORE)" -before ../../$(BUILD)/before.out -now ../../$(BUILD)/now.out \

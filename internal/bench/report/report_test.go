@@ -120,7 +120,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"# Page\n\nby hand\n\n" + begin + "\n\nTaken on 2",
 		" by `make bench`: medians of 3 runs.\n",
-		"A Processor, ",
+		"`A Processor`, ",
 		"Servers: redis 7.0.15\n",
 		"\n### redis\n",
 		"| read one key | 64 | 21 ±371% | - | 84 ±5% | - | 10.5 ±5% | - | 4.00 | 50% | 20, 100 | - |\n",
