@@ -95,9 +95,10 @@ GOBMAP := /internal/gobmap
 RACE := -race -shuffle=on -vet=off -gcflags=modernc.org/sqlite/lib=-race=false
 
 # With CI=true a server that is missing fails its tests instead of skipping them. Most tests wait, for
-# servers and for sessions to expire: so there are more at a time than processors. Here three packages with four tests each: some of the long ones
-# have few tests.
+# servers and for sessions to expire: so there are more at a time than processors.
 AT_ONCE := -parallel 6
+
+# Of many packages, three with four tests each keep the processors busier than two with six.
 .PHONY: test-all
 test-all: deps ## Run all tests on all servers
 	CI=true go test $(RACE) -p 3 -parallel 4 $$(go list ./... | grep -v $(GOBMAP))
