@@ -89,8 +89,8 @@ func keyDigest(key string, hashed bool) seal.Digest {
 
 // hashedBackend keeps records under hashes of their IDs. In the modes in which it looks twice, a record has
 // two places: the key, where it is to stand, and the other place. It moves from the other place to the key
-// by a Rename, so a move never leaves it in both. Where that takes two steps, it may stand in neither for a moment:
-// see Load.
+// by a Rename, so a move never leaves it in both. Where a Rename takes two steps, the record may stand in
+// neither for a moment: see Load.
 type hashedBackend struct {
 	wrappedBackend
 	mode HashMode

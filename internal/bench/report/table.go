@@ -34,7 +34,8 @@ func writeMachine(w io.Writer, res *results, command string, now time.Time) {
 	if took := res.config["took"]; took != "" {
 		fmt.Fprintf(w, "- Time it took: %s\n", took)
 	}
-	fmt.Fprintf(w, "- Machine: `%s`, %d cores, %s\n", res.config["cpu"], runtime.NumCPU(), system()) // a name is not for the spell checker
+	// The spell checker of the docs leaves code alone, and the name of a processor is no word.
+	fmt.Fprintf(w, "- Machine: `%s`, %d cores, %s\n", res.config["cpu"], runtime.NumCPU(), system())
 	fmt.Fprintf(w, "- Go: %s, %s/%s\n", strings.TrimPrefix(runtime.Version(), "go"), runtime.GOOS, runtime.GOARCH)
 	var servers []string
 	for _, store := range allStores {
